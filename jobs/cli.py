@@ -1,0 +1,67 @@
+"""The command `vitrollout`. Each subcommand is a file of this folder, imported only when it is called."""
+
+import logging
+import sys
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "run": "Classify a folder of photos, with an attention map of each.",
+    "finetune": "Make a classifier from labelled photos.",
+    "evaluate": "Measure a classifier on labelled photos.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names without importing them: `--help` must not wait for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands, in the order of their use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"jobs.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their one-line help."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vitrollout")
+def cli() -> None:
+    """Attention rollout over folders of photos: labels, logits and maps to Parquet, overlays to PNG.
+
+    Exit codes: 0 done; 1 a fault, run again to go on; 2 wrong command, configuration or model;
+    3 done, but some images failed; 75 another run holds the results folder; 130, 143 interrupted.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    for name in ("httpx", "filelock", "PIL", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def main() -> None:
+    """Run the command; errors that a user can act on are one line, without a traceback."""
+    try:
+        sys.exit(cli.main(prog_name="vitrollout", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except Exception as error:
+        code = getattr(error, "exit_code", None)  # not by class: importing it would slow down --help
+        if code is None:
+            raise
+        print(f"vitrollout: {error}", file=sys.stderr)
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Settings -> command-line options: one option for each field, so the two can't disagree.
+
+Values reach the settings as they were typed; these check them all and report every error at once.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from pipeline.config import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def settings_options(settings: type[Settings], *, argument: str) -> Callable[[Command], Command]:
+    """A decorator that gives a click command one positional argument and an option for every other field.
+
+    Only what was given on the command line is passed on; the defaults stay with the settings.
+    """
+
+    def decorate(command: Command) -> Command:
+        for name, field in reversed(settings.model_fields.items()):
+            if name != argument:
+                command = _option(name, field)(command)
+        return click.argument(argument, metavar=argument.upper())(command)
+
+    return decorate
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+    flag = "--" + name.replace("_", "-")
+    if field.annotation is bool:
+        flags = f"{flag}/--no-{flag[2:]}" if field.default else flag
+        default = f"  [default: {flag}]" if field.default else ""
+        return click.option(flags, name, is_flag=True, default=None, help=f"{field.description}{default}")
+    default = "  [required]" if field.is_required() else f"  [default: {_shown(field)}]"
+    required = field.is_required()
+    return click.option(flag, name, required=required, metavar=_metavar(field), help=f"{field.description}{default}")
+
+
+def _shown(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    if field.default is None and isinstance(extra, dict):
+        return str(extra["none"])  # the word that stands for None in this field
+    return "none" if field.default is None else str(field.default) or "empty"
+
+
+def _metavar(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return "[" + "|".join(get_args(field.annotation)) + "]"
+    types = get_args(field.annotation) or (field.annotation,)
+    if int in types or tuple[int, int] in types:
+        return "N"
+    return "X" if float in types else "TEXT"

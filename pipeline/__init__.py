@@ -1,0 +1,13 @@
+"""vitrollout: attention rollout over folders of photos.
+
+`run(RunConfig(input=..., out=...))` does what the command `vitrollout run` does; `read_results(out)` gives
+the table back as a DataFrame, `stack_attention(frame)` its maps as one array.
+"""
+
+from pipeline.config import RunConfig
+from pipeline.errors import VitrolloutError
+from pipeline.results import read_results, stack_attention
+from pipeline.run import run
+from pipeline.summary import RunSummary
+
+__all__ = ["RunConfig", "RunSummary", "VitrolloutError", "read_results", "run", "stack_attention"]

@@ -1,0 +1,124 @@
+"""A model's name -> the local folder of its checkpoint. Everything after this works on a folder."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ModelError
+from pipeline.families import FAMILIES
+
+BUNDLED = Path(__file__).parent / "bundled"
+_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in Hugging Face's layout, on this machine.
+
+    Attributes:
+        name: what the user called it: `bundled`, a folder, or a hub id.
+        folder: where its files are.
+        config: its config.json.
+    """
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def model_type(self) -> str:
+        """The family's name in transformers, "" where the config does not say."""
+        return str(self.config.get("model_type", ""))
+
+    @property
+    def purpose(self) -> str:
+        """What it was trained for, in the words of whoever trained it; else its classes, as far as they tell."""
+        classes = list(dict(self.config.get("id2label", {})).values())
+        names = ", ".join(str(name) for name in classes[:8]) + (", ..." if len(classes) > 8 else "")
+        return str(self.config.get("vitrollout_purpose") or f"{len(classes)} classes ({names})")
+
+    def weight_files(self) -> list[Path]:
+        """The files that hold the weights: safetensors where there are any, else pickled tensors."""
+        for pattern in _WEIGHTS:
+            if files := sorted(self.folder.glob(pattern)):
+                return files
+        return []
+
+    def digest(self) -> str:
+        """BLAKE2b-128 over weights, config and preprocessing, hex: equal digests give equal numbers."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name in ("config.json", "preprocessor_config.json"):
+            if (self.folder / name).is_file():
+                digest.update((self.folder / name).read_bytes())
+        for file in self.weight_files():
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).digest())
+        return digest.hexdigest()
+
+
+def resolve_checkpoint(model: str) -> Checkpoint:
+    """Find a checkpoint: `bundled`, a local folder, or a hub id with an optional `@revision`.
+
+    Raises:
+        ModelError: it is not there, can't be reached, or is no checkpoint.
+    """
+    if model == "bundled":
+        folder = BUNDLED
+    elif Path(model).expanduser().is_dir():
+        folder = Path(model).expanduser().resolve()
+    elif model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise ModelError(f"--model {model}: no such folder; name a checkpoint folder, a hub id or 'bundled'")
+    else:
+        folder = _download(model)
+    return Checkpoint(model, folder, _read_config(model, folder))
+
+
+def check_family(checkpoint: Checkpoint) -> None:
+    """Refuse a model whose attention can't be captured, before anything of it is loaded.
+
+    Raises:
+        ModelError: windowed or convolutional, or simply unknown here.
+    """
+    if checkpoint.model_type not in FAMILIES:
+        raise ModelError(
+            f"--model {checkpoint.name}: model type '{checkpoint.model_type}' has no attention rollout; "
+            f"supported are {', '.join(sorted(FAMILIES))}"
+        )
+
+
+def _read_config(model: str, folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"--model {model}: {folder} has no config.json; it must be a folder in Hugging Face's layout"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"--model {model}: can't read config.json: {error}; fetch the checkpoint again") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"--model {model}: config.json is no JSON object; fetch the checkpoint again")
+    return config
+
+
+def _download(model: str) -> Path:
+    """The hub's files for inference, from the local cache where they are there already."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    repo, _, revision = model.partition("@")
+    folder = Path()
+    try:
+        for weights in _WEIGHTS:  # pickled tensors only where there are no safetensors
+            files = ["config.json", "preprocessor_config.json", weights, f"{weights}.index.json"]
+            folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=files))
+            if any(folder.glob(weights)):
+                break
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"--model {model}: no such folder here, and the model hub gave nothing ({type(error).__name__}: {reason}); "
+            "use --model bundled, a local folder, or fetch it once with a connection and set HF_HUB_OFFLINE=1"
+        ) from None
+    return folder

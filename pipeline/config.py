@@ -1,0 +1,150 @@
+"""Every setting of a run, checked once, with all errors at once."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from pipeline.decode import MAX_PIXELS
+from pipeline.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """A frozen set of settings that refuses unknown names and reports all errors in one `ConfigError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problems = [self._explain(problem) for problem in error.errors()]
+            many = f"{len(problems)} settings are wrong:\n  " if len(problems) > 1 else ""
+            raise ConfigError(many + "\n  ".join(problems)) from None
+
+    @classmethod
+    def _explain(cls, problem: Any) -> str:
+        name = str(problem["loc"][0])
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, cls.model_fields, n=1)
+            return f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
+        if problem["type"] == "missing":
+            return f"{name}: must be given"
+        reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        wanted = reason if problem["type"] == "value_error" else f"must be {reason}"
+        return f"{name} = {problem['input']}: {wanted}"
+
+
+def none_or(value: object) -> object:
+    """The word `none`, as a command line has it, means None."""
+    return None if value == "none" else value
+
+
+def _parse_size(value: object) -> object:
+    """`384` -> (384, 384); `384x512` -> (384, 512), height first."""
+    if isinstance(value, int):
+        return (value, value)
+    if isinstance(value, str) and value != "none":
+        sides = value.lower().split("x")
+        if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+            raise ValueError("must be pixels, as 384 or HEIGHTxWIDTH")
+        return (int(sides[0]), int(sides[-1]))
+    return none_or(value)
+
+
+def _parse_auto_count(value: object) -> object:
+    if value == "auto":
+        return value
+    try:
+        count = int(str(value))
+    except ValueError:
+        count = -1
+    if count < 1:
+        raise ValueError("must be auto or a whole number of at least 1")
+    return count
+
+
+AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_parse_auto_count)]
+InputSize = Annotated[tuple[int, int] | None, BeforeValidator(_parse_size)]
+
+
+class RunConfig(Settings):
+    """The settings of one run. Every option of `vitrollout run` is a field here, and the other way round."""
+
+    input: Path = Field(description="folder of photos; searched with all its subfolders")
+    out: Path = Field(Path("results"), description="results folder; it belongs to this one input folder")
+    model: str = Field("bundled", description="'bundled', a checkpoint folder, or a Hugging Face id[@revision]")
+    input_size: InputSize = Field(
+        None,
+        description="model input in pixels, N or HEIGHTxWIDTH: more gives a finer map; none: the checkpoint's own",
+    )
+    method: Literal["rollout", "article"] = Field("rollout", description="how attention becomes a map")
+    head_fusion: Literal["mean", "max", "min"] = Field("mean", description="how a layer's heads become one")
+    discard_ratio: float = Field(0.0, ge=0, lt=1, description="share of the weakest attention to drop in each layer")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of the forward pass")
+    device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N")
+    batch_size: AutoCount = Field("auto", description="photos in one forward pass")
+    workers: AutoCount = Field(
+        "auto", description="processes that decode photos; auto: by the cores, fewer beside a CPU model"
+    )
+    pattern: str | None = Field(
+        None, description="only files whose name, or path where it holds a /, matches this glob"
+    )
+    limit: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(none_or)] = Field(
+        None, description="process at most so many photos in this run"
+    )
+    overlay_size: Annotated[Annotated[int, Field(ge=16)] | None, BeforeValidator(none_or)] = Field(
+        1024, description="longest side of an overlay in pixels; none: draw no overlays"
+    )
+    overlay_opacity: float = Field(0.7, ge=0, le=1, description="of the hottest spot of an overlay")
+    colormap: str = Field("plasma", description="colour map of the overlays, a name of the package cmap")
+    style: Literal["heat", "article"] = Field("heat", description="look of the overlays; article: a white veil")
+    retry_failed: bool = Field(False, description="process files again that failed before")
+    exact_decode: bool = Field(False, description="decode JPEGs in full, not at libjpeg's reduced scales")
+    rescale: bool = Field(True, description="rescale pixels to 0..1 as the checkpoint says; the article did not")
+    follow_links: bool = Field(False, description="enter symlinked folders")
+    rebind: bool = Field(False, description="the input folder has moved: go on with its results folder")
+    max_pixels: int = Field(MAX_PIXELS, ge=1, description="refuse photos with more pixels, before decoding them")
+    decode_seconds: float = Field(60, gt=0, description="give up on a photo that takes longer to decode")
+    part_rows: int = Field(1000, ge=1, description="commit a part of the table after so many rows ...")
+    part_seconds: float = Field(60, gt=0, description="... or so many seconds, whichever comes first")
+
+    @field_validator("input")
+    @classmethod
+    def _check_input(cls, folder: Path) -> Path:
+        folder = folder.expanduser()
+        if not folder.exists():
+            raise ValueError("no such folder")
+        if not folder.is_dir():
+            raise ValueError("is a file; name the folder that holds it (and --pattern to narrow it)")
+        return folder.resolve()
+
+    @field_validator("out")
+    @classmethod
+    def _check_out(cls, folder: Path, info: ValidationInfo) -> Path:
+        folder = folder.expanduser().resolve()
+        if folder.exists() and not folder.is_dir():
+            raise ValueError("is a file; name a folder")
+        if "input" in info.data and folder.is_relative_to(info.data["input"]):
+            raise ValueError("lies inside the input folder, so overlays would become input; name a folder outside it")
+        return folder
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, name: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+            raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
+        return name
+
+    @field_validator("colormap")
+    @classmethod
+    def _check_colormap(cls, name: str) -> str:
+        from cmap import Colormap
+
+        try:
+            Colormap(name)
+        except Exception:  # cmap raises several kinds for a name that it can't parse
+            raise ValueError("no such colour map; try plasma, viridis, inferno, cividis or turbo") from None
+        return name

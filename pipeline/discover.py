@@ -1,0 +1,119 @@
+"""A folder -> the image files in it, sorted by path."""
+
+import fnmatch
+import logging
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pipeline.decode import extensions
+from pipeline.records import ImageRef
+
+log = logging.getLogger(__name__)
+
+_INT64 = 2**63 - 1
+
+
+@dataclass
+class Discovery:
+    """What a walk over the input folder found.
+
+    Attributes:
+        refs: the image files, sorted by path.
+        unreadable: folders that could not be listed, with the reason; their files are not in `refs`.
+    """
+
+    refs: list[ImageRef] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def discover(root: Path, *, pattern: str | None = None, follow_links: bool = False) -> Discovery:
+    """Find every image file below a folder, by extension, case-blind.
+
+    Symlinks to files are followed. Symlinked folders are entered only with `follow_links`, after all real
+    ones, and no folder is entered twice, so loops end.
+
+    Args:
+        root: the folder.
+        pattern: a glob that the file name, or with a `/` in it the relative path, must match.
+        follow_links: enter symlinked folders.
+    """
+    found = Discovery()
+    wanted = extensions()
+    for entry in _walk(os.fspath(root), follow_links, found.unreadable):
+        stem, _, extension = entry.name.rpartition(".")
+        relative = os.path.relpath(entry.path, root)
+        if not stem or extension.lower() not in wanted:
+            continue
+        if pattern is None or fnmatch.fnmatchcase(relative if "/" in pattern else entry.name, pattern):
+            found.refs.append(_reference(entry, relative))
+    found.refs = _with_unique_paths(found.refs)
+    found.refs.sort(key=lambda ref: ref.path)
+    return found
+
+
+def escape(name: str) -> str:
+    r"""A file name as text: bytes that are not UTF-8 become `\xNN`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _walk(root: str, follow_links: bool, unreadable: dict[str, str]) -> Iterator[os.DirEntry[str]]:
+    """Every entry below a folder that is no folder itself; real folders before linked ones."""
+    entered: set[tuple[int, int]] = set()
+    folders, linked = [root], deque[str]()
+    while folders or linked:
+        folder = folders.pop() if folders else linked.popleft()
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            name = escape(os.path.relpath(folder, root))
+            unreadable[name] = error.strerror or str(error)
+            log.warning("can't read folder %s: %s; photos in it are not processed", name, unreadable[name])
+            continue
+        for entry in entries:
+            if not _is_folder(entry):
+                yield entry
+            elif not entry.is_symlink():
+                folders.append(entry.path)
+            elif follow_links:
+                linked.append(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _reference(entry: os.DirEntry[str], relative: str) -> ImageRef:
+    path = escape(relative)
+    raw = os.fsencode(relative) if path != relative else None
+    try:
+        status = entry.stat()
+    except OSError as error:
+        return ImageRef(path, raw, entry.path, 0, 0, f"can't be opened: {error.strerror}")
+    problem = None if stat.S_ISREG(status.st_mode) else "not a regular file"
+    mtime_ns = max(-_INT64, min(_INT64, status.st_mtime_ns))
+    return ImageRef(path, raw, entry.path, status.st_size, mtime_ns, problem)
+
+
+def _with_unique_paths(refs: list[ImageRef]) -> list[ImageRef]:
+    """An escaped name may be another file's real name: escape it once more until it is nobody else's."""
+    taken = {ref.path for ref in refs if ref.path_bytes is None}
+    unique = []
+    for ref in refs:
+        path = ref.path
+        if ref.path_bytes is not None:
+            while path in taken:
+                path = path.replace("\\", "\\\\")
+            taken.add(path)
+        unique.append(replace(ref, path=path))
+    return unique

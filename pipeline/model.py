@@ -1,0 +1,191 @@
+"""Load a checkpoint; a batch of uint8 pixels -> logits and attention maps."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers.utils import logging as transformers_logging
+
+from pipeline.attention import check_captures, record_attention, select_recorded_attention
+from pipeline.checkpoint import Checkpoint, check_family
+from pipeline.device import DTYPES, Precision
+from pipeline.errors import ModelError
+from pipeline.families import FAMILIES
+from pipeline.geometry import Framing, framing_of
+from pipeline.records import Floats
+from pipeline.rollout import METHODS, HeadFusion
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """How attention becomes a map; see `pipeline.rollout`."""
+
+    method: str = "rollout"
+    head_fusion: HeadFusion = "mean"
+    discard_ratio: float = 0.0
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier whose forward pass also gives attention maps.
+
+    Attributes:
+        network: the transformers model, in eval mode on its device.
+        processor: the checkpoint's image processor: resize and crop, uint8 in and out.
+        framing: what the processor does to a photo, as geometry.
+        labels: class names by id, C of them.
+        layer_count: L, layers whose attention is captured.
+        readout_tokens: leading tokens that the rollout starts from.
+        prefix_tokens: tokens before the first patch.
+        mean, scale: (1, 3, 1, 1); input = (pixels - mean) * scale, rescale and normalise in one step.
+    """
+
+    network: Any
+    processor: Any
+    framing: Framing
+    labels: tuple[str, ...]
+    layer_count: int
+    readout_tokens: int
+    prefix_tokens: int
+    mean: Tensor
+    scale: Tensor
+
+    @torch.inference_mode()
+    def predict(self, pixels: Tensor, maps: MapSettings) -> tuple[Floats, Floats]:
+        """One forward pass.
+
+        Args:
+            pixels: (B, 3, H, W) uint8, out of the image processor, on the host.
+            maps: how to compute the maps.
+
+        Returns:
+            logits (B, C) and maps (B, grid_h, grid_w), float32.
+        """
+        device, dtype = self.network.device, self.network.dtype
+        inputs = pixels.to(device, non_blocking=True).float()  # (B, 3, H, W)
+        inputs = ((inputs - self.mean) * self.scale).to(dtype)
+        with record_attention(maps.head_fusion) as recorder:
+            logits = self.network(pixel_values=inputs, interpolate_pos_encoding=True).logits  # (B, C)
+        batch, (grid_h, grid_w) = len(pixels), self.framing.grid
+        tokens = self.prefix_tokens + grid_h * grid_w
+        check_captures(recorder.layers, layer_count=self.layer_count, batch=batch, tokens=tokens)
+        rollout = METHODS[maps.method](
+            recorder.layers, readout_tokens=self.readout_tokens, discard_ratio=maps.discard_ratio
+        )  # (B, N)
+        attention = rollout[:, self.prefix_tokens :].reshape(batch, grid_h, grid_w)
+        return logits.float().cpu().numpy(), attention.float().cpu().numpy()
+
+
+def load_classifier(
+    checkpoint: Checkpoint,
+    *,
+    device: torch.device,
+    precision: Precision,
+    input_size: tuple[int, int] | None = None,
+    rescale: bool = True,
+) -> Classifier:
+    """Load a checkpoint of a supported family, head included.
+
+    Args:
+        checkpoint: where it is.
+        device: where it runs.
+        precision: of the forward pass.
+        input_size: (H, W) in pixels instead of the checkpoint's own; position embeddings are interpolated.
+        rescale: divide pixels by 255 first where the image processor says so; False: never.
+
+    Raises:
+        ModelError: the family has no rollout, the head or other weights are missing, or files are damaged.
+    """
+    check_family(checkpoint)
+    transformers_logging.set_verbosity_error()  # what it would warn of is checked here
+    transformers_logging.disable_progress_bar()
+    processor = load_processor(checkpoint, input_size)
+    network = _load_network(checkpoint, DTYPES[precision]).to(device).eval()
+    select_recorded_attention(network)
+    config = network.config
+    vision = getattr(config, "vision_config", config)
+    family = FAMILIES[checkpoint.model_type]
+    readout = family.readout_tokens
+    mean, scale = _normalisation(processor, rescale)
+    return Classifier(
+        network=network,
+        processor=processor,
+        framing=framing_of(processor, int(vision.patch_size)),
+        labels=tuple(str(config.id2label[index]) for index in range(config.num_labels)),
+        layer_count=int(vision.num_hidden_layers),
+        readout_tokens=readout,
+        prefix_tokens=readout + (int(vision.num_register_tokens) if family.has_registers else 0),
+        mean=mean.to(device),
+        scale=scale.to(device),
+    )
+
+
+def load_processor(checkpoint: Checkpoint, input_size: tuple[int, int] | None = None) -> Any:
+    """The checkpoint's image processor, set to another input size where one is given.
+
+    Raises:
+        ModelError: there is no preprocessor_config.json, or it can't be read.
+    """
+    try:
+        processor: Any = AutoImageProcessor.from_pretrained(checkpoint.folder, backend="pil", local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"--model {checkpoint.name}: no usable preprocessor_config.json in {checkpoint.folder}: "
+            f"{_one_line(error)}; save the image processor beside the weights"
+        ) from None
+    if input_size is not None:
+        _resize_input(processor, input_size)
+    return processor
+
+
+def _resize_input(processor: Any, input_size: tuple[int, int]) -> None:
+    """Set the input's size, the resize before a centre crop in proportion."""
+    height, width = input_size
+    if getattr(processor, "do_center_crop", False):
+        zoom = max(height / processor.crop_size["height"], width / processor.crop_size["width"])
+        processor.size = type(processor.size)(**{k: round(v * zoom) for k, v in dict(processor.size).items() if v})
+        processor.crop_size = type(processor.crop_size)(height=height, width=width)
+    else:
+        processor.do_resize = True
+        processor.size = type(processor.size)(height=height, width=width)
+
+
+def _load_network(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    if not checkpoint.weight_files():
+        raise ModelError(f"--model {checkpoint.name}: no weights (*.safetensors, *.bin) in {checkpoint.folder}")
+    try:
+        network, report = AutoModelForImageClassification.from_pretrained(
+            checkpoint.folder, dtype=dtype, local_files_only=True, output_loading_info=True, attn_implementation="eager"
+        )
+    except Exception as error:  # a damaged file raises whatever its parser raises
+        raise ModelError(
+            f"--model {checkpoint.name}: can't load {checkpoint.folder}: {_one_line(error)}; fetch the checkpoint again"
+        ) from error
+    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
+    if any("classifier" in key or key.startswith("head") for key in missing):
+        raise ModelError(
+            f"--model {checkpoint.name}: it has no classification head, so it can't label anything; "
+            "make a classifier of it with: vitrollout finetune DATA --model "
+            f"{checkpoint.name} --out MODEL"
+        )
+    if missing:
+        raise ModelError(
+            f"--model {checkpoint.name}: {len(missing)} weights are missing ({missing[0]}, ...); fetch it again"
+        )
+    return network
+
+
+def _normalisation(processor: Any, rescale: bool) -> tuple[Tensor, Tensor]:
+    """Rescale and normalise as one affine step on 0..255: (pixels - mean) * scale."""
+    factor = float(processor.rescale_factor) if processor.do_rescale and rescale else 1.0
+    mean = np.array(processor.image_mean if processor.do_normalize else [0.0] * 3) / factor
+    scale = factor / np.array(processor.image_std if processor.do_normalize else [1.0] * 3)
+    shape = (1, 3, 1, 1)
+    return torch.tensor(mean).float().reshape(shape), torch.tensor(scale).float().reshape(shape)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

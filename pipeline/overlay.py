@@ -1,0 +1,92 @@
+"""Map + photo -> picture. Pure: arrays and images in, an image out."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from pipeline.records import Box, Floats, Pixels
+
+Style = Literal["heat", "article"]
+
+
+@dataclass(frozen=True)
+class OverlayLook:
+    """How overlays look.
+
+    Attributes:
+        style: `heat`: a colour map whose opacity follows the value. `article`: white, the value as alpha.
+        opacity: of the hottest spot, 0..1; `article` has its own.
+        colormap: a name of the package cmap.
+    """
+
+    style: Style = "heat"
+    opacity: float = 0.7
+    colormap: str = "plasma"
+
+
+def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) -> Image.Image:
+    """Lay a map over the part of a photo that it covers.
+
+    Args:
+        photo: (h, w, 3), upright.
+        attention: (grid_h, grid_w), any range; each picture is scaled by its own min..max.
+        box: (x0, y0, x1, y1) in pixels of `photo` that the map covers; may reach beyond it.
+        look: colours and opacity.
+
+    Returns:
+        RGB, the size of `photo`. Outside the box the photo is untouched.
+    """
+    picture = Image.fromarray(photo)
+    left, top, right, bottom = _visible(box, picture.size)
+    if right <= left or bottom <= top:
+        return picture
+    heat = _upsample(attention, box, (left, top, right, bottom), look.style)
+    region = picture.crop((left, top, right, bottom))
+    if look.style == "article":
+        colour, mask = Image.new("RGB", heat.size, "white"), heat
+    else:
+        colour = heat.copy()
+        colour.putpalette(_palette(look.colormap))
+        colour = colour.convert("RGB")
+        mask = heat.point([round(value * look.opacity) for value in range(256)])
+    picture.paste(Image.composite(colour, region, mask), (left, top))
+    return picture
+
+
+def _visible(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The whole pixels of the picture that a box covers."""
+    x0, y0, x1, y1 = box
+    return max(0, round(x0)), max(0, round(y0)), min(size[0], round(x1)), min(size[1], round(y1))
+
+
+def _upsample(attention: Floats, box: Box, visible: tuple[int, int, int, int], style: Style) -> Image.Image:
+    """The map over the visible pixels, mode L: bicubic, then a light blur that hides the cells' edges."""
+    low, high = float(attention.min()), float(attention.max())
+    values = (attention - low) / ((high - low) or 1)  # (grid_h, grid_w), 0..1
+    grid_h, grid_w = attention.shape
+    x0, y0, x1, y1 = box
+    left, top, right, bottom = visible
+    per_x, per_y = grid_w / (x1 - x0), grid_h / (y1 - y0)  # cells a pixel
+    cells = (
+        max(0.0, (left - x0) * per_x),
+        max(0.0, (top - y0) * per_y),
+        min(float(grid_w), (right - x0) * per_x),
+        min(float(grid_h), (bottom - y0) * per_y),
+    )
+    size = (right - left, bottom - top)
+    smooth = Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BICUBIC, box=cells)
+    heat = Image.fromarray(np.clip(np.asarray(smooth) * 255 + 0.5, 0, 255).astype(np.uint8))
+    radius = 2.0 if style == "article" else 0.25 / max(per_x, per_y)  # a quarter of a cell
+    return heat.filter(ImageFilter.GaussianBlur(radius))
+
+
+@lru_cache(maxsize=8)
+def _palette(colormap: str) -> bytes:
+    """256 RGB triples of a colour map."""
+    from cmap import Colormap
+
+    colours = np.asarray(Colormap(colormap).lut(256))[:, :3]  # (256, 3), 0..1
+    return np.round(colours * 255).astype(np.uint8).tobytes()

@@ -1,0 +1,75 @@
+"""What is left to do: the files found, minus those that the table has."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import RunConfig
+from pipeline.loading import DRAFT_LONGER_SIDE, hash_file
+from pipeline.records import ImageRef
+from pipeline.store import DoneFile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files found, by what happens to them.
+
+    Attributes:
+        pending: to be processed, sorted by path.
+        touched: same content under another mtime; their rows get the new one.
+        done: how many need nothing.
+    """
+
+    pending: list[ImageRef]
+    touched: list[ImageRef]
+    done: int
+
+
+def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str) -> str:
+    """A short hash over all that changes the numbers, and nothing that doesn't."""
+    decode = "exact" if config.exact_decode else f"draft-{DRAFT_LONGER_SIDE}"
+    parts: list[object] = [checkpoint.digest(), config.input_size, config.rescale, config.method, config.head_fusion]
+    parts += [config.discard_ratio, precision, decode]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=6).hexdigest()
+
+
+def make_plan(
+    refs: Sequence[ImageRef],
+    done: Mapping[str, DoneFile],
+    fingerprint: str,
+    *,
+    retry_failed: bool = False,
+    limit: int | None = None,
+) -> Plan:
+    """Decide about each file.
+
+    It is done when its current row has the same fingerprint, size and mtime. Where only the mtime differs,
+    the content hash decides. Failed files are done too, unless `retry_failed`.
+    """
+    pending: list[ImageRef] = []
+    suspects: list[ImageRef] = []
+    finished = 0
+    for ref in refs:
+        row = done.get(ref.path)
+        if (
+            row is None
+            or row.fingerprint != fingerprint
+            or row.file_bytes != ref.file_bytes
+            or (row.failed and retry_failed)
+        ):
+            pending.append(ref)
+        elif row.mtime_ns != ref.mtime_ns:
+            suspects.append(ref)
+        else:
+            finished += 1
+    with ThreadPoolExecutor() as threads:  # hashing and reading release the interpreter lock
+        hashes = list(threads.map(hash_file, suspects))
+    touched: list[ImageRef] = []
+    for ref, content_hash in zip(suspects, hashes, strict=True):
+        unchanged = content_hash is not None and content_hash == done[ref.path].content_hash
+        (touched if unchanged else pending).append(ref)
+    pending.sort(key=lambda ref: ref.path)
+    return Plan(pending[:limit], touched, finished)

@@ -1,0 +1,91 @@
+"""Decoded photos -> predictions, in batches that fit the device."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pipeline.errors import VitrolloutError
+from pipeline.model import Classifier, MapSettings
+from pipeline.records import Prediction, Sample
+
+log = logging.getLogger(__name__)
+
+_CPU_BATCH = 8  # larger ones are no faster on a CPU, and only need more memory
+_LARGEST_BATCH = 256
+_WORTH_DOUBLING = 1.05
+
+
+class Predictor:
+    """Runs batches through a classifier; out of memory on the device, it halves them and goes on."""
+
+    def __init__(self, classifier: Classifier, maps: MapSettings, batch_size: int) -> None:
+        """Args: the model, how to compute maps, and how many photos at once."""
+        self._classifier = classifier
+        self._maps = maps
+        self._most = batch_size
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """Classify photos.
+
+        Raises:
+            VitrolloutError: not even one photo fits in the device's memory.
+        """
+        predictions: list[Prediction] = []
+        while len(predictions) < len(samples):
+            part = samples[len(predictions) : len(predictions) + self._most]
+            pixels = torch.from_numpy(np.stack([sample.pixels for sample in part]))  # (B, 3, H, W)
+            try:
+                logits, attention = self._classifier.predict(pixels, self._maps)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve()
+                continue
+            predictions += [Prediction(*row) for row in zip(part, logits, attention, strict=True)]
+        return predictions
+
+    def _halve(self) -> None:
+        if self._most == 1:
+            raise VitrolloutError(
+                "the device has not enough memory for one photo; use --device cpu, a smaller --input-size or model"
+            )
+        self._most //= 2
+        torch.cuda.empty_cache()
+        log.warning("out of memory on the device: going on with batches of %d", self._most)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a class for it; MPS and the CPU only have a message."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def find_batch_size(classifier: Classifier, maps: MapSettings, *, largest: int = _LARGEST_BATCH) -> int:
+    """The batch size for `auto`: on an accelerator it is doubled while that gains speed and fits in memory."""
+    if classifier.network.device.type == "cpu":
+        return _CPU_BATCH
+    return fastest_batch_size(classifier, maps, largest)
+
+
+def fastest_batch_size(classifier: Classifier, maps: MapSettings, largest: int) -> int:
+    """Double the batch from 8 until it is no faster an image, or too large for the device."""
+    best, best_rate, size = 1, 0.0, min(8, largest)
+    while size <= largest:
+        pixels = torch.zeros(size, 3, *classifier.framing.input_size, dtype=torch.uint8)
+        try:
+            classifier.predict(pixels, maps)  # the first one of a shape also sets things up
+            started = time.perf_counter()
+            classifier.predict(pixels, maps)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            break
+        rate = size / (time.perf_counter() - started)
+        if rate < best_rate * _WORTH_DOUBLING:
+            break
+        best, best_rate, size = size, rate, size * 2
+    return best

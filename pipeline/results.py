@@ -1,0 +1,91 @@
+"""Reading a results folder back, also while a run writes it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import ConfigError, StoreError
+from pipeline.schema import SCHEMA
+
+if TYPE_CHECKING:  # half a second to import, and a run needs none of it
+    import pandas as pd
+
+
+def part_files(out: Path) -> list[Path]:
+    """The finished parts of a results folder, in the order in which they were committed."""
+    return sorted((out / "table").glob("part-*.parquet"))
+
+
+def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """One part, with the columns of `SCHEMA` that it has.
+
+    Raises:
+        StoreError: the part is damaged.
+    """
+    try:
+        with pq.ParquetFile(part) as file:
+            present = set(file.schema_arrow.names)
+            wanted = [name for name in (columns or SCHEMA.names) if name in present]
+            return file.read(columns=wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"{part} can't be read: {' '.join(str(error).split())}; move it away, and its photos run again"
+        ) from error
+
+
+def read_results(out: str | Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """The table of a results folder: the newest row of each path.
+
+    Args:
+        out: the results folder.
+        columns: which columns, all by default.
+
+    Returns:
+        One row a path, sorted by path. Dictionary columns are categorical, lists are NumPy arrays.
+
+    Raises:
+        ConfigError: the folder holds no results, or a column is unknown.
+        StoreError: a part is damaged.
+    """
+    if not (Path(out) / "table").is_dir():
+        raise ConfigError(f"{out} is no results folder: it has no table/; name the --out of a run")
+    wanted = list(SCHEMA.names if columns is None else columns)
+    if unknown := set(wanted) - set(SCHEMA.names):
+        raise ConfigError(f"no such column: {', '.join(sorted(unknown))}; there are {', '.join(SCHEMA.names)}")
+    keys = [name for name in ("path", "run_id") if name not in wanted]
+    tables = [read_part(part, [*wanted, *keys]) for part in part_files(Path(out))]
+    schema = pa.schema([SCHEMA.field(name) for name in (*wanted, *keys)])
+    table = pa.concat_tables([schema.empty_table(), *tables], promote_options="default").unify_dictionaries()
+    frame = table.select(schema.names).to_pandas()
+    # a stable sort on the run alone: compacting moves rows between parts, and clocks jump, run ids don't
+    order = frame["run_id"].astype(str).argsort(kind="stable")
+    newest: pd.DataFrame = frame.iloc[order].drop_duplicates("path", keep="last").sort_values("path", ignore_index=True)
+    return newest.loc[:, wanted]
+
+
+def stack_attention(frame: "pd.DataFrame", column: str = "attention") -> npt.NDArray[np.float32]:
+    """The maps of a table as one array.
+
+    Args:
+        frame: rows of `read_results` with the column, grid_h and grid_w; failed rows are left out.
+        column: which maps.
+
+    Returns:
+        (n, grid_h, grid_w) float32, raw as the model gave them, in the order of the rows.
+
+    Raises:
+        ValueError: the rows come from models with different grids; select those of one first.
+    """
+    rows = frame[frame[column].notna()]
+    grids = set(zip(rows["grid_h"], rows["grid_w"], strict=True))
+    if len(grids) > 1:
+        raise ValueError(f"maps of different grids can't be stacked: {sorted(grids)}; select the rows of one grid")
+    if not grids:
+        return np.empty((0, 0, 0), np.float32)
+    grid_h, grid_w = grids.pop()
+    return np.stack(rows[column].to_list()).astype(np.float32).reshape(-1, int(grid_h), int(grid_w))

@@ -1,0 +1,76 @@
+"""Predictions and failures -> rows of the table."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.records import Box, Failure, ImageRef, Prediction
+from pipeline.schema import Row
+
+_TOP = 5
+
+
+@dataclass(frozen=True)
+class RowMaker:
+    """Makes the rows of one run.
+
+    Attributes:
+        labels: class names by id.
+        model, method, fingerprint, run_id: what the columns of these names say.
+    """
+
+    labels: Sequence[str]
+    model: str
+    method: str
+    fingerprint: str
+    run_id: str
+
+    def ok(self, prediction: Prediction, box: Box, overlay: str | None) -> Row:
+        """The row of a photo that was classified."""
+        sample, logits = prediction.sample, prediction.logits.astype(np.float64)  # (C,)
+        if not np.isfinite(logits).all():
+            reason = "the model's output is not finite; --precision fp32 has the range that it needs"
+            return self.failed(Failure(sample.ref, reason, sample.content_hash))
+        odds = np.exp(logits - logits.max())
+        scores = odds / odds.sum()
+        top = np.argsort(-scores, kind="stable")[:_TOP]
+        grid_h, grid_w = prediction.attention.shape
+        return Row(
+            **self._of_file(sample.ref, sample.content_hash),
+            status="ok",
+            note=sample.note,
+            width=sample.width,
+            height=sample.height,
+            label=self.labels[top[0]],
+            label_id=int(top[0]),
+            score=float(scores[top[0]]),
+            top_labels=[self.labels[index] for index in top],
+            top_scores=scores[top].astype(np.float32),
+            logits=prediction.logits,
+            attention=prediction.attention.ravel(),
+            grid_h=grid_h,
+            grid_w=grid_w,
+            map_box=box,
+            overlay=overlay,
+        )
+
+    def failed(self, failure: Failure) -> Row:
+        """The row of a file that has no prediction, with the reason."""
+        return Row(**self._of_file(failure.ref, failure.content_hash), status="failed", error=failure.reason)
+
+    def _of_file(self, ref: ImageRef, content_hash: str | None) -> dict[str, Any]:
+        return {
+            "path": ref.path,
+            "path_bytes": ref.path_bytes,
+            "content_hash": content_hash,
+            "file_bytes": ref.file_bytes,
+            "mtime": ref.mtime_ns,
+            "model": self.model,
+            "method": self.method,
+            "fingerprint": self.fingerprint,
+            "run_id": self.run_id,
+            "processed_at": time.time_ns() // 1000,
+        }

@@ -1,0 +1,148 @@
+"""The run: a folder of photos in, a table and overlays out. The loop in `_process` shows all of it."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.checkpoint import check_family, resolve_checkpoint
+from pipeline.config import RunConfig
+from pipeline.discover import Discovery, discover
+from pipeline.errors import ConfigError
+from pipeline.loading import LoadSpec, PhotoLoader
+from pipeline.overlay import OverlayLook
+from pipeline.overlay_writer import OverlayWriter
+from pipeline.plan import fingerprint, make_plan
+from pipeline.progress import Progress, Stopwatch
+from pipeline.records import ImageRef
+from pipeline.rows import RowMaker
+from pipeline.store import ResultsFolder, TableWriter
+from pipeline.summary import RunSummary, run_record
+
+if TYPE_CHECKING:  # transformers takes seconds to import: only once there is something to do
+    from pipeline.model import Classifier
+
+log = logging.getLogger(__name__)
+
+
+def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSummary:
+    """Process a folder: one row and one overlay for each photo that is not done yet.
+
+    Args:
+        config: all settings.
+        stop: asked between batches; once true, the open part is committed and the run ends, interrupted.
+
+    Raises:
+        VitrolloutError: nothing could be processed, or not all; what was committed stays.
+    """
+    from pipeline.device import choose_device, choose_precision
+
+    clock = Stopwatch()
+    with clock("discover"):
+        found = discover(config.input, pattern=config.pattern, follow_links=config.follow_links)
+    if not found.refs:
+        raise ConfigError(_nothing_found(config, found))
+    checkpoint = resolve_checkpoint(config.model)
+    check_family(checkpoint)
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    log.info("model %s: %s; %s on %s", checkpoint.name, checkpoint.purpose, precision, device)
+    with ResultsFolder(config.out, config.input, rebind=config.rebind) as results:
+        with clock("plan"):
+            mark = fingerprint(config, checkpoint, precision)
+            done = results.done_files()
+            plan = make_plan(found.refs, done, mark, retry_failed=config.retry_failed, limit=config.limit)
+            results.restamp(plan.touched)
+        log.info("%d photos in %s, %d to process", len(found.refs), config.input, len(plan.pending))
+        labels = Counter[str | None]()
+        if plan.pending:
+            with clock("model"):
+                from pipeline.model import load_classifier
+
+                classifier = load_classifier(
+                    checkpoint, device=device, precision=precision, input_size=config.input_size, rescale=config.rescale
+                )
+            rows = RowMaker(classifier.labels, config.model, config.method, mark, results.run_id)
+            labels = _process(plan.pending, classifier, rows, results, config, clock, stop)
+        processed, failed = labels.total(), labels.pop(None, 0)
+        summary = RunSummary(
+            run_id=results.run_id,
+            input=os.fspath(config.input),
+            out=os.fspath(config.out),
+            found=len(found.refs),
+            done_before=plan.done + len(plan.touched),
+            processed=processed,
+            ok=processed - failed,
+            failed=failed,
+            unreadable_folders=len(found.unreadable),
+            interrupted=stop(),
+            seconds=round(clock.total(), 3),
+            images_per_second=round(processed / clock.total(), 2),
+            labels={str(label): count for label, count in labels.most_common()},
+            seconds_by_stage=clock.by_stage(),
+        )
+        details = {"purpose": checkpoint.purpose, "precision": precision, "device": str(device), "fingerprint": mark}
+        results.write_record(run_record(summary, config, unreadable=found.unreadable, **details))
+    return summary
+
+
+def _process(
+    pending: Sequence[ImageRef],
+    classifier: "Classifier",
+    rows: RowMaker,
+    results: ResultsFolder,
+    config: RunConfig,
+    clock: Stopwatch,
+    stop: Callable[[], bool],
+) -> Counter[str | None]:
+    """Photos through the model into the table; returns how many got each label, None for the failed."""
+    from pipeline.model import MapSettings
+    from pipeline.predictor import Predictor, find_batch_size
+
+    maps = MapSettings(config.method, config.head_fusion, config.discard_ratio)
+    batch_size = find_batch_size(classifier, maps) if config.batch_size == "auto" else config.batch_size
+    workers = _worker_count(config, classifier)
+    look = OverlayLook(config.style, config.overlay_opacity, config.colormap)
+    draft = None if config.exact_decode else classifier.framing.draft_size
+    spec = LoadSpec(classifier.processor, draft, config.overlay_size, config.max_pixels)
+    predictor = Predictor(classifier, maps, batch_size)
+    labels = Counter[str | None]()
+    with (
+        PhotoLoader(spec, workers=workers, decode_seconds=config.decode_seconds) as photos,
+        OverlayWriter(results, look, threads=workers) as overlays,
+        TableWriter(results, rows=config.part_rows, seconds=config.part_seconds, before_commit=overlays.flush) as table,
+        Progress(len(pending)) as progress,
+    ):
+        for batch in clock.over("photos", photos.batches(pending, batch_size, stop)):
+            with clock("model"):
+                predictions = predictor.predict(batch.samples)
+            with clock("overlays"):
+                done = []
+                for prediction in predictions:
+                    box = classifier.framing.map_box(prediction.sample.width, prediction.sample.height)
+                    done.append(rows.ok(prediction, box, overlays.submit(prediction, box)))
+            for failure in batch.failures:
+                log.warning("%s: %s", failure.ref.path, failure.reason)
+                done.append(rows.failed(failure))
+            with clock("table"):
+                table.add(done)
+            labels.update(row.label for row in done)
+            progress.advance(ok=len(predictions), failed=len(batch.failures))
+    return labels
+
+
+def _worker_count(config: RunConfig, classifier: "Classifier") -> int:
+    """`auto`: every core feeds an accelerator; a model on the CPU wants most of them for itself."""
+    if config.workers != "auto":
+        return config.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if classifier.network.device.type != "cpu" else max(1, cores // 2)
+
+
+def _nothing_found(config: RunConfig, found: Discovery) -> str:
+    if found.unreadable:
+        name, reason = next(iter(found.unreadable.items()))
+        return f"no photos in {config.input}: folder {name} can't be read ({reason})"
+    narrowed = f" that match {config.pattern}" if config.pattern else ""
+    return f"no photos in {config.input}{narrowed}; see --help for what counts as one"

@@ -1,0 +1,95 @@
+"""The Arrow schema of the table. Columns are only ever added, nullable, at the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.records import Floats
+
+SCHEMA_VERSION = "1"
+
+_CATEGORY = pa.dictionary(pa.int32(), pa.string())
+_FLOATS = pa.list_(pa.float32())  # not of fixed size: parts from models with other grids open together
+
+SCHEMA = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("path_bytes", pa.binary()),
+        pa.field("content_hash", pa.string()),
+        pa.field("file_bytes", pa.int64()),
+        pa.field("mtime", pa.timestamp("ns", tz="UTC")),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("status", _CATEGORY),
+        pa.field("error", pa.string()),
+        pa.field("note", pa.string()),
+        pa.field("label", _CATEGORY),
+        pa.field("label_id", pa.int32()),
+        pa.field("score", pa.float32()),
+        pa.field("top_labels", pa.list_(pa.string())),
+        pa.field("top_scores", _FLOATS),
+        pa.field("logits", _FLOATS),
+        pa.field("attention", _FLOATS),
+        pa.field("more_maps", pa.map_(pa.string(), _FLOATS)),
+        pa.field("target", _CATEGORY),
+        pa.field("versus", _CATEGORY),
+        pa.field("grid_h", pa.int16()),
+        pa.field("grid_w", pa.int16()),
+        pa.field("map_box", _FLOATS),
+        pa.field("overlay", pa.string()),
+        pa.field("model", _CATEGORY),
+        pa.field("method", _CATEGORY),
+        pa.field("fingerprint", _CATEGORY),
+        pa.field("run_id", _CATEGORY),
+        pa.field("processed_at", pa.timestamp("us", tz="UTC")),
+    ],
+    metadata={"schema_version": SCHEMA_VERSION},
+)
+
+CATEGORY_COLUMNS = [field.name for field in SCHEMA if pa.types.is_dictionary(field.type)]
+FLOAT_LIST_COLUMNS = [field.name for field in SCHEMA if field.type == _FLOATS]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table; the fields are its columns, in design.md's words in the README.
+
+    mtime is in nanoseconds and processed_at in microseconds since 1970 UTC. A failed row has no prediction.
+    """
+
+    path: str
+    path_bytes: bytes | None
+    content_hash: str | None
+    file_bytes: int
+    mtime: int
+    status: str
+    model: str
+    method: str
+    fingerprint: str
+    run_id: str
+    processed_at: int
+    error: str | None = None
+    note: str | None = None
+    width: int | None = None
+    height: int | None = None
+    label: str | None = None
+    label_id: int | None = None
+    score: float | None = None
+    top_labels: Sequence[str] | None = None
+    top_scores: Floats | None = None
+    logits: Floats | None = None
+    attention: Floats | None = None
+    more_maps: Sequence[tuple[str, Floats]] | None = None
+    target: str | None = None
+    versus: str | None = None
+    grid_h: int | None = None
+    grid_w: int | None = None
+    map_box: Sequence[float] | None = None
+    overlay: str | None = None
+
+
+def to_table(rows: Sequence[Row]) -> pa.Table:
+    """Rows -> an Arrow table of `SCHEMA`."""
+    columns = [pa.array([getattr(row, field.name) for row in rows], type=field.type) for field in SCHEMA]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)

@@ -1,0 +1,221 @@
+"""The results folder: its lock, its part files and their commit, and what is done already.
+
+OUT/table/part-<run_id>-<00000>.parquet   finished parts and nothing else, ever
+OUT/overlays/<path>.png
+OUT/runs/<run_id>.json                    written last
+OUT/tmp/                                  being written; swept at the next start
+OUT/.lock
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from pipeline.commit import cannot_write, renamed_into_place
+from pipeline.errors import ConfigError, FolderBusyError
+from pipeline.records import ImageRef
+from pipeline.results import part_files, read_part
+from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
+
+_RUN_ID = "%Y%m%dT%H%M%SZ"
+_ROW_GROUP = 1024
+_DONE_COLUMNS = ["path", "file_bytes", "content_hash", "status", "fingerprint", "run_id"]
+
+
+@dataclass(frozen=True)
+class DoneFile:
+    """What the table's current row says of a file, as far as it decides whether the file is done."""
+
+    file_bytes: int
+    mtime_ns: int
+    content_hash: str | None
+    failed: bool
+    fingerprint: str
+    run_id: str
+
+
+class ResultsFolder:
+    """A results folder held by one run. Entering takes the lock and sweeps tmp/."""
+
+    def __init__(self, out: Path, source: Path, *, rebind: bool = False) -> None:
+        """Args: the folder, the input folder it belongs to, and whether that may have moved."""
+        self.out = out
+        self.source = source
+        self.run_id = ""
+        self._tmp = out / "tmp"
+        self._rebind = rebind
+        self._parts_written = 0
+        self._lock = FileLock(out / ".lock", blocking=False)
+
+    def __enter__(self) -> Self:
+        """Raises FolderBusyError, ConfigError (it belongs to another input) or StoreError."""
+        try:
+            for name in ("table", "overlays", "runs", "tmp"):
+                (self.out / name).mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except Timeout:
+            raise FolderBusyError(f"{self.out} is held by another run; wait for it, or give another --out") from None
+        except OSError as error:
+            raise cannot_write(self.out, error) from error
+        try:
+            self._check_source()
+            for leftover in self._tmp.iterdir():
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            self.run_id = self._next_run_id()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def done_files(self) -> dict[str, DoneFile]:
+        """The current row of each path, as far as it decides what is left to do."""
+        done: dict[str, DoneFile] = {}
+        for part in part_files(self.out):
+            table = read_part(part, [*_DONE_COLUMNS, "mtime"])
+            mtimes = table["mtime"].cast(pa.int64()).to_pylist()
+            columns = (table[name].to_pylist() for name in _DONE_COLUMNS)
+            for mtime, path, size, content_hash, status, fingerprint, run_id in zip(mtimes, *columns, strict=True):
+                if path not in done or done[path].run_id <= run_id:
+                    done[path] = DoneFile(size, mtime, content_hash, status == "failed", fingerprint, run_id)
+        return done
+
+    def write_part(self, table: pa.Table) -> None:
+        """Commit a table of `SCHEMA` as one part.
+
+        Raises:
+            StoreError: the disk is full or the folder can't be written.
+        """
+        metadata = {**(SCHEMA.metadata or {}), b"input": os.fsencode(self.source)}
+        final = self.out / "table" / f"part-{self.run_id}-{self._parts_written:05d}.parquet"
+        with renamed_into_place(final, self._tmp) as temporary:
+            pq.write_table(
+                table.replace_schema_metadata(metadata),
+                temporary,
+                compression="zstd",
+                row_group_size=_ROW_GROUP,
+                use_dictionary=CATEGORY_COLUMNS,
+                use_byte_stream_split=[f"{name}.list.element" for name in FLOAT_LIST_COLUMNS],
+            )
+        self._parts_written += 1
+
+    def restamp(self, refs: Sequence[ImageRef]) -> None:
+        """Give rows whose file has the same content under another mtime that mtime, as rows of this run."""
+        mtimes = {ref.path: ref.mtime_ns for ref in refs}
+        current = {path: row.run_id for path, row in self.done_files().items() if path in mtimes}
+        for part in part_files(self.out) if mtimes else ():
+            table = read_part(part)
+            keys = zip(table["path"].to_pylist(), table["run_id"].to_pylist(), strict=True)
+            table = table.filter(pa.array([current.get(path) == run_id for path, run_id in keys]))
+            if not len(table):
+                continue
+            stamps = pa.array([mtimes[path] for path in table["path"].to_pylist()], SCHEMA.field("mtime").type)
+            run_ids = pa.array([self.run_id] * len(table), SCHEMA.field("run_id").type)
+            table = pa.concat_tables([SCHEMA.empty_table(), table], promote_options="default")  # columns of old parts
+            for name, values in (("mtime", stamps), ("run_id", run_ids)):
+                table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), values)
+            self.write_part(table)
+
+    def write_overlay(self, name: str, png: bytes) -> None:
+        """Put an overlay in place under OUT. Not flushed to the disk one by one: it can be drawn again.
+
+        Raises:
+            StoreError: the disk is full or the folder can't be written.
+        """
+        final = self.out / name
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(final.parent, error) from error
+        with renamed_into_place(final, self._tmp, durable=False) as temporary:
+            temporary.write_bytes(png)
+
+    def write_record(self, record: dict[str, Any]) -> Path:
+        """Write the run's record, the last thing that a run does."""
+        final = self.out / "runs" / f"{self.run_id}.json"
+        with renamed_into_place(final, self._tmp) as temporary:
+            temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return final
+
+    def _check_source(self) -> None:
+        bound = self._bound_source()
+        if bound is not None and bound != os.fspath(self.source) and not self._rebind:
+            raise ConfigError(
+                f"{self.out} holds results of {bound}, not of {self.source}; "
+                "give another --out, or --rebind if the archive has moved"
+            )
+
+    def _bound_source(self) -> str | None:
+        """The input folder of the newest run: its record names it, and so do parts of a run that was killed."""
+        newest: tuple[str, str] | None = None
+        for record in (self.out / "runs").glob("*.json"):
+            try:
+                content = json.loads(record.read_text(encoding="utf-8"))
+                newest = max(newest or ("", ""), (record.stem, str(content["input"])))
+            except (ValueError, KeyError):
+                continue  # no record of ours
+        parts = part_files(self.out)
+        if parts and (newest is None or _run_id_of(parts[-1]) > newest[0]):
+            metadata = pq.read_metadata(parts[-1]).metadata or {}
+            return os.fsdecode(metadata[b"input"]) if b"input" in metadata else None
+        return newest[1] if newest else None
+
+    def _next_run_id(self) -> str:
+        """The time of the start, and always later than every run before, whatever the clock says."""
+        taken = [_run_id_of(part) for part in part_files(self.out)]
+        taken += [record.stem for record in (self.out / "runs").glob("*.json")]
+        now = datetime.now(UTC)
+        if taken and now.strftime(_RUN_ID) <= max(taken):
+            now = datetime.strptime(max(taken), _RUN_ID) + timedelta(seconds=1)
+        return now.strftime(_RUN_ID)
+
+
+def _run_id_of(part: Path) -> str:
+    return part.stem.split("-")[1]
+
+
+class TableWriter:
+    """Gathers rows and commits them as parts, every so many rows or seconds; the last one on leaving."""
+
+    def __init__(self, results: ResultsFolder, *, rows: int, seconds: float, before_commit: Callable[[], None]) -> None:
+        """Args: where parts go, when one is due, and what must be in place before its rows are."""
+        self._results = results
+        self._most_rows = rows
+        self._most_seconds = seconds
+        self._before_commit = before_commit
+        self._rows: list[Row] = []
+        self._opened = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or kind is KeyboardInterrupt:
+            self.commit()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Take the rows of one batch."""
+        if not self._rows:
+            self._opened = time.monotonic()
+        self._rows += rows
+        if len(self._rows) >= self._most_rows or time.monotonic() - self._opened >= self._most_seconds:
+            self.commit()
+
+    def commit(self) -> None:
+        """Commit what has been gathered."""
+        if self._rows:
+            self._before_commit()
+            self._results.write_part(to_table(self._rows))
+            self._rows = []

@@ -1,0 +1,277 @@
+"""The results folder: commit, resume, reading back by everybody's tools."""
+
+import json
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from pyarrow.dataset import dataset
+
+from pipeline.errors import ConfigError, FolderBusyError, StoreError
+from pipeline.records import ImageRef
+from pipeline.results import read_results, stack_attention
+from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
+from pipeline.store import ResultsFolder, TableWriter
+
+
+def make_row(path: str, *, grid: tuple[int, int] = (2, 3), run_id: str = "20260101T000000Z", **changes) -> Row:
+    row = Row(
+        path=path,
+        path_bytes=None,
+        content_hash="00" * 16,
+        file_bytes=10,
+        mtime=1_700_000_000_123_456_789,
+        status="ok",
+        model="bundled",
+        method="rollout",
+        fingerprint="f1",
+        run_id=run_id,
+        processed_at=1_700_000_000_000_000,
+        width=30,
+        height=20,
+        label="short",
+        label_id=1,
+        score=0.75,
+        top_labels=["short", "ok"],
+        top_scores=np.array([0.75, 0.25], np.float32),
+        logits=np.array([0.1, 1.2], np.float32),
+        attention=np.arange(grid[0] * grid[1], dtype=np.float32),
+        more_maps=[("article", np.array([1.5, 2.5], np.float32))],
+        grid_h=grid[0],
+        grid_w=grid[1],
+        map_box=[0.0, 1.0, 30.0, 19.0],
+        overlay=f"overlays/{path}.png",
+    )
+    return replace(row, **changes)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def write(out: Path, source: Path, *parts: list[Row], rebind: bool = False) -> str:
+    """One run that commits these parts; rows get its id."""
+    with ResultsFolder(out, source, rebind=rebind) as results:
+        for rows in parts:
+            results.write_part(to_table([replace(row, run_id=results.run_id) for row in rows]))
+        return results.run_id
+
+
+def test_rows_have_the_columns_of_the_schema():
+    assert {field.name for field in fields(Row)} == set(SCHEMA.names)
+
+
+def test_part_has_the_contracts_layout(out, source):
+    write(out, source, [make_row("a.jpg")])
+    (part,) = (out / "table").iterdir()
+    metadata = pq.read_metadata(part)
+    columns = {
+        metadata.row_group(0).column(i).path_in_schema: metadata.row_group(0).column(i)
+        for i in range(metadata.num_columns)
+    }
+    assert all(column.compression == "ZSTD" for column in columns.values())
+    for name in FLOAT_LIST_COLUMNS:
+        assert "BYTE_STREAM_SPLIT" in columns[f"{name}.list.element"].encodings, name
+    for name, column in columns.items():
+        assert any("DICTIONARY" in encoding for encoding in column.encodings) == (name in CATEGORY_COLUMNS), name
+    assert metadata.metadata[b"schema_version"] == b"1"
+    assert pq.read_schema(part).remove_metadata() == SCHEMA.remove_metadata()
+
+
+def test_every_reader_sees_the_same_rows_across_grids(out, source):
+    write(out, source, [make_row("a.jpg"), make_row("b.jpg", status="failed", error="truncated", label=None)])
+    write(out, source, [make_row("c.jpg", grid=(4, 4), label="open")])
+    pattern = f"{out}/table/*.parquet"
+
+    frame = pd.read_parquet(out / "table").sort_values("path")
+    assert frame["path"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
+    assert [len(values) for values in frame["attention"]] == [6, 6, 16]
+    assert frame["mtime"].iloc[0].value == 1_700_000_000_123_456_789
+
+    table = dataset(out / "table", format="parquet").to_table()
+    assert sorted(table["path"].to_pylist()) == ["a.jpg", "b.jpg", "c.jpg"]
+
+    rows = duckdb.sql(
+        f"select path, label, len(attention), more_maps['article'][2] from '{pattern}' order by path"
+    ).fetchall()
+    assert rows == [("a.jpg", "short", 6, 2.5), ("b.jpg", None, 6, 2.5), ("c.jpg", "open", 16, 2.5)]
+
+    lazy = pl.read_parquet(pattern).sort("path")
+    assert lazy["label"].cast(pl.String).to_list() == ["short", None, "open"]
+    assert lazy["attention"].list.len().to_list() == [6, 6, 16]
+
+
+def test_newest_row_of_a_path_wins_by_run_not_by_clock(out, source):
+    write(out, source, [make_row("a.jpg", label="short", processed_at=2_000_000_000_000_000)])
+    write(out, source, [make_row("a.jpg", label="open", processed_at=1), make_row("b.jpg")])
+    frame = read_results(out)
+    assert frame["path"].tolist() == ["a.jpg", "b.jpg"]
+    assert frame["label"].astype(str).tolist() == ["open", "short"]
+
+
+def test_run_ids_grow_even_when_the_clock_jumps_back(out, source, monkeypatch):
+    first = write(out, source, [make_row("a.jpg")])
+    later = out / "runs" / "29991231T235959Z.json"
+    later.write_text(json.dumps({"input": str(source)}))
+    second = write(out, source, [make_row("a.jpg")])
+    assert first < later.stem < second == "30000101T000000Z"
+
+
+def test_read_results_selects_columns(out, source):
+    write(out, source, [make_row("a.jpg"), make_row("b.jpg")])
+    frame = read_results(out, columns=["score", "path"])
+    assert list(frame.columns) == ["score", "path"]
+    assert read_results(out, columns=["score"])["score"].tolist() == [0.75, 0.75]
+    with pytest.raises(ConfigError, match="no such column: scores"):
+        read_results(out, columns=["scores"])
+
+
+def test_read_results_names_what_is_no_results_folder(tmp_path):
+    with pytest.raises(ConfigError, match="no results folder"):
+        read_results(tmp_path)
+
+
+def test_parts_of_an_older_schema_open_with_newer_ones(out, source):
+    write(out, source, [make_row("a.jpg")])
+    (part,) = (out / "table").iterdir()
+    pq.write_table(pq.read_table(part).drop_columns(["overlay", "versus"]), part)
+    write(out, source, [make_row("b.jpg")])
+    frame = read_results(out)
+    assert frame["overlay"].isna().tolist() == [True, False]
+
+
+def test_stack_attention_shapes_and_refusal(out, source):
+    write(out, source, [make_row("a.jpg"), make_row("b.jpg"), make_row("f.jpg", attention=None)])
+    maps = stack_attention(read_results(out))
+    assert maps.shape == (2, 2, 3)
+    assert maps[0].tolist() == [[0, 1, 2], [3, 4, 5]]
+    write(out, source, [make_row("c.jpg", grid=(4, 4))])
+    with pytest.raises(ValueError, match="different grids"):
+        stack_attention(read_results(out))
+
+
+def test_damaged_part_is_named(out, source):
+    write(out, source, [make_row("a.jpg")])
+    (part,) = (out / "table").iterdir()
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(StoreError, match=part.name):
+        read_results(out)
+
+
+def test_second_run_is_refused_while_the_first_holds_the_folder(out, source):
+    with ResultsFolder(out, source):
+        with pytest.raises(FolderBusyError, match="held by another run") as refusal:
+            ResultsFolder(out, source).__enter__()
+        assert refusal.value.exit_code == 75
+    with ResultsFolder(out, source):
+        pass
+
+
+def test_folder_belongs_to_one_input(out, source, tmp_path):
+    write(out, source, [make_row("a.jpg")])  # no run record: as after a kill
+    other = tmp_path / "other"
+    with pytest.raises(ConfigError) as refusal:
+        ResultsFolder(out, other).__enter__()
+    assert str(source) in str(refusal.value)
+    assert str(other) in str(refusal.value)
+    write(out, other, [make_row("b.jpg")], rebind=True)
+    with pytest.raises(ConfigError, match="--rebind"):
+        ResultsFolder(out, source).__enter__()
+
+
+def test_leftovers_in_tmp_are_swept(out, source):
+    (out / "tmp" / "folder").mkdir(parents=True)
+    (out / "tmp" / "half-a-part").write_bytes(b"PAR1")
+    with ResultsFolder(out, source):
+        assert not list((out / "tmp").iterdir())
+
+
+def test_restamp_gives_unchanged_files_their_new_mtime_once(out, source):
+    write(out, source, [make_row("a.jpg", label="open"), make_row("b.jpg")], [make_row("c.jpg")])
+    write(out, source, [make_row("a.jpg", label="short")])
+    touched = [ImageRef(path, None, path, 10, 42_000_000_001) for path in ("a.jpg", "c.jpg")]
+    with ResultsFolder(out, source) as results:
+        results.restamp(touched)
+        done = results.done_files()
+    assert {path: row.mtime_ns for path, row in done.items()} == {
+        "a.jpg": 42_000_000_001,
+        "b.jpg": 1_700_000_000_123_456_789,
+        "c.jpg": 42_000_000_001,
+    }
+    frame = read_results(out).set_index("path")
+    assert frame.loc["a.jpg", "label"] == "short"
+    assert len(frame) == 3
+    assert frame.loc["c.jpg", "attention"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_writer_commits_by_rows_and_on_leaving_and_after_the_overlays(out, source):
+    order = []
+    with ResultsFolder(out, source) as results:
+        parts = lambda: len(list((out / "table").iterdir()))  # noqa: E731
+        with TableWriter(results, rows=3, seconds=3600, before_commit=lambda: order.append(parts())) as table:
+            for name in "abcdefgh":
+                table.add([make_row(name, run_id=results.run_id)])
+        assert order == [0, 1, 2]
+        assert [pq.read_metadata(part).num_rows for part in sorted((out / "table").iterdir())] == [3, 3, 2]
+
+
+def test_writer_commits_by_time(out, source):
+    with ResultsFolder(out, source) as results:
+        with TableWriter(results, rows=1000, seconds=0.0, before_commit=lambda: None) as table:
+            table.add([make_row("a", run_id=results.run_id)])
+            assert len(list((out / "table").iterdir())) == 1
+
+
+def test_writer_leaves_the_open_part_out_after_a_fault(out, source):
+    with ResultsFolder(out, source) as results:
+        with pytest.raises(ZeroDivisionError):
+            with TableWriter(results, rows=10, seconds=3600, before_commit=lambda: None) as table:
+                table.add([make_row("a", run_id=results.run_id)])
+                raise ZeroDivisionError
+        assert not list((out / "table").iterdir())
+        assert not list((out / "tmp").iterdir())
+
+
+def test_full_disk_says_so_and_leaves_nothing_half_written(out, source):
+    """A real full disk: the part is written to /dev/full through a link in tmp/."""
+    with ResultsFolder(out, source) as results:
+        results.write_part(to_table([make_row("a", run_id=results.run_id)]))
+        import pipeline.store as store
+
+        class FullTmp(type(out)):
+            def __truediv__(self, name):
+                link = Path(self).joinpath(name)
+                link.symlink_to("/dev/full")
+                return link
+
+        results._tmp = FullTmp(store.Path(out / "tmp"))
+        with pytest.raises(StoreError, match="No space left"):
+            results.write_part(to_table([make_row("b", run_id=results.run_id)]))
+    assert read_results(out)["path"].tolist() == ["a"]
+    assert not list((out / "tmp").iterdir())
+
+
+def test_results_are_readable_by_others(out, source):
+    previous = os.umask(0o022)
+    try:
+        with ResultsFolder(out, source) as results:
+            results.write_part(to_table([make_row("a", run_id=results.run_id)]))
+            results.write_overlay("overlays/a.png", b"png")
+            record = results.write_record({"input": str(source)})
+    finally:
+        os.umask(previous)
+    for file in (record, out / "overlays" / "a.png", *(out / "table").iterdir()):
+        assert file.stat().st_mode & 0o777 == 0o644, file
