@@ -7,10 +7,11 @@ checked before a pixel is decoded, and whatever a decoder raises becomes a reaso
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import DecodeError
 
@@ -30,6 +31,17 @@ _INTEGER_RANGES = {
     "I;32BS": (-(2**31), 2**31 - 1),
     "I;32N": (0, 2**32 - 1),
     "I;32B": (0, 2**32 - 1),
+}
+
+# By EXIF orientation. ImageOps.exif_transpose also writes the EXIF data back, which fails on odd but harmless ones.
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 
 
@@ -55,6 +67,7 @@ def extensions() -> frozenset[str]:
     return EXTENSIONS | HEIF_EXTENSIONS if register_heif() else EXTENSIONS
 
 
+@cache
 def register_heif() -> bool:
     """Let Pillow read HEIF where the extra `heif` is installed; says whether it can."""
     try:
@@ -91,14 +104,15 @@ def decode(
             if draft_size is not None and image.format in ("JPEG", "MPO"):
                 _draft(image, draft_size)
             image.load()
-            turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-            rgb = to_rgb(ImageOps.exif_transpose(image), value_range)
+            orientation = _orientation(image)
+            turn = _TO_UPRIGHT.get(orientation)
+            rgb = to_rgb(image.copy() if turn is None else image.transpose(turn), value_range)
         except DecodeError:
             raise
         except Exception as error:  # a decoder raises anything at all on a broken file
             raise DecodeError(_reason(error)) from error
         frames = _frame_count(image)
-    width, height = full_size[::-1] if turned else full_size
+    width, height = full_size[::-1] if orientation in (5, 6, 7, 8) else full_size
     notes = [f"first of {frames} frames"] if frames > 1 else []
     notes += [" ".join(str(warning.message).split()) for warning in caught]
     return Photo(rgb, width, height, "; ".join(dict.fromkeys(notes)) or None)
@@ -119,6 +133,7 @@ def to_rgb(image: Image.Image, value_range: tuple[int, int] = (0, 2**16 - 1)) ->
 
 def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
     Image.init()  # or the formats that Pillow has not met yet are unknown to it
+    register_heif()  # a worker that was spawned has not met it either
     try:
         image = Image.open(file, formats=_decoders())
     except UnidentifiedImageError:  # its own message holds a memory address
@@ -142,13 +157,25 @@ def _draft(image: Image.Image, draft_size: tuple[int, int]) -> None:
         image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
 
 
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1, upright, where there is none or it can't be read."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as error:  # no reason to lose the photo
+        warnings.warn(f"its EXIF data can't be read, so its orientation is unknown: {error}", stacklevel=2)
+        return 1
+
+
 def _integer_range(image: Image.Image) -> tuple[int, int]:
-    """The values that the file's integers can take; asked before loading, which forgets the raw layout."""
+    """Black and white in the file's integers, by their type; asked before loading, which forgets the raw layout."""
     if image.format == "PPM" or not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return (0, 2**16 - 1)  # Pillow scales deep PGM files to 16 bits itself
     arguments = image.tile[0].args
     raw_mode = arguments[0] if isinstance(arguments, tuple) else arguments
-    return _INTEGER_RANGES.get(str(raw_mode), (0, 2**16 - 1))
+    black, white = _INTEGER_RANGES.get(str(raw_mode), (0, 2**16 - 1))
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    white_is_zero = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0  # Pillow heeds it up to 8 bits
+    return (white, black) if white_is_zero else (black, white)
 
 
 def _scale_to_8_bit(image: Image.Image, value_range: tuple[int, int]) -> Image.Image:

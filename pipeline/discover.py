@@ -60,6 +60,11 @@ def escape(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def mtime_ns(status: os.stat_result) -> int:
+    """A file's modification time as the table can hold it: file systems know years that 64 bits of ns don't."""
+    return max(-_INT64, min(_INT64, status.st_mtime_ns))
+
+
 def _walk(root: str, follow_links: bool, unreadable: dict[str, str]) -> Iterator[os.DirEntry[str]]:
     """Every entry below a folder that is no folder itself; real folders before linked ones."""
     entered: set[tuple[int, int]] = set()
@@ -101,8 +106,7 @@ def _reference(entry: os.DirEntry[str], relative: str) -> ImageRef:
     except OSError as error:
         return ImageRef(path, raw, entry.path, 0, 0, f"can't be opened: {error.strerror}")
     problem = None if stat.S_ISREG(status.st_mode) else "not a regular file"
-    mtime_ns = max(-_INT64, min(_INT64, status.st_mtime_ns))
-    return ImageRef(path, raw, entry.path, status.st_size, mtime_ns, problem)
+    return ImageRef(path, raw, entry.path, status.st_size, mtime_ns(status), problem)
 
 
 def _with_unique_paths(refs: list[ImageRef]) -> list[ImageRef]:

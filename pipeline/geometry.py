@@ -40,9 +40,13 @@ class Framing:
         return self.input_size[0] // self.patch_size, self.input_size[1] // self.patch_size
 
     @property
-    def draft_size(self) -> int:
-        """Shorter side in pixels that a photo needs for the resize to lose nothing: twice the target."""
-        return 2 * (max(self.resize) if self.resize else self.shortest_edge or max(self.input_size))
+    def draft_size(self) -> int | None:
+        """Shorter side in pixels that a photo needs for the resize to lose nothing: twice the target.
+
+        None where there is no resize: a crop of the pixels as they are needs all of them.
+        """
+        target = max(self.resize) if self.resize else self.shortest_edge
+        return 2 * target if target else None
 
     def map_box(self, width: int, height: int) -> Box:
         """The part of a photo that the map covers.

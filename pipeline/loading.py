@@ -2,23 +2,24 @@
 
 import hashlib
 import io
-import multiprocessing
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from queue import SimpleQueue
 from typing import Any, Self
 
 import numpy as np
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from PIL import Image
 
 from pipeline.decode import Photo, decode
+from pipeline.discover import mtime_ns
 from pipeline.errors import DecodeError
 from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample
+from pipeline.worker import Worker, WorkerDiedError, WorkerTimeoutError
 
 # JPEGs are decoded to at least this on the longer side, whatever the overlay's size: so the numbers never
 # depend on how overlays look. A larger overlay gets a decode of its own.
@@ -53,14 +54,16 @@ def load_sample(ref: ImageRef, spec: LoadSpec) -> Sample | Failure:
         return Failure(ref, f"can't be read: {error.strerror}{gone}")
     except DecodeError as error:
         return Failure(ref, str(error))
+    except MemoryError:
+        return Failure(ref, "can't be read: not enough memory for so large a file")
     content_hash = hashlib.blake2b(data, digest_size=16).hexdigest()
     draft = None if spec.draft_shorter_side is None else (spec.draft_shorter_side, DRAFT_LONGER_SIDE)
     try:
         photo = decode(io.BytesIO(data), max_pixels=spec.max_pixels, draft_size=draft)
-        pixels = _model_pixels(photo.image, spec.processor)
+        pixels = _model_pixels(photo.image, spec)
         kept = _overlay_photo(photo, data, spec)
-    except DecodeError as error:
-        return Failure(ref, str(error), content_hash)
+    except (DecodeError, MemoryError) as error:
+        return Failure(ref, str(error) or "not enough memory for it", content_hash)
     return Sample(ref, content_hash, photo.width, photo.height, photo.note, pixels, kept)
 
 
@@ -79,18 +82,22 @@ def _read(ref: ImageRef) -> tuple[ImageRef, bytes]:
         before = os.fstat(stream.fileno())
         data = stream.read()
         after = os.fstat(stream.fileno())
-    ref = replace(ref, file_bytes=before.st_size, mtime_ns=before.st_mtime_ns)
+    ref = replace(ref, file_bytes=before.st_size, mtime_ns=mtime_ns(before))
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
         raise DecodeError("it changed while it was read; the next run takes it up again")
     return ref, data
 
 
-def _model_pixels(image: Image.Image, processor: Any) -> Pixels:
+def _model_pixels(image: Image.Image, spec: LoadSpec) -> Pixels:
     """The model's input as uint8: the processor's resize and crop; the rest runs on the device."""
+    width, height = image.size
+    edge = spec.processor.size.shortest_edge if spec.processor.do_resize else None
+    if edge and edge * edge * max(width, height) // min(width, height) > spec.max_pixels:
+        raise DecodeError(f"{width} x {height} pixels are too narrow: resized for the model, more than max_pixels")
     try:
-        output = processor(image, do_rescale=False, do_normalize=False)
-    except (ValueError, MemoryError) as error:  # a photo of one pixel row has no aspect that it could keep
-        raise DecodeError(f"{image.width} x {image.height} pixels can't be resized for the model: {error}") from error
+        output = spec.processor(image, do_rescale=False, do_normalize=False)
+    except ValueError as error:
+        raise DecodeError(f"{width} x {height} pixels can't be resized for the model: {error}") from error
     pixels: Pixels = np.ascontiguousarray(output["pixel_values"][0], dtype=np.uint8)  # (3, H, W)
     return pixels
 
@@ -108,17 +115,9 @@ def _overlay_photo(photo: Photo, data: bytes, spec: LoadSpec) -> Pixels | None:
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
 
 
-_worker_spec: LoadSpec
-
-
-def _start_worker(spec: LoadSpec) -> None:
-    global _worker_spec
-    _worker_spec = spec
+def _load_in_worker(spec: LoadSpec, ref: ImageRef) -> Sample | Failure:
     Image.MAX_IMAGE_PIXELS = None  # `decode` has its own limit, with a reason
-
-
-def _load_in_worker(ref: ImageRef) -> Sample | Failure:
-    return load_sample(ref, _worker_spec)
+    return load_sample(ref, spec)
 
 
 class PhotoLoader:
@@ -129,19 +128,21 @@ class PhotoLoader:
 
     def __init__(self, spec: LoadSpec, *, workers: int, decode_seconds: float) -> None:
         """Args: the spec for the workers, how many, and the seconds that one photo may take."""
-        # Forked on Linux, as torch's DataLoader does: a worker starts at once with transformers imported, and
-        # scripts that call `pipeline.run` need no `if __name__ == "__main__"`.
-        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-        self._pool = ProcessPool(workers, initializer=_start_worker, initargs=(spec,), context=context)
-        self._workers = workers
+        self._workers = [Worker(partial(_load_in_worker, spec)) for _ in range(workers)]
+        self._idle: SimpleQueue[Worker[ImageRef, Sample | Failure]] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(workers)  # one for each worker, to feed it while the model computes
         self._seconds = decode_seconds
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.stop()
-        self._pool.join()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.stop()
+        self._threads.shutdown()
 
     def batches(self, refs: Iterable[ImageRef], batch_size: int, stop: Callable[[], bool]) -> Iterator[Batch]:
         """Consecutive refs, `batch_size` at a time, until there are no more or `stop()` says so.
@@ -149,46 +150,35 @@ class PhotoLoader:
         A batch is always made of the same refs, failures included, so a run that goes on after an
         interruption forms the batches that an uninterrupted one would have formed.
         """
-        waiting: deque[tuple[ImageRef, ProcessFuture[Sample | Failure]]] = deque()
+        waiting: deque[Future[Sample | Failure]] = deque()
         queue = iter(refs)
         while True:
-            ahead = 2 * (batch_size + self._workers) - len(waiting)
-            waiting.extend((ref, self._schedule(ref)) for ref in islice(queue, ahead))
+            ahead = 2 * (batch_size + len(self._workers)) - len(waiting)
+            waiting.extend(self._threads.submit(self._load, ref) for ref in islice(queue, ahead))
             if not waiting:
                 return
             results: list[Sample | Failure] = []
             while waiting and len(results) < batch_size:
-                ref, future = waiting.popleft()
-                result = self._result(ref, future, stop)
-                if result is None:
+                if stop():
                     return
-                results.append(result)
+                if wait([waiting[0]], timeout=0.2).done:
+                    results.append(waiting.popleft().result())
             yield Batch(
                 samples=tuple(result for result in results if isinstance(result, Sample)),
                 failures=tuple(result for result in results if isinstance(result, Failure)),
             )
 
-    def _schedule(self, ref: ImageRef) -> ProcessFuture[Sample | Failure]:
-        return self._pool.schedule(_load_in_worker, args=(ref,), timeout=self._seconds)
-
-    def _result(
-        self, ref: ImageRef, future: ProcessFuture[Sample | Failure], stop: Callable[[], bool]
-    ) -> Sample | Failure | None:
-        """What became of a file; None where the run is told to stop first."""
-        crashed = False
-        while not stop():
-            wait([future], timeout=0.2)
-            if not future.done():
-                continue
-            error = future.exception()
-            if error is None:
-                return future.result()
-            if isinstance(error, TimeoutError):
-                return Failure(ref, f"the decoder took longer than {self._seconds:g} s")
-            if not isinstance(error, ProcessExpired):
-                raise error
-            if crashed:
-                return Failure(ref, f"the decoder crashed (exit code {error.exitcode})")
-            crashed = True  # it may have died of something else, of short memory say: once more
-            future = self._schedule(ref)
-        return None
+    def _load(self, ref: ImageRef) -> Sample | Failure:
+        """Load one photo in whichever worker is idle."""
+        worker = self._idle.get()
+        try:
+            try:
+                return worker.run(ref, seconds=self._seconds)
+            except WorkerDiedError:  # maybe of something else, of short memory say: once more
+                return worker.run(ref, seconds=self._seconds)
+        except WorkerDiedError as error:
+            return Failure(ref, f"the decoder crashed ({error})")
+        except WorkerTimeoutError:
+            return Failure(ref, f"the decoder took longer than {self._seconds:g} s")
+        finally:
+            self._idle.put(worker)

@@ -11,6 +11,9 @@ from pipeline.records import Box, Floats, Pixels
 
 Style = Literal["heat", "article"]
 
+# What counts as hottest: a single patch that the backbone uses as a scratchpad would else outshine all others.
+_HOT_PERCENTILE = 98.0
+
 
 @dataclass(frozen=True)
 class OverlayLook:
@@ -32,7 +35,8 @@ def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) 
 
     Args:
         photo: (h, w, 3), upright.
-        attention: (grid_h, grid_w), any range; each picture is scaled by its own min..max.
+        attention: (grid_h, grid_w), any range; each picture is scaled by its own minimum and 98th percentile
+            (`article`: and maximum).
         box: (x0, y0, x1, y1) in pixels of `photo` that the map covers; may reach beyond it.
         look: colours and opacity.
 
@@ -56,6 +60,15 @@ def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) 
     return picture
 
 
+def _scale(attention: Floats, percentile: float) -> Floats:
+    """(grid_h, grid_w) scaled to 0..1 between the minimum and a percentile, clipped above it."""
+    low, high = float(attention.min()), float(np.percentile(attention, percentile))
+    if high <= low:
+        high = float(attention.max())
+    scaled: Floats = np.clip((attention - low) / ((high - low) or 1), 0, 1).astype(np.float32)
+    return scaled
+
+
 def _visible(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """The whole pixels of the picture that a box covers."""
     x0, y0, x1, y1 = box
@@ -64,8 +77,7 @@ def _visible(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 def _upsample(attention: Floats, box: Box, visible: tuple[int, int, int, int], style: Style) -> Image.Image:
     """The map over the visible pixels, mode L: bicubic, then a light blur that hides the cells' edges."""
-    low, high = float(attention.min()), float(attention.max())
-    values = (attention - low) / ((high - low) or 1)  # (grid_h, grid_w), 0..1
+    values = _scale(attention, 100.0 if style == "article" else _HOT_PERCENTILE)
     grid_h, grid_w = attention.shape
     x0, y0, x1, y1 = box
     left, top, right, bottom = visible
@@ -77,7 +89,7 @@ def _upsample(attention: Floats, box: Box, visible: tuple[int, int, int, int], s
         min(float(grid_h), (bottom - y0) * per_y),
     )
     size = (right - left, bottom - top)
-    smooth = Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BICUBIC, box=cells)
+    smooth = Image.fromarray(values).resize(size, Image.Resampling.BICUBIC, box=cells)
     heat = Image.fromarray(np.clip(np.asarray(smooth) * 255 + 0.5, 0, 255).astype(np.uint8))
     radius = 2.0 if style == "article" else 0.25 / max(per_x, per_y)  # a quarter of a cell
     return heat.filter(ImageFilter.GaussianBlur(radius))

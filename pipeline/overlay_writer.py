@@ -84,7 +84,8 @@ def overlay_name(path: str) -> str:
 
 
 def _fit(name: str, suffix: str = "") -> str:
-    if len((name + suffix).encode()) <= _LONGEST_NAME:
+    """A name that is short enough; a cut one is unlike every other, so names that look cut are cut as well."""
+    if len((name + suffix).encode()) <= _LONGEST_NAME and not re.search("~[0-9a-f]{16}$", name):
         return name + suffix
     tail = f"~{_digest(name)}{suffix}"
     return name.encode()[: _LONGEST_NAME - len(tail)].decode("utf-8", "ignore") + tail

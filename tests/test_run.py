@@ -112,8 +112,15 @@ def test_same_size_other_content_is_seen(tmp_path, start):
 
 @pytest.mark.parametrize(
     "change",
-    [{"method": "article"}, {"head_fusion": "max"}, {"discard_ratio": 0.5}, {"precision": "fp32"}]
-    + [{"input_size": 64}, {"exact_decode": True}, {"rescale": False}],
+    [
+        {"method": "article"},
+        {"head_fusion": "max"},
+        {"discard_ratio": 0.5},
+        {"precision": "fp32"},
+        {"input_size": 64},
+        {"exact_decode": True},
+        {"rescale": False},
+    ],
     ids=str,
 )
 def test_settings_that_change_numbers_run_again(tmp_path, start, change):

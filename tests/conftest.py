@@ -1,0 +1,56 @@
+"""What tests share: no network, a tiny checkpoint, and a process that isn't almighty."""
+
+import ctypes
+import os
+from contextlib import contextmanager
+from functools import cache
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, and for the commands that tests start
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads cost tiny models more than they give, by far on a busy machine
+
+_DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2  # the capabilities that let root read whatever it likes
+_EFFECTIVE = 0
+
+
+@pytest.fixture(scope="session")
+def tiny_vit(tmp_path_factory):
+    """The folder of a random ViT classifier: 3 layers, 32 pixels, patches of 8, three labels."""
+    from tests.tiny import save_tiny_vit
+
+    return save_tiny_vit(tmp_path_factory.mktemp("tiny-vit"))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """From a name in `TINY_MODELS` to the folder of that checkpoint, saved once; not to be changed."""
+    from tests.tiny_models import make_checkpoint
+
+    return cache(lambda name: make_checkpoint(tmp_path_factory.mktemp(name), name))
+
+
+@pytest.fixture
+def file_permissions_hold():
+    """A context in which file permissions hold, also where the tests run as root."""
+    return _without_root_access
+
+
+@contextmanager
+def _without_root_access():
+    if os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
+    before, dropped = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()  # twice: effective, permitted, inheritable
+    if libc.capget(header, before) != 0:
+        pytest.skip("root can't give up its access rights here")
+    dropped[:] = before[:]
+    dropped[_EFFECTIVE] &= ~(1 << _DAC_OVERRIDE | 1 << _DAC_READ_SEARCH)
+    if libc.capset(header, dropped) != 0:
+        pytest.skip("root can't give up its access rights here")
+    try:
+        yield
+    finally:
+        libc.capset(header, before)

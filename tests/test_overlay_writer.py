@@ -1,0 +1,173 @@
+"""Overlay files: every photo has its own, whatever photos and folders are called, and it shows that photo."""
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.errors import StoreError
+from pipeline.overlay import OverlayLook
+from pipeline.overlay_writer import OverlayWriter, overlay_name
+from pipeline.records import ImageRef, Prediction, Sample
+from pipeline.store import ResultsFolder
+from tests.image_files import looks_like_quadrants, quadrants
+
+
+def test_overlay_is_named_after_its_photo():
+    assert overlay_name("a.jpg") == "overlays/a.jpg.png"
+    assert overlay_name("a/b c/d.PNG") == "overlays/a/b c/d.PNG.png"
+
+
+def every_path(names, depth):
+    """Paths of up to `depth` parts, each part any of the names."""
+    for parts in range(1, depth + 1):
+        yield from ("/".join(path) for path in itertools.product(names, repeat=parts))
+
+
+def assert_no_two_in_the_way(paths):
+    """No overlay has the name of another one, nor that of a folder of another one."""
+    names = [overlay_name(path) for path in paths]
+    assert len(set(names)) == len(names)
+    folders = {name.rsplit("/", depth)[0] for name in names for depth in range(1, name.count("/") + 1)}
+    assert not folders & set(names)
+
+
+def test_no_two_photos_share_an_overlay():
+    folders = ["x", "x.jpg", "x.jpg.png", "x.jpg.png~", "x.jpg.png~~", "x.png", "~", "overlays", "x.jpg.PNG", ".png"]
+    photos = ["x.jpg", "x.png", "x.jpg.png", "x.jpg.png.png", "X.jpg", "x.jpeg"]
+    assert_no_two_in_the_way([*photos, *(f"{path}/{photo}" for path in every_path(folders, 2) for photo in photos)])
+
+
+LONG = ["a" * 251 + ".jpg", "a" * 247 + ".jpg", "a" * 248 + ".jpg", "a" * 250 + "b.jpg", "\N{CAMERA}" * 62 + "abc.jpg"]
+LONG_FOLDERS = ["a" * 251 + ".png", "a" * 255, "\N{CAMERA}" * 63 + "b.g", "a" * 250 + ".png~", r"\xff" * 255]
+
+
+def test_no_two_long_names_share_an_overlay():
+    assert_no_two_in_the_way([*LONG, *(f"{folder}/{photo}" for folder in LONG_FOLDERS for photo in ["x.jpg", *LONG])])
+
+
+def test_no_folder_is_called_as_another_one_is_cut():
+    long = "a" * 251 + ".png"
+    cut = overlay_name(f"{long}/x.jpg").split("/")[1]
+    assert_no_two_in_the_way([f"{long}/x.jpg", f"{cut}/x.jpg", f"{overlay_name(f'{cut}/x.jpg').split('/')[1]}/x.jpg"])
+
+
+def test_no_two_deep_paths_share_an_overlay():
+    deep = "/".join(["d" * 200] * 15)
+    assert_no_two_in_the_way([f"{deep}/x.jpg", f"{deep}/y.jpg", f"{deep}/d/x.jpg", "~/x.jpg"])
+    name = overlay_name(f"{deep}/x.jpg")
+    assert_no_two_in_the_way([f"{deep}/x.jpg", name.removeprefix("overlays/").removesuffix(".png") + ".jpg"])
+
+
+@pytest.mark.parametrize("path", [*LONG, *(f"{folder}/{photo}" for folder in LONG_FOLDERS for photo in LONG)])
+def test_every_overlay_fits_the_file_system(tmp_path, path):
+    name = overlay_name(path)
+    assert max(len(part.encode()) for part in name.split("/")) <= 255
+    assert len(name.encode()) <= 2000
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+
+
+def test_ordinary_names_are_never_changed():
+    for path in ["a.jpg", "a~b/c~.jpg", "x.png", "a/x.jpg.png", "~/a.jpg", "a" * 247 + ".jpg", "é/ü.jpg"]:
+        assert overlay_name(path) == f"overlays/{path}.png"
+
+
+# Writing
+
+
+def make_prediction(path, image, *, hot=(0, 0), photo=True):
+    pixels = np.asarray(image)
+    attention = np.zeros((4, 4), np.float32)
+    attention[hot] = 1
+    sample = Sample(
+        ref=ImageRef(path, None, "/nowhere", 1, 1),
+        content_hash="0" * 32,
+        width=2 * image.width,  # the overlay's photo is half the size of the file
+        height=2 * image.height,
+        note=None,
+        pixels=np.zeros((3, 4, 4), np.uint8),
+        photo=pixels if photo else None,
+    )
+    return Prediction(sample, np.zeros(3, np.float32), attention)
+
+
+@pytest.fixture
+def results(tmp_path):
+    with ResultsFolder(tmp_path / "out", tmp_path / "in") as folder:
+        yield folder
+
+
+def test_every_photo_gets_its_own_picture(tmp_path, results):
+    look = OverlayLook(opacity=0)
+    colours = {f"{index:02d}.jpg": (index * 6, 255 - index * 6, 100) for index in range(40)}
+    with OverlayWriter(results, look, threads=3) as writer:
+        for path, colour in colours.items():
+            name = writer.submit(make_prediction(path, Image.new("RGB", (8, 8), colour)), (0, 0, 16, 16))
+            assert name == f"overlays/{path}.png"
+        writer.flush()
+        for path, colour in colours.items():
+            with Image.open(tmp_path / "out" / "overlays" / f"{path}.png") as picture:
+                assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (8, 8))
+                assert picture.getpixel((3, 3)) == colour
+
+
+def test_box_is_in_pixels_of_the_file_not_of_the_picture(tmp_path, results):
+    image = Image.new("RGB", (80, 80), "black")
+    with OverlayWriter(results, OverlayLook(style="article"), threads=1) as writer:
+        name = writer.submit(make_prediction("a.jpg", image, hot=(1, 2)), (40, 0, 160, 160))
+        writer.flush()
+    with Image.open(tmp_path / "out" / name) as picture:
+        light = np.asarray(picture.convert("L")).astype(float)
+    rows, columns = np.indices(light.shape)
+    centre = (rows * light).sum() / light.sum(), (columns * light).sum() / light.sum()
+    np.testing.assert_allclose(centre, (29.5, 20 + 2.5 * 15 - 0.5), atol=0.5)
+    assert light[:, :17].max() == 0
+
+
+def test_without_a_photo_nothing_is_drawn(tmp_path, results):
+    with OverlayWriter(results, OverlayLook(), threads=1) as writer:
+        assert writer.submit(make_prediction("a.jpg", quadrants(), photo=False), (0, 0, 1, 1)) is None
+        writer.flush()
+    assert list((tmp_path / "out" / "overlays").iterdir()) == []
+
+
+def test_overlay_replaces_the_one_before(tmp_path, results):
+    with OverlayWriter(results, OverlayLook(opacity=0), threads=1) as writer:
+        for image in (Image.new("RGB", (48, 32)), quadrants()):
+            writer.submit(make_prediction("a.jpg", image), (0, 0, 96, 64))
+            writer.flush()
+    with Image.open(tmp_path / "out" / "overlays" / "a.jpg.png") as picture:
+        assert looks_like_quadrants(picture, tolerance=0)
+    assert list((tmp_path / "out" / "tmp").iterdir()) == []
+
+
+def test_what_goes_wrong_in_a_thread_is_raised(tmp_path, results):
+    (tmp_path / "out" / "overlays").rmdir()
+    (tmp_path / "out" / "overlays").write_bytes(b"a file is in the way")
+    with OverlayWriter(results, OverlayLook(), threads=1) as writer:
+        writer.submit(make_prediction("a.jpg", quadrants()), (0, 0, 96, 64))
+        with pytest.raises(StoreError, match="can't write"):
+            writer.flush()
+
+
+def test_few_photos_wait_in_memory(results, monkeypatch):
+    written = []
+    monkeypatch.setattr(results, "write_overlay", lambda name, png: written.append(name))
+    with OverlayWriter(results, OverlayLook(), threads=1) as writer:
+        for index in range(30):
+            writer.submit(make_prediction(f"{index}.jpg", quadrants()), (0, 0, 96, 64))
+            assert index - len(written) <= 5
+        writer.flush()
+    assert len(written) == 30
+
+
+def test_overlay_of_a_photo_whose_name_is_escaped(tmp_path, results):
+    path = r"caf\xe9/" + "\n'\N{CAMERA}.jpg"
+    with OverlayWriter(results, OverlayLook(), threads=1) as writer:
+        name = writer.submit(make_prediction(path, quadrants()), (0, 0, 96, 64))
+        writer.flush()
+    assert os.path.isfile(tmp_path / "out" / name)
