@@ -64,8 +64,9 @@ def recorded_attention(
     Returns:
         (B, N, heads, head width) and None.
     """
-    scores = query @ key.transpose(-1, -2)  # (B, heads, N, N)
-    scores = scores.float() * (scaling if scaling is not None else query.shape[-1] ** -0.5)
+    # scaled before the product: unscaled scores can exceed float16
+    query = query * (scaling if scaling is not None else query.shape[-1] ** -0.5)
+    scores = (query @ key.transpose(-1, -2)).float()  # (B, heads, N, N)
     if attention_mask is not None:
         scores = scores + attention_mask
     attention = scores.softmax(dim=-1)  # (B, heads, N, N), float32: rounding would show in the rollout

@@ -11,6 +11,8 @@ from pipeline.families import FAMILIES
 
 BUNDLED = Path(__file__).parent / "bundled"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
+# where there is a processor_config.json, transformers takes the image processor from it first
+_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,12 @@ class Checkpoint:
     @property
     def purpose(self) -> str:
         """What it was trained for, in the words of whoever trained it; else its classes, as far as they tell."""
-        classes = list(dict(self.config.get("id2label", {})).values())
+        if purpose := self.config.get("vitrollout_purpose"):
+            return str(purpose)
+        labels = self.config.get("id2label")
+        classes = list(labels.values()) if isinstance(labels, dict) else []
         names = ", ".join(str(name) for name in classes[:8]) + (", ..." if len(classes) > 8 else "")
-        return str(self.config.get("vitrollout_purpose") or f"{len(classes)} classes ({names})")
+        return f"{len(classes)} classes ({names})" if classes else "classes without names"
 
     def weight_files(self) -> list[Path]:
         """The files that hold the weights: safetensors where there are any, else pickled tensors."""
@@ -49,7 +54,7 @@ class Checkpoint:
     def digest(self) -> str:
         """BLAKE2b-128 over weights, config and preprocessing, hex: equal digests give equal numbers."""
         digest = hashlib.blake2b(digest_size=16)
-        for name in ("config.json", "preprocessor_config.json"):
+        for name in _SETTINGS:
             if (self.folder / name).is_file():
                 digest.update((self.folder / name).read_bytes())
         for file in self.weight_files():
@@ -64,10 +69,15 @@ def resolve_checkpoint(model: str) -> Checkpoint:
     Raises:
         ModelError: it is not there, can't be reached, or is no checkpoint.
     """
+    try:
+        local = Path(model).expanduser()
+        is_folder = local.is_dir()
+    except (OSError, RuntimeError) as error:  # too long for a name, an unknown user's home
+        raise ModelError(f"--model {model}: {error}; name a checkpoint folder, a hub id or 'bundled'") from None
     if model == "bundled":
         folder = BUNDLED
-    elif Path(model).expanduser().is_dir():
-        folder = Path(model).expanduser().resolve()
+    elif is_folder:
+        folder = local.resolve()
     elif model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ModelError(f"--model {model}: no such folder; name a checkpoint folder, a hub id or 'bundled'")
     else:
@@ -105,17 +115,16 @@ def _read_config(model: str, folder: Path) -> dict[str, Any]:
 def _download(model: str) -> Path:
     """The hub's files for inference, from the local cache where they are there already."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     repo, _, revision = model.partition("@")
     folder = Path()
     try:
         for weights in _WEIGHTS:  # pickled tensors only where there are no safetensors
-            files = ["config.json", "preprocessor_config.json", weights, f"{weights}.index.json"]
+            files = [*_SETTINGS, weights, f"{weights}.index.json"]
             folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=files))
             if any(folder.glob(weights)):
                 break
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except Exception as error:  # errors of its HTTP client come through too, a proxy's for one
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"--model {model}: no such folder here, and the model hub gave nothing ({type(error).__name__}: {reason}); "

@@ -20,12 +20,15 @@ def choose_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
-    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
-        device.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
-        raise ConfigError(f"device = {name}: not on this machine; use auto or cpu")
+    missing = ConfigError(f"device = {name}: not on this machine; use auto or cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # cuda:99999999999
+        raise missing from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise missing
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise missing
     return device
 
 

@@ -40,6 +40,7 @@ class Classifier:
         layer_count: L, layers whose attention is captured.
         readout_tokens: leading tokens that the rollout starts from.
         prefix_tokens: tokens before the first patch.
+        interpolate_positions: the input has another size than the model was trained for.
         mean, scale: (1, 3, 1, 1); input = (pixels - mean) * scale, rescale and normalise in one step.
     """
 
@@ -50,6 +51,7 @@ class Classifier:
     layer_count: int
     readout_tokens: int
     prefix_tokens: int
+    interpolate_positions: bool
     mean: Tensor
     scale: Tensor
 
@@ -68,7 +70,9 @@ class Classifier:
         inputs = pixels.to(device, non_blocking=True).float()  # (B, 3, H, W)
         inputs = ((inputs - self.mean) * self.scale).to(dtype)
         with record_attention(maps.head_fusion) as recorder:
-            logits = self.network(pixel_values=inputs, interpolate_pos_encoding=True).logits  # (B, C)
+            logits = self.network(
+                pixel_values=inputs, interpolate_pos_encoding=self.interpolate_positions
+            ).logits  # (B, C)
         batch, (grid_h, grid_w) = len(pixels), self.framing.grid
         tokens = self.prefix_tokens + grid_h * grid_w
         check_captures(recorder.layers, layer_count=self.layer_count, batch=batch, tokens=tokens)
@@ -97,7 +101,8 @@ def load_classifier(
         rescale: divide pixels by 255 first where the image processor says so; False: never.
 
     Raises:
-        ModelError: the family has no rollout, the head or other weights are missing, or files are damaged.
+        ModelError: the family has no rollout, the head or other weights are missing, files are damaged, or the
+            model can't take the input size.
     """
     check_family(checkpoint)
     transformers_logging.set_verbosity_error()  # what it would warn of is checked here
@@ -110,14 +115,18 @@ def load_classifier(
     family = FAMILIES[checkpoint.model_type]
     readout = family.readout_tokens
     mean, scale = _normalisation(processor, rescale)
+    framing = framing_of(processor, _patch_size(checkpoint, vision))
+    native_size = _pair(vision.image_size)
+    _check_input_size(checkpoint, framing, native_size)
     return Classifier(
         network=network,
         processor=processor,
-        framing=framing_of(processor, int(vision.patch_size)),
+        framing=framing,
         labels=tuple(str(config.id2label[index]) for index in range(config.num_labels)),
         layer_count=int(vision.num_hidden_layers),
         readout_tokens=readout,
         prefix_tokens=readout + (int(vision.num_register_tokens) if family.has_registers else 0),
+        interpolate_positions=framing.input_size != native_size,
         mean=mean.to(device),
         scale=scale.to(device),
     )
@@ -130,8 +139,13 @@ def load_processor(checkpoint: Checkpoint, input_size: tuple[int, int] | None = 
         ModelError: there is no preprocessor_config.json, or it can't be read.
     """
     try:
-        processor: Any = AutoImageProcessor.from_pretrained(checkpoint.folder, backend="pil", local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+        processor: Any = AutoImageProcessor.from_pretrained(
+            checkpoint.folder,
+            backend="pil",
+            local_files_only=True,
+            trust_remote_code=False,  # None would ask on the terminal whether to run the checkpoint's own code
+        )
+    except Exception as error:  # a damaged file raises whatever its parser raises
         raise ModelError(
             f"--model {checkpoint.name}: no usable preprocessor_config.json in {checkpoint.folder}: "
             f"{_one_line(error)}; save the image processor beside the weights"
@@ -158,7 +172,12 @@ def _load_network(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         raise ModelError(f"--model {checkpoint.name}: no weights (*.safetensors, *.bin) in {checkpoint.folder}")
     try:
         network, report = AutoModelForImageClassification.from_pretrained(
-            checkpoint.folder, dtype=dtype, local_files_only=True, output_loading_info=True, attn_implementation="eager"
+            checkpoint.folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            attn_implementation="eager",
         )
     except Exception as error:  # a damaged file raises whatever its parser raises
         raise ModelError(
@@ -176,6 +195,33 @@ def _load_network(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             f"--model {checkpoint.name}: {len(missing)} weights are missing ({missing[0]}, ...); fetch it again"
         )
     return network
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
+
+
+def _patch_size(checkpoint: Checkpoint, vision: Any) -> int:
+    height, width = _pair(vision.patch_size)
+    if height != width:
+        raise ModelError(f"--model {checkpoint.name}: patches of {height}x{width} pixels; use one with square patches")
+    return height
+
+
+def _check_input_size(checkpoint: Checkpoint, framing: Framing, native_size: tuple[int, int]) -> None:
+    height, width = framing.input_size
+    if min(framing.grid) < 1:
+        raise ModelError(
+            f"--model {checkpoint.name}: an input of {height}x{width} pixels holds no patch of {framing.patch_size}; "
+            "use a larger --input-size"
+        )
+    if framing.input_size != native_size and native_size[0] != native_size[1]:
+        # transformers takes the positions for a square grid when it interpolates them
+        raise ModelError(
+            f"--model {checkpoint.name}: positions of a grid that is not square can't be interpolated to an input of "
+            f"{height}x{width} pixels; use --input-size {native_size[0]}x{native_size[1]}"
+        )
 
 
 def _normalisation(processor: Any, rescale: bool) -> tuple[Tensor, Tensor]:

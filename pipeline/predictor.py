@@ -9,7 +9,7 @@ import torch
 
 from pipeline.errors import VitrolloutError
 from pipeline.model import Classifier, MapSettings
-from pipeline.records import Prediction, Sample
+from pipeline.records import Floats, Prediction, Sample
 
 log = logging.getLogger(__name__)
 
@@ -37,22 +37,28 @@ class Predictor:
         while len(predictions) < len(samples):
             part = samples[len(predictions) : len(predictions) + self._most]
             pixels = torch.from_numpy(np.stack([sample.pixels for sample in part]))  # (B, 3, H, W)
-            try:
-                logits, attention = self._classifier.predict(pixels, self._maps)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._halve()
-                continue
-            predictions += [Prediction(*row) for row in zip(part, logits, attention, strict=True)]
+            output = self._attempt(pixels)
+            if output is None:
+                self._halve(len(part))
+            else:
+                predictions += [Prediction(*row) for row in zip(part, *output, strict=True)]
         return predictions
 
-    def _halve(self) -> None:
-        if self._most == 1:
+    def _attempt(self, pixels: torch.Tensor) -> tuple[Floats, Floats] | None:
+        """None: out of memory. The error ends here, for it holds on to the tensors of the failed pass."""
+        try:
+            return self._classifier.predict(pixels, self._maps)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def _halve(self, photos: int) -> None:
+        if photos == 1:
             raise VitrolloutError(
                 "the device has not enough memory for one photo; use --device cpu, a smaller --input-size or model"
             )
-        self._most //= 2
+        self._most = (photos + 1) // 2
         torch.cuda.empty_cache()
         log.warning("out of memory on the device: going on with batches of %d", self._most)
 
@@ -60,7 +66,8 @@ class Predictor:
 def is_out_of_memory(error: RuntimeError) -> bool:
     """CUDA has a class for it; MPS and the CPU only have a message."""
     return isinstance(error, torch.OutOfMemoryError) or any(
-        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
+        words in str(error)
+        for words in ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
     )
 
 

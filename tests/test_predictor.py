@@ -1,0 +1,257 @@
+"""Photos -> predictions in batches that fit the device, and the size of such a batch."""
+
+import logging
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+import pipeline.predictor
+from pipeline.checkpoint import resolve_checkpoint
+from pipeline.errors import VitrolloutError
+from pipeline.model import MapSettings, load_classifier
+from pipeline.predictor import Predictor, fastest_batch_size, find_batch_size, is_out_of_memory
+from pipeline.records import ImageRef, Sample
+
+MAPS = MapSettings(discard_ratio=0.3)
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_checkpoint):
+    return load_classifier(
+        resolve_checkpoint(str(tiny_checkpoint("vit"))), device=torch.device("cpu"), precision="fp32"
+    )
+
+
+class Cramped:
+    """A classifier on a device that holds so many photos at once, and that notes the batches it is given."""
+
+    def __init__(self, classifier, room, error=None):
+        self.network, self.framing = classifier.network, classifier.framing
+        self.classifier, self.room, self.error = classifier, room, error or torch.OutOfMemoryError("CUDA is full")
+        self.batches = []
+        self.held = lambda: None  # what the last failed pass has allocated
+
+    def predict(self, pixels, maps):
+        assert self.held() is None, "the failed pass still holds its tensors"
+        self.batches.append(len(pixels))
+        if len(pixels) > self.room:
+            activations = torch.zeros(8)
+            self.held = weakref.ref(activations)
+            raise type(self.error)(*self.error.args)  # a new one: it holds its traceback
+        return self.classifier.predict(pixels, maps)
+
+
+def make_samples(count):
+    random = np.random.default_rng(0)
+    return [
+        Sample(
+            ref=ImageRef(f"{index}.png", None, f"/photos/{index}.png", 1, 1),
+            content_hash="00",
+            width=48,
+            height=48,
+            note=None,
+            pixels=random.integers(0, 256, (3, 48, 48), dtype=np.uint8),
+            photo=None,
+        )
+        for index in range(count)
+    ]
+
+
+def assert_same(predictions, expected):
+    assert [prediction.sample for prediction in predictions] == [prediction.sample for prediction in expected]
+    for one, other in zip(predictions, expected, strict=True):
+        np.testing.assert_allclose(one.logits, other.logits, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(one.attention, other.attention, atol=1e-6, rtol=0)
+
+
+@pytest.fixture
+def warned(caplog):
+    """The warnings since then."""
+    caplog.set_level(logging.WARNING, logger="pipeline.predictor")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 100])
+def test_each_prediction_belongs_to_its_sample_whatever_the_batch(classifier, batch_size):
+    samples = make_samples(8)
+    predictions = Predictor(classifier, MAPS, batch_size).predict(samples)
+    assert [prediction.sample for prediction in predictions] == samples
+    for sample, prediction in zip(samples, predictions, strict=True):
+        logits, attention = classifier.predict(torch.from_numpy(sample.pixels)[None], MAPS)
+        np.testing.assert_allclose(prediction.logits, logits[0], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(prediction.attention, attention[0], atol=1e-6, rtol=0)
+        assert prediction.logits.shape == (7,)
+        assert prediction.attention.shape == (6, 6)
+
+
+def test_no_more_photos_at_once_than_asked_for(classifier):
+    cramped = Cramped(classifier, room=99)
+    Predictor(cramped, MAPS, 3).predict(make_samples(8))
+    assert cramped.batches == [3, 3, 2]
+
+
+def test_nothing_to_predict(classifier):
+    assert Predictor(classifier, MAPS, 3).predict([]) == []
+
+
+def test_out_of_memory_halves_the_batch_once_and_says_so(classifier, warned):
+    samples = make_samples(8)
+    expected = Predictor(classifier, MAPS, 8).predict(samples)
+    cramped = Cramped(classifier, room=4)
+    predictor = Predictor(cramped, MAPS, 8)
+    assert_same(predictor.predict(samples), expected)
+    assert cramped.batches == [8, 4, 4]
+    assert warned() == ["out of memory on the device: going on with batches of 4"]
+    assert_same(predictor.predict(samples), expected)  # it remembers
+    assert cramped.batches[3:] == [4, 4]
+    assert len(warned()) == 1
+
+
+def test_it_is_halved_until_it_fits(classifier, warned):
+    samples = make_samples(8)
+    cramped = Cramped(classifier, room=1)
+    assert_same(Predictor(cramped, MAPS, 8).predict(samples), Predictor(classifier, MAPS, 8).predict(samples))
+    assert cramped.batches == [8, 4, 2] + [1] * 8
+    assert len(warned()) == 3
+
+
+def test_out_of_memory_in_the_middle_of_a_batch_repeats_and_skips_no_photo(classifier):
+    samples = make_samples(7)
+    cramped = Cramped(classifier, room=4)
+    predictor = Predictor(cramped, MAPS, 4)
+    predictor.predict(samples[:4])
+    cramped.room = 2  # another program has taken memory since
+    assert_same(predictor.predict(samples), Predictor(classifier, MAPS, 8).predict(samples))
+    assert cramped.batches == [4, 4, 2, 2, 2, 1]
+
+
+def test_a_batch_of_few_photos_that_does_not_fit_is_halved_itself(classifier, warned):
+    cramped = Cramped(classifier, room=2)
+    Predictor(cramped, MAPS, 256).predict(make_samples(3))
+    assert cramped.batches == [3, 2, 1]
+    assert len(warned()) == 1
+
+
+def test_one_photo_too_many_ends_the_run_with_what_to_do(classifier):
+    with pytest.raises(VitrolloutError, match="not enough memory for one photo; use --device cpu") as caught:
+        Predictor(Cramped(classifier, room=0), MAPS, 8).predict(make_samples(2))
+    assert caught.value.exit_code == 1
+
+
+def test_the_last_photo_alone_that_does_not_fit_is_not_tried_again(classifier):
+    cramped = Cramped(classifier, room=0)
+    with pytest.raises(VitrolloutError):
+        Predictor(cramped, MAPS, 8).predict(make_samples(1))
+    assert cramped.batches == [1]
+
+
+def test_the_cache_is_emptied_once_the_failed_pass_is_gone(classifier, monkeypatch):
+    cramped = Cramped(classifier, room=2)
+    held = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: held.append(cramped.held()))
+    Predictor(cramped, MAPS, 4).predict(make_samples(4))
+    assert held == [None]
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(classifier):
+    broken = Cramped(classifier, room=0, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1"):
+        Predictor(broken, MAPS, 8).predict(make_samples(2))
+    assert broken.batches == [2]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory"),
+            True,
+        ),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1024 bytes."), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+        (RuntimeError("captured 0 layers of shapes []"), False),
+    ],
+)
+def test_a_lack_of_memory_is_told_from_other_errors(error, expected):
+    assert is_out_of_memory(error) is expected
+
+
+def test_real_allocation_failures_are_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+class Paced:
+    """A classifier whose passes take this long by a clock of its own."""
+
+    def __init__(self, classifier, seconds, room=10**6):
+        self.network, self.framing, self.seconds, self.room = classifier.network, classifier.framing, seconds, room
+        self.now, self.batches = 0.0, []
+
+    def predict(self, pixels, maps):
+        assert pixels.shape[1:] == (3, 48, 48)
+        assert pixels.dtype == torch.uint8
+        if len(pixels) > self.room:
+            raise torch.OutOfMemoryError
+        self.now += self.seconds(len(pixels))
+        self.batches.append(len(pixels))
+
+
+@pytest.fixture
+def fastest(classifier, monkeypatch):
+    def choose(seconds, largest=256, **options):
+        paced = Paced(classifier, seconds, **options)
+        monkeypatch.setattr(pipeline.predictor.time, "perf_counter", lambda: paced.now)
+        return fastest_batch_size(paced, MAPS, largest), paced.batches
+
+    return choose
+
+
+def test_the_batch_is_doubled_while_that_gains_speed(fastest):
+    best, tried = fastest(lambda photos: 1 + photos / 32)
+    assert best == 256 == tried[-1]
+    best, tried = fastest(lambda photos: 0.1 + photos / 10)  # 8 photos: 8.9 a second, 16: 9.4, 32: 9.7
+    assert best == 16
+    assert tried == [8, 8, 16, 16, 32, 32]
+
+
+def test_no_batch_is_tried_that_is_larger_than_allowed(fastest):
+    assert fastest(lambda photos: 1, largest=32) == (32, [8, 8, 16, 16, 32, 32])
+    assert fastest(lambda photos: 1, largest=5) == (5, [5, 5])
+
+
+def test_the_largest_batch_that_fits_is_taken(fastest):
+    assert fastest(lambda photos: 1, room=20) == (16, [8, 8, 16, 16])
+    assert fastest(lambda photos: 1, room=3) == (1, [])
+
+
+def test_the_first_pass_of_a_size_does_not_count(fastest):
+    passes = []
+
+    def slow_at_first(photos):
+        passes.append(photos)
+        return 100 if passes.count(photos) == 1 else 1
+
+    assert fastest(slow_at_first)[0] == 256
+
+
+def test_other_errors_end_the_search(classifier):
+    with pytest.raises(RuntimeError, match="broken"):
+        fastest_batch_size(Cramped(classifier, room=0, error=RuntimeError("broken")), MAPS, 16)
+
+
+def test_a_size_is_found_on_a_real_model(classifier):
+    assert fastest_batch_size(classifier, MAPS, 16) in (8, 16)
+
+
+def test_a_cpu_gets_a_small_batch_without_a_trial(classifier):
+    cramped = Cramped(classifier, room=0)
+    assert find_batch_size(cramped, MAPS) == 8
+    assert cramped.batches == []

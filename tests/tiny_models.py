@@ -1,0 +1,197 @@
+"""Tiny random checkpoints of every supported family, saved as their authors publish them.
+
+Weights as transformers initialises them prove nothing: attention is uniform, position embeddings and relative
+position biases are zero. So every weight is drawn anew, and queries and keys so large that attention is peaked.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+
+LABELS = ("ok", "scratch", "dent", "stain", "crack", "hole", "other")
+
+_SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+_IMAGE = {"image_size": 48, "patch_size": 8}  # a 6x6 grid
+_ENCODER = {**_SIZES, **_IMAGE}
+_HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+_CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
+_DO = {"do_resize": True, "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255}
+_SQUARE = {"size": {"height": 48, "width": 48}}
+_CROP = {"do_center_crop": True, "crop_size": {"height": 48, "width": 48}, "size": {"shortest_edge": 54}, "resample": 3}
+_TEXT = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    """One case: a class of transformers, its config, and the preprocessor_config.json beside its weights.
+
+    Attributes:
+        architecture: class name; what `config.architectures` will say.
+        config: makes the config; called with `id2label` and `label2id`.
+        preprocessing: contents of preprocessor_config.json.
+        readout: positions of the tokens that the classifier reads, from the model's definition; () for all tokens.
+        prefix: tokens before the first patch.
+    """
+
+    architecture: str
+    config: Callable[..., transformers.PreTrainedConfig]
+    preprocessing: dict[str, object]
+    readout: tuple[int, ...]
+    prefix: int
+
+
+def _vit(**labels):
+    return transformers.ViTConfig(**_ENCODER, **labels)
+
+
+def _deit(**labels):
+    return transformers.DeiTConfig(**_ENCODER, **labels)
+
+
+def _beit(**labels):
+    return transformers.BeitConfig(
+        **_ENCODER, use_relative_position_bias=True, use_mean_pooling=True, layer_scale_init_value=0.1, **labels
+    )
+
+
+def _beit_shared(**labels):
+    return transformers.BeitConfig(
+        **_ENCODER, use_shared_relative_position_bias=True, use_mean_pooling=False, layer_scale_init_value=0.1, **labels
+    )
+
+
+def _beit_absolute(**labels):
+    return transformers.BeitConfig(**_ENCODER, use_absolute_position_embeddings=True, **labels)
+
+
+def _dinov2(**labels):
+    return transformers.Dinov2Config(**_ENCODER, mlp_ratio=2, **labels)
+
+
+def _dinov2_with_registers(**labels):
+    return transformers.Dinov2WithRegistersConfig(**_ENCODER, mlp_ratio=2, num_register_tokens=4, **labels)
+
+
+def _ijepa(**labels):
+    return transformers.IJepaConfig(**_ENCODER, **labels)
+
+
+def _vit_msn(**labels):
+    return transformers.ViTMSNConfig(**_ENCODER, **labels)
+
+
+def _siglip(**labels):
+    return transformers.SiglipConfig(text_config=_TEXT | {"vocab_size": 50}, vision_config=_ENCODER, **labels)
+
+
+def _clip(**labels):
+    return transformers.CLIPConfig(
+        text_config=_TEXT | {"vocab_size": 50}, vision_config=_ENCODER, projection_dim=32, **labels
+    )
+
+
+def _metaclip_2(**labels):
+    return transformers.MetaClip2Config(
+        text_config=_TEXT | {"vocab_size": 50}, vision_config=_ENCODER, projection_dim=32, **labels
+    )
+
+
+_VIT_PROCESSOR = {"image_processor_type": "ViTImageProcessor", "resample": 2, **_DO, **_SQUARE, **_HALF}
+_BEIT_PROCESSOR = {"image_processor_type": "BeitImageProcessor", "resample": 2, **_DO, **_SQUARE, **_HALF}
+_BIT_PROCESSOR = {"image_processor_type": "BitImageProcessor", "do_convert_rgb": True, **_DO, **_CROP, **_IMAGENET}
+_CLIP_PROCESSOR = {"image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True, **_DO, **_CROP, **_CLIP}
+_DEIT_PROCESSOR = {
+    "image_processor_type": "DeiTImageProcessor",
+    **_DO,
+    **_CROP,
+    **_IMAGENET,
+    "size": {"height": 54, "width": 54},
+}
+
+TINY_MODELS = {
+    "vit": TinyModel("ViTForImageClassification", _vit, _VIT_PROCESSOR, (0,), 1),
+    "deit": TinyModel("DeiTForImageClassification", _deit, _DEIT_PROCESSOR, (0, 1), 2),
+    "deit_with_teacher": TinyModel("DeiTForImageClassificationWithTeacher", _deit, _DEIT_PROCESSOR, (0, 1), 2),
+    "beit": TinyModel("BeitForImageClassification", _beit, _BEIT_PROCESSOR, (0,), 1),
+    "beit_shared_bias": TinyModel("BeitForImageClassification", _beit_shared, _BEIT_PROCESSOR, (0,), 1),
+    "beit_absolute": TinyModel("BeitForImageClassification", _beit_absolute, _BEIT_PROCESSOR, (0,), 1),
+    "dinov2": TinyModel("Dinov2ForImageClassification", _dinov2, _BIT_PROCESSOR, (0,), 1),
+    "dinov2_with_registers": TinyModel(
+        "Dinov2WithRegistersForImageClassification", _dinov2_with_registers, _BIT_PROCESSOR, (0,), 5
+    ),
+    "ijepa": TinyModel("IJepaForImageClassification", _ijepa, _VIT_PROCESSOR, (), 0),
+    "vit_msn": TinyModel("ViTMSNForImageClassification", _vit_msn, _VIT_PROCESSOR | _IMAGENET, (0,), 1),
+    "siglip": TinyModel(
+        "SiglipForImageClassification",
+        _siglip,
+        {"image_processor_type": "SiglipImageProcessor", "resample": 3, **_DO, **_SQUARE, **_HALF},
+        (),
+        0,
+    ),
+    "clip": TinyModel("CLIPForImageClassification", _clip, _CLIP_PROCESSOR, (0,), 1),
+    "metaclip_2": TinyModel("MetaClip2ForImageClassification", _metaclip_2, _CLIP_PROCESSOR, (0,), 1),
+}
+
+
+def build_network(architecture: str, config: transformers.PreTrainedConfig, seed: int = 0):
+    """A model of that class with weights that make its attention peaked and its logits differ."""
+    network = getattr(transformers, architecture)(config).eval()
+    draw_weights(network, seed)
+    return network
+
+
+@torch.no_grad()
+def draw_weights(network: torch.nn.Module, seed: int = 0) -> None:
+    """Redraw every weight, by what it is."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(weight, spread, mean=0.0):
+        weight.copy_(mean + spread * torch.randn(weight.shape, generator=generator))
+
+    for name, weight in network.named_parameters():
+        kind = name.lower()
+        if "relative_position_bias_table" in kind:
+            normal(weight, 1.5)
+        elif any(part in kind for part in ("position_embedding", "cls_token", "distillation_token", "register")):
+            normal(weight, 0.7)
+        elif "lambda" in kind or ("norm" in kind and kind.endswith("weight")):
+            normal(weight, 0.2, mean=1.0)
+        elif any(part in kind for part in ("q_proj", "k_proj", "query", "key.")) and weight.dim() == 2:
+            normal(weight, 2.2 * weight.shape[1] ** -0.5)
+        elif weight.dim() >= 2:
+            normal(weight, weight[0].numel() ** -0.5)
+        else:
+            normal(weight, 0.3)
+
+
+def save_checkpoint(folder: Path, network, preprocessing: dict[str, object]) -> Path:
+    """The model and its preprocessor_config.json in one folder."""
+    network.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
+    return folder
+
+
+def make_checkpoint(folder: Path, name: str = "vit", *, seed: int = 0) -> Path:
+    """Save one of `TINY_MODELS` and return its folder."""
+    case = TINY_MODELS[name]
+    id2label = dict(enumerate(LABELS))
+    config = case.config(id2label=id2label, label2id={label: index for index, label in id2label.items()})
+    return save_checkpoint(folder, build_network(case.architecture, config, seed), case.preprocessing)
+
+
+def make_photos(count: int, *, seed: int = 0) -> list[Image.Image]:
+    """Photos of different sizes and shapes, none of them square, none a multiple of a patch."""
+    generator = np.random.default_rng(seed)
+    photos = []
+    for index in range(count):
+        height, width = [(90, 131), (143, 77), (60, 201), (101, 99)][index % 4]
+        coarse = generator.integers(0, 256, (5 + index % 3, 6, 3), dtype=np.uint8)
+        photos.append(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    return photos
