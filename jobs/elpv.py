@@ -1,0 +1,188 @@
+"""The published yardstick: ELPV's solar cells as data sets for `vitrollout finetune`, and the table of results.
+
+    pip install 'vitrollout[bench]'
+    python -m jobs.elpv prepare --out work/elpv --split random --seed 0     # -> work/elpv/random-0.csv
+    vitrollout finetune work/elpv/random-0.csv ... ; vitrollout evaluate work/elpv/random-0.csv ...
+    python -m jobs.elpv table work/elpv/results/random-0 work/elpv/results/random-1 ...
+
+2,624 electroluminescence photos of solar cells, 300 x 300 pixels, each with the probability of a defect that experts
+gave: 0, 1/3, 2/3 or 1. CC BY-NC-SA 4.0: neither photos nor models of them belong into a package.
+
+Buerhop-Lutz et al.: A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery,
+EU PVSEC 2018. Deitsch et al.: Automatic Classification of Defective Photovoltaic Module Cells in Electroluminescence
+Images, Solar Energy 185, 2019, arXiv:1807.02894.
+"""
+
+import json
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.errors import ConfigError, DataError, VitrolloutError
+
+TEST_SHARE = 0.25
+VALIDATION_SHARE = 0.1  # of the rest
+MODULE = 60  # cells of one solar module, in nearly all of the 44
+# Column of the table -> where the number stands in metrics.json, nested names joined by dots.
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced accuracy": "balanced_accuracy",
+    "F1 (defective)": "f1.defective",
+    "ROC AUC": "roc_auc",
+    "average precision": "average_precision",
+}
+
+Rows = NDArray[np.intp]
+
+
+def label_cells(probabilities: NDArray[np.float64]) -> pd.DataFrame:
+    """Label and weight of each cell, (N,) -> columns label and weight.
+
+    A cell is "defective" over a probability of 0.5. Where the experts were not sure, the probability is the
+    weight, 1/3 or 2/3, as in Deitsch et al.; sure ones weigh 1.
+    """
+    sure = np.isclose(probabilities, 0) | np.isclose(probabilities, 1)
+    labels = np.where(probabilities > 0.5, "defective", "functional")
+    return pd.DataFrame({"label": labels, "weight": np.where(sure, 1.0, probabilities).round(4)})
+
+
+def module_blocks(types: Sequence[str]) -> Rows:
+    """A number for each row of the list, (N,), the same for neighbours that probably come from one solar module.
+
+    The list doesn't name modules, but it goes through them one by one, and a module's cells are all "mono" or all
+    "poly": blocks of 60 rows that begin anew where the type changes, a rest of under half a module being joined to
+    the block before. That gives 44 blocks for the 44 modules; as a few cells are missing from the list, some
+    borders are off by a few rows.
+    """
+    starts = [0, *(row for row in range(1, len(types)) if types[row] != types[row - 1]), len(types)]
+    blocks, number = np.empty(len(types), dtype=np.intp), 0
+    for start, end in pairwise(starts):
+        count = max(1, (end - start + MODULE // 2) // MODULE)
+        blocks[start:end] = number + np.minimum(np.arange(end - start) // MODULE, count - 1)
+        number += count
+    return blocks
+
+
+def split_random(probabilities: NDArray[np.float64], types: Sequence[str], seed: int) -> list[str]:
+    """A split for each cell, stratified by probability x cell type; cells of one module lie on all sides."""
+    strata = pd.Series([f"{kind} {3 * value:.0f}" for kind, value in zip(types, probabilities, strict=True)])
+    return _name_splits(strata, seed)
+
+
+def split_blocks(probabilities: NDArray[np.float64], types: Sequence[str], seed: int) -> list[str]:
+    """A split for each cell, whole blocks at a time, stratified by cell type and by many or few defective cells."""
+    cells = pd.DataFrame({"block": module_blocks(types), "type": list(types), "defective": probabilities > 0.5})
+    blocks = cells.groupby("block").agg(type=("type", "first"), share=("defective", "mean"))
+    many = blocks["share"] > blocks.groupby("type")["share"].transform("median")
+    strata = blocks["type"] + many.map({True: " many", False: " few"})
+    of_block = _name_splits(strata.reset_index(drop=True), seed)
+    return [of_block[block] for block in cells["block"]]
+
+
+def _name_splits(strata: pd.Series, seed: int) -> list[str]:
+    """Deal out units to train, validation and test so that each gets its share of every stratum."""
+    try:
+        from sklearn.model_selection import train_test_split
+    except ImportError as error:
+        raise ConfigError("scikit-learn: not installed; pip install 'vitrollout[train]'") from error
+    splits = np.full(len(strata), "train", dtype=object)
+    units = np.arange(len(strata))
+    for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
+        units, taken = train_test_split(units, test_size=share, stratify=strata[units], random_state=seed)
+        splits[taken] = name
+    return list(splits)
+
+
+def read_metrics(folder: Path) -> dict[str, float]:
+    """The numbers in a folder's metrics.json, those that the table shows.
+
+    Raises:
+        DataError: there is no such file, it is no JSON, or a number is missing.
+    """
+    file = folder / "metrics.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no JSON"
+        raise DataError(f"{file}: {reason}; give the folders that `vitrollout evaluate` wrote") from error
+    return {column: _number(content, name, file) for column, name in METRICS.items()}
+
+
+def _number(content: Any, name: str, file: Path) -> float:
+    for part in name.split("."):
+        content = content.get(part) if isinstance(content, dict) else None
+    value = content.get("value") if isinstance(content, dict) else content
+    if not isinstance(value, int | float):
+        raise DataError(f"{file}: has no number {name!r}; evaluate a model that knows 'defective' and 'functional'")
+    return float(value)
+
+
+def format_table(folders: Sequence[Path]) -> str:
+    """A Markdown table: a line for each name without its seed ("random-0", "random-1": "random"), mean ± deviation."""
+    groups: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for folder in folders:
+        groups[re.sub(r"-\d+$", "", folder.resolve().name)].append(read_metrics(folder))
+    lines = ["| split | seeds | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 2) + "|"]
+    for name, runs in groups.items():
+        cells = [_mean_and_spread([run[column] for run in runs]) for column in METRICS]
+        lines.append(f"| {name} | {len(runs)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    mean = f"{np.mean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.3f}"
+
+
+@click.group()
+def main() -> None:
+    """Prepare ELPV's photos of solar cells, and print the results of models that were trained on them."""
+
+
+@main.command()
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the photos and the CSV.")
+@click.option("--split", type=click.Choice(["random", "blocks"]), default="random", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def prepare(out: Path, split: str, seed: int) -> None:
+    """Write the photos and OUT/SPLIT-SEED.csv: path,label,weight,split."""
+    try:
+        from elpv_dataset.utils import load_dataset
+    except ImportError as error:
+        raise ConfigError("elpv-dataset: not installed; pip install 'vitrollout[bench]'") from error
+    photos, probabilities, types = load_dataset()  # (N, 300, 300) uint8, (N,), (N,)
+    (out / "cells").mkdir(parents=True, exist_ok=True)
+    paths = [f"cells/cell{number:04d}.png" for number in range(1, len(photos) + 1)]  # numbers as in the list
+    for path, photo in zip(paths, photos, strict=True):
+        if not (out / path).exists():  # other splits use the same photos
+            Image.fromarray(photo).save(out / path)
+    table = label_cells(probabilities)
+    table.insert(0, "path", paths)
+    table["split"] = (split_random if split == "random" else split_blocks)(probabilities, list(types), seed)
+    table.to_csv(out / f"{split}-{seed}.csv", index=False, lineterminator="\n")
+    click.echo(pd.crosstab(table["split"], table["label"]).to_string())
+    click.echo(out / f"{split}-{seed}.csv")
+
+
+@main.command(name="table")
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+def print_table(results: tuple[Path, ...]) -> None:
+    """Print mean and standard deviation over seeds, of result folders named SPLIT-SEED."""
+    click.echo(format_table(results))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except VitrolloutError as error:
+        click.echo(f"elpv: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,116 @@
+"""ELPV's splits and table, on a made-up list of cells; the data set itself is never read."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from jobs.elpv import format_table, label_cells, main, module_blocks, split_blocks, split_random
+from pipeline.dataset import read_labelled_photos
+from pipeline.errors import ConfigError, DataError
+
+# As ELPV's list: modules of 60 cells after each other, some cells missing, one module of 72 and one of 48.
+RUNS = [("mono", 60), ("poly", 300), ("mono", 180), ("poly", 360), ("mono", 714), ("poly", 530)]
+RUNS += [("mono", 72), ("poly", 180), ("mono", 48), ("poly", 180)]
+TYPES = [kind for kind, count in RUNS for _ in range(count)]
+PROBABILITIES = np.random.default_rng(0).choice([0, 1 / 3, 2 / 3, 1], len(TYPES), p=[0.58, 0.11, 0.04, 0.27])
+
+
+def test_labels_and_weights() -> None:
+    cells = label_cells(np.array([0, 1 / 3, 2 / 3, 1]))
+    assert cells["label"].tolist() == ["functional", "functional", "defective", "defective"]
+    assert cells["weight"].tolist() == pytest.approx([1, 1 / 3, 2 / 3, 1], abs=1e-4)
+
+
+def test_blocks_are_contiguous_and_as_many_as_modules() -> None:
+    blocks = module_blocks(TYPES)
+    assert len(set(blocks)) == 44
+    assert set(np.diff(blocks)) == {0, 1}
+    assert len({(block, kind) for block, kind in zip(blocks, TYPES, strict=True)}) == 44, "no block of two types"
+    assert set(np.bincount(blocks)) == {48, 50, 54, 60, 72}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_split_has_656_cells_for_test_and_the_same_strata_everywhere(seed: int) -> None:
+    splits = pd.Series(split_random(PROBABILITIES, TYPES, seed))
+    assert splits.value_counts().to_dict() == {"train": 1771, "validation": 197, "test": 656}
+    strata = pd.crosstab(splits, [pd.Series(TYPES), pd.Series(PROBABILITIES)], normalize="index")
+    assert strata.shape == (3, 8)
+    assert (strata - strata.mean()).abs().max(axis=None) < 0.005
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_block_split_keeps_blocks_whole(seed: int) -> None:
+    cells = pd.DataFrame({"split": split_blocks(PROBABILITIES, TYPES, seed), "block": module_blocks(TYPES)})
+    assert (cells.groupby("block")["split"].nunique() == 1).all()
+    assert cells["split"].value_counts()["test"] == pytest.approx(656, abs=30)
+    assert cells["split"].value_counts()["validation"] == pytest.approx(197, abs=60)
+
+
+@pytest.mark.parametrize("split", [split_random, split_blocks])
+def test_seeds_give_different_splits_and_the_same_one_again(split) -> None:
+    drawn = [tuple(split(PROBABILITIES, TYPES, seed)) for seed in (0, 0, 1, 2)]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) == 3
+
+
+@pytest.fixture
+def elpv_package(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Stands in for the installed package, with small photos."""
+    photos = np.random.default_rng(1).integers(0, 255, (len(TYPES), 4, 4), dtype=np.uint8)
+    module = ModuleType("elpv_dataset.utils")
+    module.load_dataset = lambda: (photos, PROBABILITIES, np.array(TYPES))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "elpv_dataset", ModuleType("elpv_dataset"))
+    monkeypatch.setitem(sys.modules, "elpv_dataset.utils", module)
+    return photos
+
+
+@pytest.mark.usefixtures("elpv_package")
+def test_prepare_writes_what_finetune_reads(tmp_path: Path) -> None:
+    for split in ("random", "blocks"):
+        result = CliRunner().invoke(main, ["prepare", "--out", str(tmp_path), "--split", split, "--seed", "4"])
+        assert result.exit_code == 0, result.output
+        photos = read_labelled_photos(tmp_path / f"{split}-4.csv")
+        assert len(photos) == len(TYPES)
+        assert {photo.split for photo in photos} == {"train", "validation", "test"}
+        assert {round(photo.weight, 2) for photo in photos} == {0.33, 0.67, 1.0}
+    assert len(list((tmp_path / "cells").iterdir())) == len(TYPES)
+
+
+def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "elpv_dataset.utils", None)
+    result = CliRunner().invoke(main, ["prepare", "--out", str(tmp_path)])
+    assert isinstance(result.exception, ConfigError)
+    assert "vitrollout[bench]" in str(result.exception)
+
+
+def write_metrics(folder: Path, accuracy: float) -> Path:
+    folder.mkdir()
+    number = {"value": accuracy, "interval": [accuracy - 0.1, accuracy + 0.1]}
+    content = {"accuracy": number, "balanced_accuracy": number, "roc_auc": number, "average_precision": number}
+    content["f1"] = {"macro": number, "defective": {"value": 0.8, "interval": [0.7, 0.9]}}
+    (folder / "metrics.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def test_table_has_mean_and_spread_over_seeds(tmp_path: Path) -> None:
+    folders = [write_metrics(tmp_path / f"random-{seed}", 0.88 + 0.01 * seed) for seed in range(3)]
+    folders.append(write_metrics(tmp_path / "blocks-0", 0.5))
+    lines = format_table(folders).splitlines()
+    assert lines[0].startswith("| split | seeds | accuracy |")
+    assert lines[2].startswith("| random | 3 | 0.890 ± 0.010 |")
+    assert "| 0.800 ± 0.000 |" in lines[2]
+    assert lines[3].startswith("| blocks | 1 | 0.500 |")
+
+
+def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"metrics\.json: No such file.*vitrollout evaluate"):
+        format_table([tmp_path])
+    (tmp_path / "metrics.json").write_text('{"accuracy": {"value": 1}}', encoding="utf-8")
+    with pytest.raises(DataError, match="no number 'balanced_accuracy'"):
+        format_table([tmp_path])
