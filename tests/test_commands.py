@@ -1,0 +1,151 @@
+"""The command as a process: exit codes, the last line, signals, the lock."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import pipeline
+from pipeline.store import ResultsFolder
+from tests.tiny import save_photos, save_tiny_vit
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(save_tiny_vit(tmp_path_factory.mktemp("model")))
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "jobs.cli", *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_last_line_is_json_and_the_exit_code_says_that_some_failed(tmp_path, model):
+    save_photos(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    done = command("run", tmp_path / "photos", "--out", tmp_path / "out", "--model", model)
+    assert done.returncode == 3, done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert (summary["found"], summary["ok"], summary["failed"]) == (4, 3, 1)
+    assert summary["table"] == str(tmp_path / "out" / "table")
+    assert summary["images_per_second"] > 0
+    assert f"model {model}" in done.stderr.splitlines()[0]
+    assert "broken.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    nothing = command("run", tmp_path / "photos", "--out", tmp_path / "out", "--model", model)
+    assert nothing.returncode == 0
+    assert json.loads(nothing.stdout)["processed"] == 0
+
+
+def test_busy_folder_is_75(tmp_path, model):
+    save_photos(tmp_path / "photos", 1)
+    with ResultsFolder(tmp_path / "out", tmp_path / "photos"):
+        refused = command("run", tmp_path / "photos", "--out", tmp_path / "out", "--model", model)
+    assert refused.returncode == 75
+    assert refused.stderr.splitlines()[-1].startswith("vitrollout: ")
+    assert "held by another run" in refused.stderr
+
+
+def test_other_input_is_refused_with_both_names(tmp_path, model):
+    for name in ("photos", "elsewhere"):
+        save_photos(tmp_path / name, 1)
+    with ResultsFolder(tmp_path / "out", tmp_path / "photos") as results:
+        results.write_record({"input": str(tmp_path / "photos")})
+    refused = command("run", tmp_path / "elsewhere", "--out", tmp_path / "out", "--model", model)
+    assert refused.returncode == 2
+    assert str(tmp_path / "photos") in refused.stderr
+    assert str(tmp_path / "elsewhere") in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "to_group", "code"),
+    [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143), (signal.SIGTERM, True, 143)],
+    ids=["ctrl-c", "SIGTERM", "SIGTERM to the group"],
+)
+def test_signal_commits_the_open_part_and_the_next_run_goes_on(tmp_path, model, number, to_group, code):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    save_photos(photos, 1500)
+    process = start("run", photos, "--out", out, "--model", model)
+    while not (out / "overlays" / "photo-0000.png.png").exists():
+        try:
+            process.wait(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            continue
+        pytest.fail(f"ended before its first overlay: {process.stderr.read()}")
+    (os.killpg if to_group else os.kill)(process.pid, number)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == code, stderr
+    summary = json.loads(stdout.splitlines()[-1])
+    assert summary["interrupted"]
+    assert 0 < summary["processed"] < 1500
+    assert summary["failed"] == 0, "a signal to the workers is no fault of a photo"
+    assert len(pipeline.read_results(out)) == summary["processed"]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nobody of its group is left
+
+    config = pipeline.RunConfig(input=photos, out=out, model=model, limit=100)
+    assert pipeline.run(config).done_before == summary["processed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run"], "INPUT"),
+        (["run", "{tmp}/nowhere"], "no such folder"),
+        (["run", "{tmp}/photos", "--discrad-ratio", "1"], "Did you mean '--discard-ratio'"),
+        (["run", "{tmp}/photos", "--out", "{tmp}/photos/out"], "inside the input folder"),
+        (["run", "{tmp}/photos", "--model", "{tmp}/nowhere"], "no such folder"),
+        (["nihgtly"], "No such command"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_commands_are_2_with_one_clear_line(tmp_path, arguments, words):
+    save_photos(tmp_path / "photos", 1)
+    refused = command(*[argument.format(tmp=tmp_path) for argument in arguments])
+    assert refused.returncode == 2
+    assert words in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_all_wrong_settings_are_reported_at_once(tmp_path):
+    save_photos(tmp_path / "photos", 1)
+    wrong = [
+        "--method",
+        "foo",
+        "--discard-ratio",
+        "2",
+        "--batch-size",
+        "0",
+        "--precision",
+        "int3",
+        "--colormap",
+        "nope",
+    ]
+    refused = command("run", tmp_path / "photos", *wrong)
+    assert refused.returncode == 2
+    for name in ("method", "discard_ratio", "batch_size", "precision", "colormap"):
+        assert f"{name} = " in refused.stderr
+
+
+def test_help_imports_neither_torch_nor_the_pipeline():
+    check = "import sys, jobs.cli; sys.argv = ['vitrollout', '--help']\ntry: jobs.cli.main()\nexcept SystemExit: pass\n"
+    check += "assert not {'torch', 'pipeline', 'transformers', 'pandas'} & set(sys.modules), sorted(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout
