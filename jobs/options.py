@@ -31,7 +31,7 @@ def settings_options(settings: type[Settings], *, argument: str) -> Callable[[Co
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """The options that were given."""
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None and value != ()}
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
@@ -40,14 +40,16 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         flags = f"{flag}/--no-{flag[2:]}" if field.default else flag
         default = f"  [default: {flag}]" if field.default else ""
         return click.option(flags, name, is_flag=True, default=None, help=f"{field.description}{default}")
-    default = "  [required]" if field.is_required() else f"  [default: {_shown(field)}]"
-    required = field.is_required()
-    return click.option(flag, name, required=required, metavar=_metavar(field), help=f"{field.description}{default}")
+    if field.is_required():
+        return click.option(flag, name, required=True, metavar=_metavar(field), help=field.description)
+    text = f"{field.description}  [default: {_shown(field)}]"
+    several = field.annotation == tuple[str, ...]  # such an option may be given more than once
+    return click.option(flag, name, default=None, multiple=several, metavar=_metavar(field), help=text)
 
 
 def _shown(field: FieldInfo) -> str:
     extra = field.json_schema_extra
-    if field.default is None and isinstance(extra, dict):
+    if field.default in (None, ()) and isinstance(extra, dict):
         return str(extra["none"])  # the word that stands for None in this field
     return "none" if field.default is None else str(field.default) or "empty"
 

@@ -1,0 +1,53 @@
+"""Measure a classifier on labelled photos.
+
+vitrollout evaluate photos/ --model models/mine --out evaluation
+vitrollout evaluate labels.csv --model models/mine --positive open,short --recall 0.995
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+import click
+
+from jobs.extras import require_extra
+from jobs.interruption import Interruption
+from jobs.options import given, settings_options
+from pipeline.evaluate_config import EvaluateConfig
+
+_FAILED_PHOTOS = 3
+
+
+@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
+@settings_options(EvaluateConfig, argument="data")
+def evaluate(**options: Any) -> None:  # noqa: D103 - its help is the module's
+    require_extra("train", "sklearn", "matplotlib")
+    config = EvaluateConfig(**given(options))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see jobs/finetune.py
+    from pipeline.evaluate import StoppedError
+    from pipeline.evaluate import evaluate as measure
+
+    with Interruption() as interruption:
+        try:
+            found = measure(config, stop=interruption.requested)
+        except StoppedError as stopped:
+            click.echo(f"vitrollout evaluate: {stopped}", err=True)
+            sys.exit(interruption.exit_code)
+    summary = {
+        "photos": len(found.truth),
+        "failed": found.failed,
+        "split": found.split,
+        **{name: round(estimate.value, 4) for name, estimate in found.metrics.items()},
+        "any_defect": {name: round(estimate.value, 4) for name, estimate in found.defects.items()},
+        "threshold": found.threshold and found.threshold.threshold,
+        "metrics": str(config.out / "metrics.json"),
+        "predictions": str(config.out / "predictions.parquet"),
+        "figure": str(config.out / "figure.png"),
+    }
+    click.echo(json.dumps(summary, ensure_ascii=False))
+    sys.exit(_FAILED_PHOTOS if found.failed else 0)
+
+
+if __name__ == "__main__":
+    evaluate()

@@ -1,0 +1,121 @@
+"""The working folder of an unfinished training: what it trains on, and its photos as pixels."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from pipeline.dataset import LabelledPhoto
+from pipeline.errors import ConfigError, DataError
+from pipeline.finetune_config import FinetuneConfig
+from pipeline.pixel_cache import PixelCache, build_pixel_cache
+from pipeline.training_loop import StoppedError
+
+log = logging.getLogger(__name__)
+
+_WORK = "work"  # inside --out, while the training is unfinished
+
+
+@dataclass(frozen=True)
+class CachedSplit:
+    """The readable photos of one split.
+
+    Attributes:
+        photos: in the data set's order.
+        entries: where each one's pixels lie in the cache.
+        cache: pixels of the whole split.
+    """
+
+    photos: tuple[LabelledPhoto, ...]
+    entries: tuple[int, ...]
+    cache: PixelCache
+
+
+def open_work_folder(config: FinetuneConfig, photos: Sequence[LabelledPhoto], model_digest: str) -> Path:
+    """Make the folder of the unfinished training, or find it again.
+
+    Raises:
+        ConfigError: `--out` holds a finished model, or an unfinished training of other settings or data.
+    """
+    work = config.out / _WORK
+    identity = {**config.recipe(), "model_digest": model_digest, "data_digest": _digest(photos)}
+    if not config.overwrite and (config.out / "config.json").is_file() and not work.exists():
+        raise ConfigError(f"out = {config.out}: holds a finished model; name another folder, or --overwrite it")
+    file = work / "training.json"
+    if file.is_file():
+        found = json.loads(file.read_text())
+        if config.overwrite and found != identity:
+            shutil.rmtree(work)
+        else:
+            _check_same(config.out, found, identity)
+    work.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(identity, indent=1))
+    os.replace(temporary, file)
+    return work
+
+
+def decode_splits(
+    photos: Sequence[LabelledPhoto], processors: dict[str, Any], work: Path, stop: Callable[[], bool]
+) -> dict[str, CachedSplit]:
+    """Decode each split with its image processor, or find it decoded by an earlier sitting; reports what can't be read.
+
+    Raises:
+        DataError: none of a split's photos can be read.
+        StoppedError: `stop()` said so.
+    """
+    splits = {}
+    for split, processor in processors.items():
+        chosen = [photo for photo in photos if photo.split == split]
+        cache = _find_or_build(chosen, processor, work / f"{split}.pixels", stop)
+        for name, reason in cache.unreadable.items():
+            log.warning("left out %s: %s", name, reason)
+        if chosen and len(cache.unreadable) == len(chosen):
+            name, reason = next(iter(cache.unreadable.items()))
+            raise DataError(f"split: no photo of {split!r} can be read, {name} first: {reason}; correct the files")
+        entries = [entry for entry, photo in enumerate(chosen) if photo.name not in cache.unreadable]
+        splits[split] = CachedSplit(tuple(chosen[entry] for entry in entries), tuple(entries), cache)
+    return splits
+
+
+def _check_same(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    other = [name for name in wanted if found.get(name) != wanted[name]]
+    if other:
+        named = ", ".join(f"{name} was {found.get(name)}, is {wanted[name]}" for name in other[:3])
+        raise ConfigError(
+            f"out = {out}: holds an unfinished training of other settings or data ({named}); "
+            "use the same ones, name another folder, or --overwrite it"
+        )
+
+
+def _digest(photos: Sequence[LabelledPhoto]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for photo in photos:
+        stat = photo.file.stat()
+        row = (photo.name, photo.label, photo.weight, photo.split, stat.st_size, stat.st_mtime_ns)
+        digest.update(repr(row).encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _find_or_build(photos: Sequence[LabelledPhoto], processor: Any, file: Path, stop: Callable[[], bool]) -> PixelCache:
+    whole = file.with_suffix(".json")  # written when the pixels are whole
+    if whole.is_file():
+        return PixelCache(file, int(processor.size["height"]), json.loads(whole.read_text()))
+    shown = sys.stderr.isatty()
+    with tqdm(total=len(photos), desc=f"decoding {file.stem}", unit="img", disable=not shown) as bar:
+        cache = build_pixel_cache(photos, processor, file, on_batch=bar.update, stop=stop)
+    if cache is None:
+        raise StoppedError("stopped while decoding; run the same command again to go on")
+    log.info("decoded %d photos for %s, %d unreadable", len(photos), file.stem, len(cache.unreadable))
+    temporary = whole.with_suffix(".tmp")
+    temporary.write_text(json.dumps(cache.unreadable))
+    os.replace(temporary, whole)
+    return cache
