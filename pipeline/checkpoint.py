@@ -75,6 +75,10 @@ def resolve_checkpoint(model: str) -> Checkpoint:
     except (OSError, RuntimeError) as error:  # too long for a name, an unknown user's home
         raise ModelError(f"--model {model}: {error}; name a checkpoint folder, a hub id or 'bundled'") from None
     if model == "bundled":
+        if not (BUNDLED / "config.json").is_file():
+            raise ModelError(
+                f"--model bundled: no config.json in {BUNDLED}; build the model with make model, or name another one"
+            )
         folder = BUNDLED
     elif is_folder:
         folder = local.resolve()

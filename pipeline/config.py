@@ -43,15 +43,13 @@ def none_or(value: object) -> object:
 
 
 def _parse_size(value: object) -> object:
-    """`384` -> (384, 384); `384x512` -> (384, 512), height first."""
-    if isinstance(value, int):
-        return (value, value)
-    if isinstance(value, str) and value != "none":
-        sides = value.lower().split("x")
-        if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-            raise ValueError("must be pixels, as 384 or HEIGHTxWIDTH")
-        return (int(sides[0]), int(sides[-1]))
-    return none_or(value)
+    """`384` -> (384, 384); `384x512` -> (384, 512), height first; pairs stay what they are."""
+    if none_or(value) is None:
+        return None
+    sides = [str(side) for side in value] if isinstance(value, tuple | list) else str(value).lower().split("x")
+    if len(sides) not in (1, 2) or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ValueError("must be pixels, as 384 or HEIGHTxWIDTH")
+    return (int(sides[0]), int(sides[-1]))
 
 
 def _parse_auto_count(value: object) -> object:
@@ -107,9 +105,16 @@ class RunConfig(Settings):
     follow_links: bool = Field(False, description="enter symlinked folders")
     rebind: bool = Field(False, description="the input folder has moved: go on with its results folder")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="refuse photos with more pixels, before decoding them")
-    decode_seconds: float = Field(60, gt=0, description="give up on a photo that takes longer to decode")
+    decode_seconds: float = Field(60, gt=0, le=86_400, description="give up on a photo that takes longer to decode")
     part_rows: int = Field(1000, ge=1, description="commit a part of the table after so many rows ...")
     part_seconds: float = Field(60, gt=0, description="... or so many seconds, whichever comes first")
+
+    @field_validator("input", "out", mode="before")
+    @classmethod
+    def _check_named(cls, folder: object) -> object:
+        if folder == "":  # an unset variable of a shell script; as a path it would be the current folder
+            raise ValueError("is empty; name a folder")
+        return folder
 
     @field_validator("input")
     @classmethod

@@ -142,6 +142,10 @@ def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
     width, height = image.size
     if width * height > max_pixels:
         raise DecodeError(f"{width} x {height} pixels are more than max_pixels = {max_pixels}")
+    if image.format == "PNG":  # its pixels have checksums, which Pillow checks only here
+        image.verify()
+        file.seek(0)
+        image = Image.open(file, formats=["PNG"])
     return image
 
 

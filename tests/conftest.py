@@ -36,6 +36,21 @@ def file_permissions_hold():
     return _without_root_access
 
 
+@pytest.fixture(scope="session")
+def give_up_root_access():
+    """For `preexec_fn`: file permissions hold in the process that is started, also where the tests run as root."""
+    if os.geteuid() != 0:
+        return lambda: None
+    libc = ctypes.CDLL(None, use_errno=True)
+    drop_from_bounding_set = 24
+
+    def give_up():
+        for capability in (_DAC_OVERRIDE, _DAC_READ_SEARCH):
+            libc.prctl(drop_from_bounding_set, capability, 0, 0, 0)
+
+    return give_up
+
+
 @contextmanager
 def _without_root_access():
     if os.geteuid() != 0:

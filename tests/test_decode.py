@@ -373,6 +373,22 @@ def test_corrupt_files_are_refused(file_format):
     assert reason_of(bytes(data))
 
 
+@pytest.mark.parametrize("lost", [30, 400, 3000])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "JPEG2000"])
+def test_files_that_end_in_zeros_are_refused(file_format, lost):
+    """What a power cut leaves of a file: its length, but not its last blocks. Zeros decode as some pixels or other."""
+    data = encoded(smooth_photo(90, 90), file_format)
+    lost = min(lost, len(data) // 2)
+    assert reason_of(data[:-lost] + bytes(lost))
+
+
+@pytest.mark.parametrize("place", [-30, -400, 100, 2000])
+def test_one_wrong_bit_in_a_png_is_noticed(place):
+    data = bytearray(encoded(smooth_photo(90, 90), "PNG"))
+    data[place] ^= 1
+    assert "PNG" in reason_of(bytes(data))
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_random_damage_gives_a_picture_or_a_reason(seed):
     random = np.random.default_rng(seed)

@@ -255,7 +255,12 @@ def test_full_disk_says_so_and_leaves_nothing_half_written(out, source, monkeypa
     with ResultsFolder(out, source) as results:
         results.write_part(to_table([make_row("a", run_id=results.run_id)]))
         write_table = pq.write_table
-        monkeypatch.setattr(pq, "write_table", lambda table, _, **options: write_table(table, "/dev/full", **options))
+
+        def write_to_full_device(table, file, **options):
+            file.symlink_to("/dev/full")
+            write_table(table, file, **options)
+
+        monkeypatch.setattr(pq, "write_table", write_to_full_device)
         with pytest.raises(StoreError, match="No space left"):
             results.write_part(to_table([make_row("b", run_id=results.run_id)]))
     assert read_results(out)["path"].tolist() == ["a"]

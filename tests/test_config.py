@@ -1,0 +1,383 @@
+"""Settings: all errors at once, in words; and every one of them is an option of the command."""
+
+import logging
+import re
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import jobs.run
+from jobs.cli import main
+from jobs.options import settings_options
+from pipeline.config import RunConfig
+from pipeline.errors import ConfigError
+from pipeline.summary import RunSummary
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+def errors_of(**settings):
+    """The lines of the error, without the one that counts them."""
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(**settings)
+    first, *others = str(caught.value).split("\n  ")
+    if not others:
+        return [first]
+    assert first == f"{len(others)} settings are wrong:"
+    return others
+
+
+def test_defaults_are_those_of_the_readme(photos):
+    config = RunConfig(input=photos)
+    assert config.model_dump(exclude={"input", "out"}) == {
+        "model": "bundled",
+        "input_size": None,
+        "method": "rollout",
+        "head_fusion": "mean",
+        "discard_ratio": 0.0,
+        "precision": "auto",
+        "device": "auto",
+        "batch_size": "auto",
+        "workers": "auto",
+        "pattern": None,
+        "limit": None,
+        "overlay_size": 1024,
+        "overlay_opacity": 0.7,
+        "colormap": "plasma",
+        "style": "heat",
+        "retry_failed": False,
+        "exact_decode": False,
+        "rescale": True,
+        "follow_links": False,
+        "rebind": False,
+        "max_pixels": 178_000_000,
+        "decode_seconds": 60,
+        "part_rows": 1000,
+        "part_seconds": 60,
+    }
+    assert config.out.name == "results"
+
+
+def test_settings_are_frozen(photos):
+    config = RunConfig(input=photos)
+    with pytest.raises(ValueError, match="frozen"):
+        config.limit = 3
+
+
+def test_all_errors_are_reported_at_once():
+    lines = errors_of(
+        input="/no/such/folder",
+        method="foo",
+        discard_ratio=2,
+        batch_size="many",
+        colormap="mud",
+        precison="fp32",
+        zzz=1,
+    )
+    assert [re.split("[ :]", line)[0] for line in lines] == [
+        "input",
+        "method",
+        "discard_ratio",
+        "batch_size",
+        "colormap",
+        "precison",
+        "zzz",
+    ]
+    assert lines[-2] == "precison: no such setting; did you mean precision?"
+    assert lines[-1] == "zzz: no such setting"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("head_fusoin", "head_fusion"), ("batchsize", "batch_size"), ("overlay", "overlay_size"), ("outt", "out")],
+)
+def test_typo_is_answered_with_the_nearest_name(photos, typed, meant):
+    assert errors_of(input=photos, **{typed: 1}) == [f"{typed}: no such setting; did you mean {meant}?"]
+
+
+def test_missing_input_is_named():
+    assert errors_of() == ["input: must be given"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("method", "gradcam", "must be 'rollout' or 'article'"),
+        ("head_fusion", "median", "must be 'mean', 'max' or 'min'"),
+        ("precision", "int8", "must be 'auto', 'fp32', 'bf16' or 'fp16'"),
+        ("style", "pretty", "must be 'heat' or 'article'"),
+        ("device", "gpu", "cuda"),
+        ("device", "cuda:x", "cuda:N"),
+        ("discard_ratio", 1, "less than 1"),
+        ("discard_ratio", -0.1, "greater than or equal to 0"),
+        ("discard_ratio", "nan", "must be"),
+        ("batch_size", 0, "must be auto or a whole number of at least 1"),
+        ("batch_size", "2.5", "must be auto or a whole number of at least 1"),
+        ("batch_size", True, "must be auto or a whole number of at least 1"),
+        ("workers", -1, "must be auto or a whole number of at least 1"),
+        ("limit", 0, "at least 1|greater than or equal to 1"),
+        ("overlay_size", 15, "greater than or equal to 16"),
+        ("overlay_size", "large", "valid integer"),
+        ("overlay_opacity", 1.1, "less than or equal to 1"),
+        ("overlay_opacity", -0.1, "greater than or equal to 0"),
+        ("colormap", "mud", "no such colour map; try plasma"),
+        ("max_pixels", 0, "greater than or equal to 1"),
+        ("decode_seconds", 0, "greater than 0"),
+        ("decode_seconds", "inf", "less than or equal to 86400"),
+        ("part_rows", 0, "greater than or equal to 1"),
+        ("part_seconds", "nan", "greater than 0"),
+        ("retry_failed", "perhaps", "valid boolean"),
+        *[("input_size", value, "must be pixels") for value in ("large", "0", "", "3x", "1x2x3", "-5", "²", "384,512")],
+        *[("input_size", value, "must be pixels") for value in (0, -5, True, 2.5, (0, 5), (1, 2, 3), ())],
+    ],
+)
+def test_wrong_value_is_named_with_what_is_right(photos, name, value, words):
+    (line,) = errors_of(input=photos, **{name: value})
+    assert line.startswith(f"{name} = {value}: ")
+    assert re.search(words, line)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        *[(value, (384, 384)) for value in ("384", 384)],
+        *[(value, (384, 512)) for value in ("384x512", "384X512", (384, 512), [384, 512])],
+        *[(value, None) for value in ("none", None)],
+    ],
+)
+def test_input_size(photos, value, size):
+    assert RunConfig(input=photos, input_size=value).input_size == size
+
+
+@pytest.mark.parametrize(("value", "size"), [("none", None), (None, None), ("300", 300), (16, 16)])
+def test_overlay_size(photos, value, size):
+    assert RunConfig(input=photos, overlay_size=value).overlay_size == size
+
+
+@pytest.mark.parametrize(("value", "count"), [("auto", "auto"), ("3", 3), (3, 3)])
+@pytest.mark.parametrize("name", ["batch_size", "workers"])
+def test_counts(photos, name, value, count):
+    assert getattr(RunConfig(input=photos, **{name: value}), name) == count
+
+
+# Folders
+
+
+def test_folders_become_absolute_and_links_are_followed(tmp_path, photos, monkeypatch):
+    (tmp_path / "link").symlink_to("photos")
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig(input="link", out="there/../results")
+    assert (config.input, config.out) == (photos.resolve(), tmp_path.resolve() / "results")
+
+
+def test_tilde_is_the_home_folder(tmp_path, photos, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = RunConfig(input="~/photos", out="~/out")
+    assert (config.input, config.out) == (photos.resolve(), tmp_path.resolve() / "out")
+
+
+def test_input_that_is_no_folder(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert errors_of(input=tmp_path / "nowhere") == [f"input = {tmp_path}/nowhere: no such folder"]
+    assert "is a file; name the folder that holds it" in errors_of(input=tmp_path / "a.jpg")[0]
+
+
+def test_empty_names_are_not_the_current_folder(photos):
+    assert errors_of(input="") == ["input = : is empty; name a folder"]
+    assert errors_of(input=photos, out="") == ["out = : is empty; name a folder"]
+
+
+def test_out_must_not_lie_inside_the_input(tmp_path, photos):
+    (tmp_path / "link").symlink_to("photos")
+    for out in (
+        photos,
+        photos / "results",
+        photos / "deep/results",
+        tmp_path / "link/results",
+        tmp_path / "x/../photos",
+    ):
+        (line,) = errors_of(input=photos, out=out)
+        assert "lies inside the input folder" in line
+    for out in (tmp_path, tmp_path / "photos-results", tmp_path / "results"):
+        assert RunConfig(input=photos, out=out).out == out.resolve()
+
+
+def test_out_that_is_a_file(tmp_path, photos):
+    (tmp_path / "out").write_bytes(b"")
+    assert errors_of(input=photos, out=tmp_path / "out") == [f"out = {tmp_path}/out: is a file; name a folder"]
+
+
+# The command line
+
+
+OPTIONS = {
+    "out": ("elsewhere", None),
+    "model": ("some/model", "some/model"),
+    "input_size": ("384x512", (384, 512)),
+    "method": ("article", "article"),
+    "head_fusion": ("max", "max"),
+    "discard_ratio": ("0.25", 0.25),
+    "precision": ("fp32", "fp32"),
+    "device": ("cpu", "cpu"),
+    "batch_size": ("3", 3),
+    "workers": ("2", 2),
+    "pattern": ("*.png", "*.png"),
+    "limit": ("7", 7),
+    "overlay_size": ("none", None),
+    "overlay_opacity": ("0.5", 0.5),
+    "colormap": ("viridis", "viridis"),
+    "style": ("article", "article"),
+    "retry_failed": (None, True),
+    "exact_decode": (None, True),
+    "rescale": (None, False),
+    "follow_links": (None, True),
+    "rebind": (None, True),
+    "max_pixels": ("1000", 1000),
+    "decode_seconds": ("2.5", 2.5),
+    "part_rows": ("10", 10),
+    "part_seconds": ("5", 5.0),
+}
+
+SUMMARY = RunSummary(
+    run_id="20260101T000000Z",
+    input="",
+    out="",
+    found=0,
+    done_before=0,
+    processed=0,
+    ok=0,
+    failed=0,
+    unreadable_folders=0,
+    interrupted=False,
+    seconds=0.0,
+    images_per_second=0.0,
+)
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """What the command would run with."""
+    seen = []
+    monkeypatch.setattr(jobs.run, "run_pipeline", lambda config, stop: seen.append(config) or SUMMARY)
+
+    def invoke(*arguments):
+        result = CliRunner().invoke(jobs.run.run, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return seen.pop()
+
+    return invoke
+
+
+def test_every_setting_has_an_example():
+    assert {"input", *OPTIONS} == set(RunConfig.model_fields)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_setting_is_an_option(photos, configured, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    typed, expected = OPTIONS[name]
+    flag = ("--no-" if expected is False else "--") + name.replace("_", "-")
+    config = configured(photos, flag, *([typed] if typed else []))
+    assert getattr(config, name) == (tmp_path.resolve() / typed if name == "out" else expected)
+    untouched = RunConfig(input=photos).model_dump(exclude={name})
+    assert config.model_dump(exclude={name}) == untouched
+
+
+def test_without_options_the_defaults_hold(photos, configured):
+    assert configured(photos) == RunConfig(input=photos)
+
+
+def test_input_with_a_dash_in_front(tmp_path, configured, monkeypatch):
+    (tmp_path / "-photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert configured("--", "-photos").input == tmp_path.resolve() / "-photos"
+
+
+def test_help_shows_every_option_with_its_default():
+    text = CliRunner().invoke(jobs.run.run, ["--help"], terminal_width=400, max_content_width=400).output
+    entries = {entry.split()[0].rstrip(","): " ".join(entry.split()) for entry in re.split(r"\n +(?=--)", text)[1:]}
+    for name, field in RunConfig.model_fields.items():
+        if name == "input":
+            assert "run [OPTIONS] INPUT" in text
+            continue
+        flag = "--" + name.replace("_", "-")
+        assert field.description in entries[flag]
+        if field.annotation is not bool:
+            assert f"[default: {'none' if field.default is None else field.default}]" in entries[flag]
+        elif field.default:
+            assert entries[flag].startswith(f"{flag} / --no-{flag[2:]}")
+            assert entries[flag].endswith(f"[default: {flag}]")
+
+
+def exit_of(monkeypatch, capsys, *arguments):
+    """Exit code, stdout and stderr of `vitrollout`."""
+    monkeypatch.setattr(sys, "argv", ["vitrollout", *map(str, arguments)])
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return caught.value.code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--method", "foo"], ["method = foo"]),
+        (["--batch-size", "none", "--limit", "-1", "--style", "x"], ["batch_size", "limit", "style"]),
+        (["--decode-seconds", "0"], ["decode_seconds"]),
+        (["--no-such-option"], ["--no-such-option"]),
+        (["--mehtod", "article"], ["--method"]),
+        (["--method"], ["--method"]),
+        (["another/folder"], ["another/folder"]),
+        (["--out", "photos/results"], ["out = ", "inside the input folder"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_wrong_options_exit_with_2(tmp_path, photos, monkeypatch, capsys, options, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = exit_of(monkeypatch, capsys, "run", "photos", *options)
+    assert code == 2
+    assert out == ""
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"], "nothing is made"
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "empty", "no images", "empty name"])
+def test_input_that_can_not_be_processed_exits_with_2(tmp_path, monkeypatch, capsys, kind):
+    source = tmp_path / "photos"
+    if kind == "file":
+        source.write_bytes(b"")
+    elif kind != "missing":
+        source.mkdir()
+    if kind == "no images":
+        (source / "notes.txt").write_bytes(b"")
+    out = tmp_path / "out"
+    code, _, err = exit_of(monkeypatch, capsys, "run", "" if kind == "empty name" else source, "--out", out)
+    assert code == 2
+    assert ("no photos in" in err) == (kind in ("empty", "no images"))
+    assert not out.exists(), "nothing is made"
+
+
+def test_pattern_that_matches_nothing_is_named(tmp_path, photos, monkeypatch, capsys):
+    (photos / "a.jpg").write_bytes(b"")
+    code, _, err = exit_of(monkeypatch, capsys, "run", photos, "--out", tmp_path / "out", "--pattern", "*.tif")
+    assert code == 2
+    assert "that match *.tif" in err
+
+
+def test_options_of_other_settings_work_the_same_way():
+    @click.command()
+    @settings_options(RunConfig, argument="input")
+    def command(**options):
+        click.echo(options["head_fusion"])
+
+    assert CliRunner().invoke(command, ["x", "--head-fusion", "min"]).output == "min\n"
+    assert CliRunner().invoke(command, []).exit_code == 2

@@ -1,0 +1,110 @@
+"""A worker process: what becomes of its tasks when it fails, dies or hangs."""
+
+import os
+import signal
+import struct
+import threading
+from multiprocessing.connection import Connection
+
+import pytest
+
+from pipeline.worker import Worker, WorkerDiedError, WorkerTimeoutError
+
+
+def perform(task):
+    """Do what the task says."""
+    deed, *arguments = task
+    return deed(*arguments)
+
+
+@pytest.fixture
+def worker():
+    worker = Worker(perform)
+    yield worker
+    worker.stop()
+
+
+def run(worker, *task, seconds=60):
+    return worker.run(task, seconds=seconds)
+
+
+def fail(message):
+    raise KeyError(message)
+
+
+def send_half_and_die():
+    Connection.send = lambda pipe, _: (os.write(pipe.fileno(), struct.pack("!i", 10_000) + b"half"), os._exit(3))
+
+
+def test_tasks_run_in_one_other_process(worker):
+    processes = {run(worker, os.getpid) for _ in range(3)}
+    assert len(processes) == 1
+    assert processes != {os.getpid()}
+
+
+def test_results_larger_than_a_pipe_holds(worker):
+    assert run(worker, bytes, 10_000_000) == bytes(10_000_000)
+    assert run(worker, len, bytes(10_000_000)) == 10_000_000
+
+
+def test_result_of_none_is_a_result(worker):
+    assert run(worker, {}.get, 1) is None
+
+
+def test_errors_are_raised_here_and_the_process_stays(worker):
+    process = run(worker, os.getpid)
+    with pytest.raises(KeyError, match="oops") as caught:
+        run(worker, fail, "oops")
+    assert "in fail" in "".join(caught.value.__notes__)
+    assert run(worker, os.getpid) == process
+
+
+@pytest.mark.parametrize("deed", [(os._exit, 3), (send_half_and_die,)], ids=["at work", "in its answer"])
+def test_death_says_its_exit_code_and_the_next_task_has_another_process(worker, deed):
+    process = run(worker, os.getpid)
+    with pytest.raises(WorkerDiedError, match="exit code 3"):
+        run(worker, *deed)
+    assert run(worker, os.getpid) not in (process, os.getpid())
+
+
+def test_death_between_tasks_is_noticed_at_the_next(worker):
+    os.kill(run(worker, os.getpid), signal.SIGKILL)
+    with pytest.raises(WorkerDiedError, match="exit code -9"):
+        run(worker, os.getpid)
+    assert run(worker, os.getpid)
+
+
+def test_hang_is_ended_and_the_next_task_has_another_process(worker):
+    process = run(worker, os.getpid)
+    with pytest.raises(WorkerTimeoutError):
+        run(worker, signal.pause, seconds=0.1)
+    assert run(worker, os.getpid) != process
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_stop_ends_a_task_from_another_thread_and_starts_no_process():
+    worker = Worker(perform)
+    ended = []
+
+    def wait_for_ever():
+        with pytest.raises(WorkerDiedError):
+            run(worker, signal.pause, seconds=3600)
+        with pytest.raises(WorkerDiedError):
+            run(worker, os.getpid)
+        ended.append(True)
+
+    process = run(worker, os.getpid)
+    thread = threading.Thread(target=wait_for_ever)
+    thread.start()
+    worker.stop()
+    thread.join()
+    assert ended == [True]
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_result_that_can_not_be_sent_does_not_hang(worker):
+    with pytest.raises(WorkerDiedError):
+        run(worker, threading.Lock)
+    assert run(worker, os.getpid)
