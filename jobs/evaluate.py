@@ -14,7 +14,7 @@ import click
 from jobs.extras import require_extra
 from jobs.interruption import Interruption
 from jobs.options import given, settings_options
-from pipeline.evaluate_config import EvaluateConfig
+from pipeline.evaluation.config import EvaluateConfig
 
 _FAILED_PHOTOS = 3
 
@@ -25,8 +25,8 @@ def evaluate(**options: Any) -> None:  # noqa: D103 - its help is the module's
     require_extra("train", "sklearn", "matplotlib")
     config = EvaluateConfig(**given(options))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see jobs/finetune.py
-    from pipeline.evaluate import StoppedError
-    from pipeline.evaluate import evaluate as measure
+    from pipeline.evaluation.evaluate import StoppedError
+    from pipeline.evaluation.evaluate import evaluate as measure
 
     with Interruption() as interruption:
         try:

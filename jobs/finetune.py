@@ -14,7 +14,7 @@ import click
 from jobs.extras import require_extra
 from jobs.interruption import Interruption
 from jobs.options import given, settings_options
-from pipeline.finetune_config import FinetuneConfig
+from pipeline.training.config import FinetuneConfig
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
@@ -25,8 +25,8 @@ def finetune(**options: Any) -> None:  # noqa: D103 - its help is the module's
     # Threads that wait for each other must sleep. Spinning gains a tenth on an idle machine and costs four fifths
     # as soon as another program wants a core. Read when torch is imported, which is why that happens below.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from pipeline.finetune import finetune as train
-    from pipeline.training_loop import StoppedError
+    from pipeline.training.finetune import finetune as train
+    from pipeline.training.loop import StoppedError
 
     with Interruption() as interruption:
         try:

@@ -172,8 +172,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _integer_range(image: Image.Image) -> tuple[int, int]:
     """Black and white in the file's integers, by their type; asked before loading, which forgets the raw layout."""
-    if image.format == "PPM" or not isinstance(image, ImageFile.ImageFile) or not image.tile:
-        return (0, 2**16 - 1)  # Pillow scales deep PGM files to 16 bits itself
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile:
+        return (0, 2**16 - 1)
     arguments = image.tile[0].args
     raw_mode = arguments[0] if isinstance(arguments, tuple) else arguments
     black, white = _INTEGER_RANGES.get(str(raw_mode), (0, 2**16 - 1))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.augment import Augmentation, augment
+from pipeline.training.augment import Augmentation, augment
 
 SIZE = 16
 

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from pipeline.dataset import (
+from pipeline.errors import DataError
+from pipeline.training.dataset import (
     LabelledPhoto,
     apply_split_csv,
     assign_splits,
@@ -13,7 +14,6 @@ from pipeline.dataset import (
     split_counts,
     write_split_csv,
 )
-from pipeline.errors import DataError
 from tests.tiny import save_photos
 
 

@@ -246,8 +246,9 @@ def test_floats_that_are_no_numbers_do_not_disturb_the_others():
 
 @pytest.mark.parametrize("value", [0.0, 3.5, -7.0, np.nan, np.inf])
 def test_constant_float_picture_is_one_even_grey(value):
-    pixels = pixels_of(tiff_bytes(np.full((8, 8), value, np.float32)))
-    assert np.ptp(pixels) == 0
+    photo = decode_bytes(tiff_bytes(np.full((8, 8), value, np.float32)))
+    assert np.ptp(np.asarray(photo.image)) == 0
+    assert photo.note is None, "as a division by zero would leave one"
 
 
 # Alpha on white
@@ -309,8 +310,12 @@ def test_first_frame_is_taken_and_noted(file_format):
 
 
 def test_broken_later_frame_does_not_lose_the_first():
-    photo = decode_bytes(frames("TIFF")[:-40])
-    np.testing.assert_allclose(np.asarray(photo.image).mean((0, 1)), [255, 0, 0])
+    pages = [Image.new("RGB", (20 + 10 * page, 10), (255 - page, 0, 0)) for page in range(3)]
+    data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    for cut in range(10, len(data) // 2, 50):
+        photo = decode_bytes(data[:-cut])
+        assert photo.image.size == (photo.width, photo.height) == (20, 10)
+        assert (np.asarray(photo.image) == [255, 0, 0]).all()
 
 
 def test_warnings_of_the_decoder_become_the_note():

@@ -127,7 +127,7 @@ def test_names_that_are_not_utf_8_are_escaped_and_kept_raw(tmp_path):
 
 
 def test_escaped_name_that_is_another_file_s_real_name(tmp_path):
-    names = [b"a\xff.jpg", rb"a\xff.jpg", rb"a\\xff.jpg", b"a\xff\\xff.jpg", rb"a\xff\xff.jpg"]
+    names = [b"a\xff.jpg", rb"a\xff.jpg", rb"a\\xff.jpg", b"a\xff\\xff.jpg", b"a\\xff\xff.jpg", rb"a\xff\xff.jpg"]
     touch(tmp_path, *names)
     refs = discover(tmp_path).refs
     assert len({ref.path for ref in refs}) == len(names)

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from jobs.elpv import format_table, label_cells, main, module_blocks, split_blocks, split_random
-from pipeline.dataset import read_labelled_photos
 from pipeline.errors import ConfigError, DataError
+from pipeline.training.dataset import read_labelled_photos
 
 # As ELPV's list: modules of 60 cells after each other, some cells missing, one module of 72 and one of 48.
 RUNS = [("mono", 60), ("poly", 300), ("mono", 180), ("poly", 360), ("mono", 714), ("poly", 530)]

@@ -13,9 +13,9 @@ from PIL import Image
 import pipeline
 from jobs.evaluate import evaluate as command
 from pipeline.errors import DataError
-from pipeline.evaluate import evaluate
-from pipeline.evaluate_config import EvaluateConfig
-from pipeline.metrics import (
+from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.metrics import (
     bootstrap,
     class_metrics,
     confusion,
@@ -24,7 +24,7 @@ from pipeline.metrics import (
     f1_by_class,
     threshold_for_recall,
 )
-from pipeline.model_card import EVALUATION_BEGIN, put_evaluation
+from pipeline.training.model_card import EVALUATION_BEGIN, put_evaluation
 from tests.tiny import save_photos, save_tiny_vit
 
 # Eight photos, three classes; truth and prediction differ for the third, the fifth and the eighth.

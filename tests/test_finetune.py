@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import pipeline
-from pipeline.classifier import build_classifier, resample_positions
 from pipeline.errors import ConfigError, DataError, ModelError
-from pipeline.finetune import finetune
-from pipeline.finetune_config import FinetuneConfig
-from pipeline.layer_rates import freeze_below, parameter_groups
-from pipeline.trainer import EpochOrder
-from pipeline.training_loop import Checkpoints, has_stalled
+from pipeline.training.backbone import build_classifier, resample_positions
+from pipeline.training.config import FinetuneConfig
+from pipeline.training.finetune import finetune
+from pipeline.training.layer_rates import freeze_below, parameter_groups
+from pipeline.training.loop import Checkpoints, has_stalled
+from pipeline.training.trainer import EpochOrder
 from tests.tiny_models import TINY_MODELS
 
 CLASSES = ("bar", "dot", "ok")

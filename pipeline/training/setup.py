@@ -11,17 +11,17 @@ from sklearn.utils.class_weight import compute_sample_weight
 from transformers import EvalPrediction, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from pipeline.classifier import Classifier
 from pipeline.device import choose_device, choose_precision
-from pipeline.finetune_config import FinetuneConfig
-from pipeline.trainer import CachedPhotos, EpochOrder, Normalise, PhotoTrainer
-from pipeline.training_data import CachedSplit
-from pipeline.training_loop import BestModel, Checkpoints, Progress
+from pipeline.training.backbone import TrainableClassifier
+from pipeline.training.config import FinetuneConfig
+from pipeline.training.loop import BestModel, Checkpoints, Progress
+from pipeline.training.trainer import CachedPhotos, EpochOrder, Normalise, PhotoTrainer
+from pipeline.training.work_folder import CachedSplit
 
 
 def build_trainer(
     config: FinetuneConfig,
-    classifier: Classifier,
+    classifier: TrainableClassifier,
     processor: Any,
     splits: dict[str, CachedSplit],
     work: Path,

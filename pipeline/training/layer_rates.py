@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pipeline.classifier import encoder_blocks, is_head
 from pipeline.errors import ConfigError
+from pipeline.training.backbone import encoder_blocks, is_head
 
 
 def parameter_depths(model: Any) -> dict[str, int]:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pipeline.config import Settings, none_or
 
 if TYPE_CHECKING:
-    from pipeline.augment import Augmentation
+    from pipeline.training.augment import Augmentation
 
 
 def _all_is_none(value: object) -> object:
@@ -105,7 +105,7 @@ class FinetuneConfig(Settings):
     @property
     def augmentation(self) -> "Augmentation":
         """The augmentations as they go to the training data."""
-        from pipeline.augment import Augmentation  # imports torch, for which --help must not wait
+        from pipeline.training.augment import Augmentation  # imports torch, for which --help must not wait
 
         return Augmentation(self.flips, self.quarter_turns, self.brightness, self.contrast, self.crop)
 

@@ -19,8 +19,9 @@ from transformers import AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
 from pipeline.checkpoint import check_family, resolve_checkpoint
-from pipeline.classifier import Classifier, build_classifier, build_processor
-from pipeline.dataset import (
+from pipeline.training.backbone import TrainableClassifier, build_classifier, build_processor
+from pipeline.training.config import FinetuneConfig
+from pipeline.training.dataset import (
     LabelledPhoto,
     assign_splits,
     check_class_sizes,
@@ -30,13 +31,12 @@ from pipeline.dataset import (
     split_counts,
     write_split_csv,
 )
-from pipeline.finetune_config import FinetuneConfig
-from pipeline.layer_rates import freeze_below
-from pipeline.model_card import CardFacts, write_model_card
-from pipeline.trainer import PhotoTrainer
-from pipeline.training_data import CachedSplit, decode_splits, open_work_folder
-from pipeline.training_loop import Checkpoints, StoppedError, has_stalled, last_whole_checkpoint, seconds_until
-from pipeline.training_setup import build_trainer, split_dataset
+from pipeline.training.layer_rates import freeze_below
+from pipeline.training.loop import Checkpoints, StoppedError, has_stalled, last_whole_checkpoint, seconds_until
+from pipeline.training.model_card import CardFacts, write_model_card
+from pipeline.training.setup import build_trainer, split_dataset
+from pipeline.training.trainer import PhotoTrainer
+from pipeline.training.work_folder import CachedSplit, decode_splits, open_work_folder
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def _processors(config: FinetuneConfig, folder: Path, photos: Sequence[LabelledP
     return {split: build_processor(folder, size) for split, size in sizes.items()}
 
 
-def _announce(config: FinetuneConfig, classifier: Classifier, photos: Sequence[LabelledPhoto]) -> None:
+def _announce(config: FinetuneConfig, classifier: TrainableClassifier, photos: Sequence[LabelledPhoto]) -> None:
     head = "kept, its classes are the same" if classifier.head_kept else f"new, for {len(classifier.labels)} classes"
     log.info(
         "start: %s, %d of %d blocks, input %d px, head %s",

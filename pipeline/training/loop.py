@@ -13,7 +13,7 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
-from pipeline.trainer import EpochOrder, save_weights
+from pipeline.training.trainer import EpochOrder, save_weights
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ _MAY_BE_NEW = ("classifier.", "pooler", ".head.")  # what a backbone's checkpoin
 
 
 @dataclass(frozen=True)
-class Classifier:
+class TrainableClassifier:
     """A model that is ready to train.
 
     Attributes:
@@ -41,7 +41,7 @@ class Classifier:
 
 def build_classifier(
     folder: Path, labels: Sequence[str], *, input_size: int, blocks: int | None, seed: int
-) -> Classifier:
+) -> TrainableClassifier:
     """Load a backbone or a classifier and give it the wanted blocks, input size and classes.
 
     Args:
@@ -75,7 +75,7 @@ def build_classifier(
         if name in wanted
     }
     model.load_state_dict(fitted, strict=False)
-    return Classifier(
+    return TrainableClassifier(
         model, tuple(labels), head_kept, vision_config(config).num_hidden_layers, before.num_hidden_layers
     )
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dataset import LabelledPhoto
-from pipeline.metrics import Estimate, Ids, Probabilities, Threshold, confusion
-from pipeline.model_card import markdown_table
+from pipeline.evaluation.metrics import Estimate, Ids, Probabilities, Threshold, confusion
+from pipeline.training.dataset import LabelledPhoto
+from pipeline.training.model_card import markdown_table
 
 _NAMES = {
     "accuracy": "accuracy",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from pipeline.evaluation import Evaluation
-from pipeline.metrics import reliability
+from pipeline.evaluation.metrics import reliability
+from pipeline.evaluation.result import Evaluation
 
 _MOST_CURVES = 12  # more of them hide each other
 

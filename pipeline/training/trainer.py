@@ -15,9 +15,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer
 
-from pipeline.augment import Augmentation, augment
-from pipeline.layer_rates import parameter_groups
-from pipeline.pixel_cache import PixelCache
+from pipeline.training.augment import Augmentation, augment
+from pipeline.training.layer_rates import parameter_groups
+from pipeline.training.pixel_cache import PixelCache
 
 _WEIGHTS = "weights.safetensors"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.classifier import Classifier
-    from pipeline.finetune import Finetuned
-    from pipeline.finetune_config import FinetuneConfig
+    from pipeline.training.backbone import TrainableClassifier
+    from pipeline.training.config import FinetuneConfig
+    from pipeline.training.finetune import Finetuned
 
 EVALUATION_BEGIN = "<!-- evaluation: begin -->"
 EVALUATION_END = "<!-- evaluation: end -->"
@@ -29,7 +29,7 @@ class CardFacts:
 
     config: "FinetuneConfig"
     start_config: dict[str, Any]
-    classifier: "Classifier"
+    classifier: "TrainableClassifier"
     result: "Finetuned"
     history: Sequence[dict[str, Any]]
     machine: str

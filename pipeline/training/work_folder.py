@@ -13,11 +13,11 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from pipeline.dataset import LabelledPhoto
 from pipeline.errors import ConfigError, DataError
-from pipeline.finetune_config import FinetuneConfig
-from pipeline.pixel_cache import PixelCache, build_pixel_cache
-from pipeline.training_loop import StoppedError
+from pipeline.training.config import FinetuneConfig
+from pipeline.training.dataset import LabelledPhoto
+from pipeline.training.loop import StoppedError
+from pipeline.training.pixel_cache import PixelCache, build_pixel_cache
 
 log = logging.getLogger(__name__)
 

@@ -13,14 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.checkpoint import Checkpoint, check_family, resolve_checkpoint
-from pipeline.dataset import LabelledPhoto, apply_split_csv, labels_of, read_labelled_photos
 from pipeline.decode import MAX_PIXELS
 from pipeline.device import choose_device, choose_precision
 from pipeline.errors import DataError
-from pipeline.evaluate_config import EvaluateConfig
-from pipeline.evaluation import Evaluation, Judged, card_section, write_metrics, write_predictions
-from pipeline.loading import LoadSpec, PhotoLoader
-from pipeline.metrics import (
+from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.metrics import (
     Ids,
     Probabilities,
     bootstrap,
@@ -29,12 +26,15 @@ from pipeline.metrics import (
     f1_by_class,
     threshold_for_recall,
 )
+from pipeline.evaluation.result import Evaluation, Judged, card_section, write_metrics, write_predictions
+from pipeline.loading import LoadSpec, PhotoLoader
 from pipeline.model import Classifier, MapSettings, load_classifier
-from pipeline.model_card import put_evaluation
-from pipeline.pixel_cache import labelled_ref
 from pipeline.predictor import Predictor, find_batch_size
 from pipeline.progress import Progress
 from pipeline.records import Sample
+from pipeline.training.dataset import LabelledPhoto, apply_split_csv, labels_of, read_labelled_photos
+from pipeline.training.model_card import put_evaluation
+from pipeline.training.pixel_cache import labelled_ref
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
         ConfigError, ModelError: the settings or the model are wrong.
         StoppedError: `stop()` said so, asked between batches.
     """
-    from pipeline.evaluation_figure import draw_figure
+    from pipeline.evaluation.figure import draw_figure
 
     checkpoint = resolve_checkpoint(config.model)
     check_family(checkpoint)

@@ -1,0 +1,1 @@
+"""A classifier and labelled photos -> how good it is. Start at `evaluate.py`."""

@@ -1,0 +1,1 @@
+"""Labelled photos -> a classifier. Start at `finetune.py`."""
