@@ -45,7 +45,7 @@ def evaluate(**options: Any) -> None:  # noqa: D103 - its help is the module's
         "predictions": str(config.out / "predictions.parquet"),
         "figure": str(config.out / "figure.png"),
     }
-    click.echo(json.dumps(summary, ensure_ascii=False))
+    click.echo(json.dumps(summary))
     sys.exit(_FAILED_PHOTOS if found.failed else 0)
 
 

@@ -43,7 +43,7 @@ def finetune(**options: Any) -> None:  # noqa: D103 - its help is the module's
         "seconds": round(result.seconds, 1),
         **result.metrics,
     }
-    click.echo(json.dumps(summary, ensure_ascii=False))
+    click.echo(json.dumps(summary))
 
 
 if __name__ == "__main__":

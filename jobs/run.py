@@ -26,5 +26,5 @@ def run(**options: Any) -> None:  # noqa: D103 - its help is the module's
     with Interruption() as interruption, logging_redirect_tqdm():
         summary = run_pipeline(config, stop=interruption.requested)
     paths = {"table": str(config.out / "table"), "overlays": str(config.out / "overlays")}
-    click.echo(json.dumps(asdict(summary) | paths, ensure_ascii=False))
+    click.echo(json.dumps(asdict(summary) | paths))
     sys.exit(interruption.exit_code or summary.exit_code)

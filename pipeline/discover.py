@@ -30,7 +30,9 @@ class Discovery:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
-def discover(root: Path, *, pattern: str | None = None, follow_links: bool = False) -> Discovery:
+def discover(
+    root: Path, *, pattern: str | None = None, follow_links: bool = False, skip: Path | None = None
+) -> Discovery:
     """Find every image file below a folder, by extension, case-blind.
 
     Symlinks to files are followed. Symlinked folders are entered only with `follow_links`, after all real
@@ -40,10 +42,11 @@ def discover(root: Path, *, pattern: str | None = None, follow_links: bool = Fal
         root: the folder.
         pattern: a glob that the file name, or with a `/` in it the relative path, must match.
         follow_links: enter symlinked folders.
+        skip: a folder never to enter, by whatever link it is reached: the results, whose overlays are photos too.
     """
     found = Discovery()
     wanted = extensions()
-    for entry in _walk(os.fspath(root), follow_links, found.unreadable):
+    for entry in _walk(os.fspath(root), follow_links, skip, found.unreadable):
         stem, _, extension = entry.name.rpartition(".")
         relative = os.path.relpath(entry.path, root)
         if not stem or extension.lower() not in wanted:
@@ -65,9 +68,11 @@ def mtime_ns(status: os.stat_result) -> int:
     return max(-_INT64, min(_INT64, status.st_mtime_ns))
 
 
-def _walk(root: str, follow_links: bool, unreadable: dict[str, str]) -> Iterator[os.DirEntry[str]]:
+def _walk(root: str, follow_links: bool, skip: Path | None, unreadable: dict[str, str]) -> Iterator[os.DirEntry[str]]:
     """Every entry below a folder that is no folder itself; real folders before linked ones."""
     entered: set[tuple[int, int]] = set()
+    if skip is not None and skip.exists():
+        entered.add((skip.stat().st_dev, skip.stat().st_ino))
     folders, linked = [root], deque[str]()
     while folders or linked:
         folder = folders.pop() if folders else linked.popleft()

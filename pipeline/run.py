@@ -40,7 +40,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
 
     clock = Stopwatch()
     with clock("discover"):
-        found = discover(config.input, pattern=config.pattern, follow_links=config.follow_links)
+        found = discover(config.input, pattern=config.pattern, follow_links=config.follow_links, skip=config.out)
     if not found.refs:
         raise ConfigError(_nothing_found(config, found))
     checkpoint = resolve_checkpoint(config.model)

@@ -146,7 +146,7 @@ class ResultsFolder:
         """Write the run's record, the last thing that a run does."""
         final = self.out / "runs" / f"{self.run_id}.json"
         with renamed_into_place(final, self._tmp) as temporary:
-            temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return final
 
     def _check_source(self) -> None:

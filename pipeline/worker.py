@@ -21,8 +21,9 @@ Result = TypeVar("Result")
 # that call `pipeline.run` need no `if __name__ == "__main__"`.
 _CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
-# Two workers forked at once would hold each other's pipe open, and outlive a main process that is killed.
-_one_fork_at_a_time = threading.Lock()
+# Held while a process starts or ends. Two that were forked at once would hold each other's pipe open, and outlive
+# a main process that is killed; and multiprocessing loses exit codes where two threads wait for processes at once.
+_one_at_a_time = threading.Lock()
 
 
 class WorkerDiedError(Exception):
@@ -47,7 +48,8 @@ class Worker(Generic[Task, Result]):
         """Args: what to run. Tasks and results are pickled."""
         self._function = function
         self._stopped = False
-        self._start()
+        with _one_at_a_time:
+            self._start()
 
     def run(self, task: Task, *, seconds: float) -> Result:
         """Run one task.
@@ -61,7 +63,6 @@ class Worker(Generic[Task, Result]):
             self._pipe.send(task)
             answer = self._pipe.recv() if self._pipe.poll(seconds) else None
         except (EOFError, OSError):
-            self._process.join(1)  # it is about to end, and its own exit code says why
             raise WorkerDiedError(self._replace()) from None
         if answer is None:
             self._replace()
@@ -74,30 +75,29 @@ class Worker(Generic[Task, Result]):
 
     def stop(self) -> None:
         """End the process, whatever it is doing; from any thread."""
-        with _one_fork_at_a_time:
+        with _one_at_a_time:
             self._stopped = True
             self._process.kill()
             self._process.join()
 
     def _start(self) -> None:
-        with _one_fork_at_a_time:
-            if self._stopped:
-                return
-            self._pipe: Connection
-            self._pipe, far_end = _CONTEXT.Pipe()
-            self._process: BaseProcess = _CONTEXT.Process(
-                target=_serve, args=(self._function, far_end, self._pipe), name="vitrollout-worker", daemon=True
-            )
-            self._process.start()
-            far_end.close()
+        self._pipe: Connection
+        self._pipe, far_end = _CONTEXT.Pipe()
+        self._process: BaseProcess = _CONTEXT.Process(
+            target=_serve, args=(self._function, far_end, self._pipe), name="vitrollout-worker", daemon=True
+        )
+        self._process.start()
+        far_end.close()
 
     def _replace(self) -> int | None:
-        """End the process and start another; the exit code of the old one."""
-        self._process.kill()
-        self._process.join()
-        self._pipe.close()
-        exit_code = self._process.exitcode
-        self._start()
+        """End the process, if it has not ended itself, and start another; the exit code of the old one."""
+        with _one_at_a_time:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+            exit_code = self._process.exitcode
+            if not self._stopped:
+                self._start()
         return exit_code
 
 

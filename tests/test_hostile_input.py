@@ -368,10 +368,7 @@ ODD_FOLDERS = {
 
 
 @pytest.mark.parametrize("name", ODD_FOLDERS)
-def test_input_folder_with_an_odd_name_of_its_own(request, tmp_path, tiny_vit, name):
-    if name == "not UTF-8":
-        broken = "the run's record and the last line on stdout are JSON with ensure_ascii=False"
-        request.applymarker(pytest.mark.xfail(reason=broken, raises=UnicodeEncodeError, strict=True))
+def test_input_folder_with_an_odd_name_of_its_own(tmp_path, tiny_vit, name):
     photos = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), ODD_FOLDERS[name])))
     photos.mkdir()
     (photos / "a.png").write_bytes(encoded(smooth_photo(40, 40), "PNG"))

@@ -71,6 +71,13 @@ def test_hot_cell_lies_on_its_place(look, width, height, grid, cell):
     assert light[far].max() <= 1
 
 
+def test_one_faint_hot_cell_is_as_bright_as_a_strong_one():
+    """So few cells are hot that a percentile does not see them."""
+    pictures = [drawn(black(240, 240), one_hot((12, 12), (5, 6)) * hot, look=OverlayLook()) for hot in (0.004, 1)]
+    np.testing.assert_allclose(*pictures, atol=1)
+    assert pictures[0].max() > 50
+
+
 @pytest.mark.parametrize("box", [(40, 10, 200, 130), (0, 0, 100, 100), (140, 40, 240, 140), (40.4, 10.4, 199.6, 129.6)])
 def test_outside_the_box_the_photo_is_untouched(box):
     photo = np.random.default_rng(0).integers(0, 256, (140, 240, 3), dtype=np.uint8)

@@ -58,6 +58,7 @@ def test_no_two_deep_paths_share_an_overlay():
     deep = "/".join(["d" * 200] * 15)
     assert_no_two_in_the_way([f"{deep}/x.jpg", f"{deep}/y.jpg", f"{deep}/d/x.jpg", "~/x.jpg"])
     name = overlay_name(f"{deep}/x.jpg")
+    assert len(name) <= 2000
     assert_no_two_in_the_way([f"{deep}/x.jpg", name.removeprefix("overlays/").removesuffix(".png") + ".jpg"])
 
 

@@ -224,3 +224,10 @@ def test_model_that_gives_no_numbers_is_a_failed_row(tmp_path, start):
     save_photos(tmp_path / "photos", 1)
     assert start(model=str(broken)).failed == 1
     assert "not finite" in pipeline.read_results(tmp_path / "out")["error"][0]
+
+
+def test_results_reached_by_a_link_are_no_input(tmp_path, start):
+    save_photos(tmp_path / "photos", 2)
+    (tmp_path / "photos" / "back").symlink_to(tmp_path, target_is_directory=True)
+    found = [start(follow_links=True).found for _ in range(3)]
+    assert found == [2, 2, 2]

@@ -67,6 +67,27 @@ def test_death_says_its_exit_code_and_the_next_task_has_another_process(worker, 
     assert run(worker, os.getpid) not in (process, os.getpid())
 
 
+def test_workers_that_die_at_once_keep_their_exit_codes():
+    """multiprocessing waits for every child where one starts, and so takes exit codes from each other's threads."""
+    workers = [Worker(perform) for _ in range(4)]
+    codes = {worker: [] for worker in workers}
+
+    def die_often(worker):
+        for code in range(1, 16):
+            with pytest.raises(WorkerDiedError) as caught:
+                run(worker, os._exit, code)
+            codes[worker].append(caught.value.exit_code)
+
+    threads = [threading.Thread(target=die_often, args=(worker,)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for worker in workers:
+        worker.stop()
+    assert list(codes.values()) == [list(range(1, 16))] * 4
+
+
 def test_death_between_tasks_is_noticed_at_the_next(worker):
     os.kill(run(worker, os.getpid), signal.SIGKILL)
     with pytest.raises(WorkerDiedError, match="exit code -9"):

@@ -138,7 +138,7 @@ def write_metrics(evaluation: Evaluation, settings: dict[str, Any], file: Path) 
         "settings": settings,
     }
     temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    temporary.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
     os.replace(temporary, file)
 
 
