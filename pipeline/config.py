@@ -5,7 +5,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from pipeline.decode import MAX_PIXELS
 from pipeline.errors import ConfigError
@@ -64,6 +73,28 @@ def _parse_auto_count(value: object) -> object:
     return count
 
 
+def _check_out_folder(folder: Path) -> Path:
+    folder = folder.expanduser().resolve()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError("is a file; name a folder")
+    return folder
+
+
+def _check_labelled_data(data: Path) -> Path:
+    if not data.expanduser().exists():
+        raise ValueError("no such folder or CSV file")
+    return data.expanduser().resolve()
+
+
+def _check_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
+    return name
+
+
+OutFolder = Annotated[Path, AfterValidator(_check_out_folder)]
+LabelledData = Annotated[Path, AfterValidator(_check_labelled_data)]
+Device = Annotated[str, AfterValidator(_check_device)]
 AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_parse_auto_count)]
 InputSize = Annotated[tuple[int, int] | None, BeforeValidator(_parse_size)]
 
@@ -72,7 +103,7 @@ class RunConfig(Settings):
     """The settings of one run. Every option of `vitrollout run` is a field here, and the other way round."""
 
     input: Path = Field(description="folder of photos; searched with all its subfolders")
-    out: Path = Field(Path("results"), description="results folder; it belongs to this one input folder")
+    out: OutFolder = Field(Path("results"), description="results folder; it belongs to this one input folder")
     model: str = Field("bundled", description="'bundled', a checkpoint folder, or a Hugging Face id[@revision]")
     input_size: InputSize = Field(
         None,
@@ -82,7 +113,7 @@ class RunConfig(Settings):
     head_fusion: Literal["mean", "max", "min"] = Field("mean", description="how a layer's heads become one")
     discard_ratio: float = Field(0.0, ge=0, lt=1, description="share of the weakest attention to drop in each layer")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of the forward pass")
-    device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N")
+    device: Device = Field("auto", description="auto, cpu, mps, cuda or cuda:N")
     batch_size: AutoCount = Field("auto", description="photos in one forward pass")
     workers: AutoCount = Field(
         "auto", description="processes that decode photos; auto: by the cores, fewer beside a CPU model"
@@ -129,19 +160,9 @@ class RunConfig(Settings):
     @field_validator("out")
     @classmethod
     def _check_out(cls, folder: Path, info: ValidationInfo) -> Path:
-        folder = folder.expanduser().resolve()
-        if folder.exists() and not folder.is_dir():
-            raise ValueError("is a file; name a folder")
         if "input" in info.data and folder.is_relative_to(info.data["input"]):
             raise ValueError("lies inside the input folder, so overlays would become input; name a folder outside it")
         return folder
-
-    @field_validator("device")
-    @classmethod
-    def _check_device(cls, name: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
-            raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
-        return name
 
     @field_validator("colormap")
     @classmethod

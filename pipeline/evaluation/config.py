@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 
-from pipeline.config import AutoCount, Settings
+from pipeline.config import AutoCount, Device, LabelledData, OutFolder, Settings
 
 
 def _split_at_commas(value: object) -> object:
@@ -21,9 +21,9 @@ def _split_at_commas(value: object) -> object:
 class EvaluateConfig(Settings):
     """The settings of one evaluation. Every option of `vitrollout evaluate` is a field here."""
 
-    data: Path = Field(description="folder with a subfolder per class, or a CSV path,label[,split]")
+    data: LabelledData = Field(description="folder with a subfolder per class, or a CSV path,label[,split]")
     model: str = Field("bundled", description="'bundled', a checkpoint folder, or a Hugging Face id[@revision]")
-    out: Path = Field(Path("evaluation"), description="folder for metrics.json, predictions.parquet and figure.png")
+    out: OutFolder = Field(Path("evaluation"), description="for metrics.json, predictions.parquet and figure.png")
     split: Literal["auto", "train", "validation", "test", "all"] = Field(
         "auto",
         description="which photos; auto: the test split that the data, or else the model's split.csv, names; else all",
@@ -38,22 +38,7 @@ class EvaluateConfig(Settings):
     resamples: int = Field(1000, ge=0, description="bootstrap resamples for the 95% intervals; 0: no intervals")
     seed: int = Field(0, ge=0, lt=2**31, description="of the bootstrap")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of the forward pass")
-    device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N")
+    device: Device = Field("auto", description="auto, cpu, mps, cuda or cuda:N")
     batch_size: AutoCount = Field("auto", description="photos in one forward pass")
     workers: AutoCount = Field("auto", description="processes that decode photos; auto: one a core")
     update_card: bool = Field(False, description="put the results into the README.md of the model's folder")
-
-    @field_validator("data")
-    @classmethod
-    def _check_data(cls, data: Path) -> Path:
-        if not data.expanduser().exists():
-            raise ValueError("no such folder or CSV file")
-        return data.expanduser().resolve()
-
-    @field_validator("out")
-    @classmethod
-    def _check_out(cls, out: Path) -> Path:
-        out = out.expanduser().resolve()
-        if out.exists() and not out.is_dir():
-            raise ValueError("is a file; name a folder")
-        return out

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.config import Settings, none_or
+from pipeline.config import LabelledData, OutFolder, Settings, none_or
 
 if TYPE_CHECKING:
     from pipeline.training.augment import Augmentation
@@ -18,8 +18,8 @@ def _all_is_none(value: object) -> object:
 class FinetuneConfig(Settings):
     """The settings of one fine-tuning. Every option of `vitrollout finetune` is a field here."""
 
-    data: Path = Field(description="folder with a subfolder per class, or a CSV path,label[,weight][,split]")
-    out: Path = Field(description="folder of the new model; an unfinished training in it goes on")
+    data: LabelledData = Field(description="folder with a subfolder per class, or a CSV path,label[,weight][,split]")
+    out: OutFolder = Field(description="folder of the new model; an unfinished training in it goes on")
     model: str = Field("bundled", description="start: 'bundled', a checkpoint folder, or a Hugging Face id[@revision]")
     input_size: int = Field(
         224, ge=8, description="side of the model's square input in pixels; divisible by its patch size"
@@ -73,20 +73,6 @@ class FinetuneConfig(Settings):
         None, description="text file in Markdown to put into the model card"
     )
     overwrite: bool = Field(False, description="replace the model, or another unfinished training, in --out")
-
-    @field_validator("data")
-    @classmethod
-    def _check_data(cls, data: Path) -> Path:
-        if not data.expanduser().exists():
-            raise ValueError("no such folder or CSV file")
-        return data.expanduser().resolve()
-
-    @field_validator("out")
-    @classmethod
-    def _check_out(cls, out: Path) -> Path:
-        if out.exists() and not out.is_dir():
-            raise ValueError("is a file; name a folder")
-        return out.expanduser().resolve()
 
     @field_validator("notes")
     @classmethod
