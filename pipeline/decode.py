@@ -67,6 +67,12 @@ def extensions() -> frozenset[str]:
     return EXTENSIONS | HEIF_EXTENSIONS if register_heif() else EXTENSIONS
 
 
+def load_decoders() -> None:
+    """Import every decoder that `decode` may need; Pillow would do so at the first photo that needs one."""
+    Image.init()
+    register_heif()
+
+
 @cache
 def register_heif() -> bool:
     """Let Pillow read HEIF where the extra `heif` is installed; says whether it can."""
@@ -132,8 +138,7 @@ def to_rgb(image: Image.Image, value_range: tuple[int, int] = (0, 2**16 - 1)) ->
 
 
 def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
-    Image.init()  # or the formats that Pillow has not met yet are unknown to it
-    register_heif()  # a worker that was spawned has not met it either
+    load_decoders()
     try:
         image = Image.open(file, formats=_decoders())
     except UnidentifiedImageError:  # its own message holds a memory address

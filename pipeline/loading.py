@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from pipeline.decode import Photo, decode
+from pipeline.decode import Photo, decode, load_decoders
 from pipeline.discover import mtime_ns
 from pipeline.errors import DecodeError
 from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample
@@ -128,6 +128,9 @@ class PhotoLoader:
 
     def __init__(self, spec: LoadSpec, *, workers: int, decode_seconds: float) -> None:
         """Args: the spec for the workers, how many, and the seconds that one photo may take."""
+        # A process that is forked while a thread here imports a module waits for that import forever if it
+        # wants the module too. So all that a worker needs is imported before there is a thread.
+        load_decoders()
         self._workers = [Worker(partial(_load_in_worker, spec)) for _ in range(workers)]
         self._idle: SimpleQueue[Worker[ImageRef, Sample | Failure]] = SimpleQueue()
         for worker in self._workers:

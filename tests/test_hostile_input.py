@@ -150,7 +150,7 @@ def add_broken_contents(folder):
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     folder.add("eps.jpg", eps, reason="not an image")
     folder.add("bomb.png", png_bomb(15_811, 15_811), reason="15811 x 15811 pixels are more than max_pixels")
-    for deed, reason in (("abort", "exit code -6"), ("segfault", "exit code -11"), ("hang", "took longer than 4 s")):
+    for deed, reason in (("abort", "exit code -6"), ("segfault", "exit code -11"), ("hang", "took longer than 8 s")):
         text = PngImagePlugin.PngInfo()
         text.add_text("deed", deed)
         folder.add(f"{deed}.png", encoded(folder.picture(), "PNG", pnginfo=text), reason=reason)
@@ -209,7 +209,7 @@ class Commands:
         command = [sys.executable, "-m", "jobs.cli", "run", self._source, "--out", self.out, "--model", self._model]
         command += ["--precision", "fp32", "--batch-size", "5", "--workers", "3", "--overlay-opacity", "0"]
         return subprocess.run(
-            [*map(str, command), "--decode-seconds", "4", *options],
+            [*map(str, command), "--decode-seconds", "8", *options],
             capture_output=True,
             text=True,
             cwd=ROOT,

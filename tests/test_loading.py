@@ -5,6 +5,8 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -453,6 +455,38 @@ def test_crash_costs_the_file_alone(coloured, sabotaged, workers):
         "22": "the decoder crashed (exit code 7)",
     }
     assert len(reasons) == 4 + sum(index % 11 == 5 or index % 7 == 3 for index in range(60))
+
+
+IMPORTS_OF_A_WORKER = """
+import sys
+from functools import partial
+from pathlib import Path
+from pipeline.discover import discover
+from pipeline.loading import PhotoLoader, load_sample
+from pipeline.worker import Worker
+from tests.test_loading import SPEC
+
+def new_modules(known, ref):
+    load_sample(ref, SPEC)
+    return sorted(set(sys.modules) - known)
+
+with PhotoLoader(SPEC, workers=1, decode_seconds=30):
+    worker = Worker(partial(new_modules, set(sys.modules)))
+    for ref in discover(Path(sys.argv[1])).refs:
+        print(ref.path, *worker.run(ref, seconds=30))
+    worker.stop()
+"""
+
+
+def test_workers_import_nothing(tmp_path):
+    """One that is forked while a thread here imports the same module would wait for that import forever."""
+    for file_format in ("JPEG", "MPO", "PNG", "TIFF", "BMP", "WEBP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA"):
+        name = {"JPEG2000": "jp2", "TIFF": "tif"}.get(file_format, file_format)
+        save(tmp_path, f"a.{name}", encoded(smooth_photo(40, 30), file_format))
+    save(tmp_path, "broken.jpg", b"no photo")
+    command = [sys.executable, "-c", IMPORTS_OF_A_WORKER, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    assert sorted(done.stdout.split()) == sorted(file.name for file in tmp_path.iterdir())
 
 
 def test_many_crashes_in_a_row_cost_nothing_else(coloured, sabotaged):
