@@ -33,13 +33,13 @@ from pipeline.errors import ConfigError, DataError, VitrolloutError
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.1  # of the rest
 MODULE = 60  # cells of one solar module, in nearly all of the 44
-# Column of the table -> where the number stands in metrics.json, nested names joined by dots.
+# Column of the table -> where the number stands in metrics.json.
 METRICS = {
-    "accuracy": "accuracy",
-    "balanced accuracy": "balanced_accuracy",
-    "F1 (defective)": "f1.defective",
-    "ROC AUC": "roc_auc",
-    "average precision": "average_precision",
+    "accuracy": ("metrics", "accuracy"),
+    "balanced accuracy": ("metrics", "balanced_accuracy"),
+    "F1 (defective)": ("f1", "defective"),
+    "ROC AUC": ("any_defect", "at_0.5", "roc_auc"),
+    "average precision": ("any_defect", "at_0.5", "average_precision"),
 }
 
 Rows = NDArray[np.intp]
@@ -115,16 +115,16 @@ def read_metrics(folder: Path) -> dict[str, float]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is no JSON"
         raise DataError(f"{file}: {reason}; give the folders that `vitrollout evaluate` wrote") from error
-    return {column: _number(content, name, file) for column, name in METRICS.items()}
+    return {column: _number(content, keys, file) for column, keys in METRICS.items()}
 
 
-def _number(content: Any, name: str, file: Path) -> float:
-    for part in name.split("."):
-        content = content.get(part) if isinstance(content, dict) else None
-    value = content.get("value") if isinstance(content, dict) else content
-    if not isinstance(value, int | float):
-        raise DataError(f"{file}: has no number {name!r}; evaluate a model that knows 'defective' and 'functional'")
-    return float(value)
+def _number(content: Any, keys: Sequence[str], file: Path) -> float:
+    for key in (*keys, "value"):
+        content = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(content, int | float):
+        names = ".".join(keys)
+        raise DataError(f"{file}: has no number {names!r}; evaluate a model that knows 'defective' and 'functional'")
+    return float(content)
 
 
 def format_table(folders: Sequence[Path]) -> str:

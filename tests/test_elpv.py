@@ -1,6 +1,5 @@
 """ELPV's splits and table, on a made-up list of cells; the data set itself is never read."""
 
-import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +11,10 @@ from click.testing import CliRunner
 
 from jobs.elpv import format_table, label_cells, main, module_blocks, split_blocks, split_random
 from pipeline.errors import ConfigError, DataError
-from pipeline.training.dataset import read_labelled_photos
+from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.evaluate import measure
+from pipeline.evaluation.result import Judged, write_metrics
+from pipeline.training.dataset import LabelledPhoto, read_labelled_photos
 
 # As ELPV's list: modules of 60 cells after each other, some cells missing, one module of 72 and one of 48.
 RUNS = [("mono", 60), ("poly", 300), ("mono", 180), ("poly", 360), ("mono", 714), ("poly", 530)]
@@ -89,28 +91,33 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     assert "vitrollout[bench]" in str(result.exception)
 
 
-def write_metrics(folder: Path, accuracy: float) -> Path:
+def write_results(folder: Path, right: int) -> Path:
+    """What `vitrollout evaluate` writes of a hundred cells, half of them defective, so many of them called rightly."""
     folder.mkdir()
-    number = {"value": accuracy, "interval": [accuracy - 0.1, accuracy + 0.1]}
-    content = {"accuracy": number, "balanced_accuracy": number, "roc_auc": number, "average_precision": number}
-    content["f1"] = {"macro": number, "defective": {"value": 0.8, "interval": [0.7, 0.9]}}
-    (folder / "metrics.json").write_text(json.dumps(content), encoding="utf-8")
+    labels = ("defective", "functional")
+    truth = np.arange(100) % 2
+    called = np.where(np.arange(100) < right, truth, 1 - truth)
+    judged = [
+        Judged(LabelledPhoto(f"{place}.png", Path(f"{place}.png"), labels[label], 1.0, "test"), np.eye(2)[call])
+        for place, (label, call) in enumerate(zip(truth, called, strict=True))
+    ]
+    config = EvaluateConfig(data=folder, resamples=0)
+    write_metrics(measure(judged, labels, "test", ("defective",), config), {}, folder / "metrics.json")
     return folder
 
 
 def test_table_has_mean_and_spread_over_seeds(tmp_path: Path) -> None:
-    folders = [write_metrics(tmp_path / f"random-{seed}", 0.88 + 0.01 * seed) for seed in range(3)]
-    folders.append(write_metrics(tmp_path / "blocks-0", 0.5))
+    folders = [write_results(tmp_path / f"random-{seed}", 88 + seed) for seed in range(3)]
+    folders.append(write_results(tmp_path / "blocks-0", 50))
     lines = format_table(folders).splitlines()
-    assert lines[0].startswith("| split | seeds | accuracy |")
-    assert lines[2].startswith("| random | 3 | 0.890 ± 0.010 |")
-    assert "| 0.800 ± 0.000 |" in lines[2]
+    assert lines[0] == "| split | seeds | accuracy | balanced accuracy | F1 (defective) | ROC AUC | average precision |"
+    assert lines[2].startswith("| random | 3 | 0.890 ± 0.010 | 0.890 ± 0.010 | 0.890 ± 0.010 | 0.890 ± 0.010 |")
     assert lines[3].startswith("| blocks | 1 | 0.500 |")
 
 
 def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"metrics\.json: No such file.*vitrollout evaluate"):
         format_table([tmp_path])
-    (tmp_path / "metrics.json").write_text('{"accuracy": {"value": 1}}', encoding="utf-8")
-    with pytest.raises(DataError, match="no number 'balanced_accuracy'"):
+    (tmp_path / "metrics.json").write_text('{"metrics": {"accuracy": {"value": 1}}}', encoding="utf-8")
+    with pytest.raises(DataError, match=r"no number 'metrics\.balanced_accuracy'"):
         format_table([tmp_path])
