@@ -82,7 +82,7 @@ def resolve_checkpoint(model: str) -> Checkpoint:
         folder = BUNDLED
     elif is_folder:
         folder = local.resolve()
-    elif model.startswith((".", "/", "~")) or model.count("/") > 1:
+    elif model.startswith((".", "/", "~")) or model.partition("@")[0].count("/") > 1:
         raise ModelError(f"--model {model}: no such folder; name a checkpoint folder, a hub id or 'bundled'")
     else:
         folder = _download(model)

@@ -23,7 +23,7 @@ from pipeline.errors import ConfigError
 class Settings(BaseModel):
     """A frozen set of settings that refuses unknown names and reports all errors in one `ConfigError`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -73,17 +73,35 @@ def _parse_auto_count(value: object) -> object:
     return count
 
 
+def _resolve(path: Path) -> Path:
+    """An absolute path that the system can be asked about, be there a file or not."""
+    try:
+        path = path.expanduser().resolve()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # too long, behind a closed folder; nobody's home, a loop of links
+        raise ValueError(f"can't be looked at: {getattr(error, 'strerror', None) or error}") from None
+    return path
+
+
 def _check_out_folder(folder: Path) -> Path:
-    folder = folder.expanduser().resolve()
+    folder = _resolve(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError("is a file; name a folder")
     return folder
 
 
 def _check_labelled_data(data: Path) -> Path:
-    if not data.expanduser().exists():
+    data = _resolve(data)
+    if not data.exists():
         raise ValueError("no such folder or CSV file")
-    return data.expanduser().resolve()
+    return data
+
+
+def check_outside(out: Path, source: Path | None) -> Path:
+    """Refuse to write pictures where pictures are read; a `source` that is wrong itself, or a CSV, is no matter."""
+    if source is not None and source.is_dir() and out.is_relative_to(source):
+        raise ValueError("lies inside the input folder, so pictures would become input; name a folder outside it")
+    return out
 
 
 def _check_device(name: str) -> str:
@@ -150,19 +168,17 @@ class RunConfig(Settings):
     @field_validator("input")
     @classmethod
     def _check_input(cls, folder: Path) -> Path:
-        folder = folder.expanduser()
+        folder = _resolve(folder)
         if not folder.exists():
             raise ValueError("no such folder")
         if not folder.is_dir():
             raise ValueError("is a file; name the folder that holds it (and --pattern to narrow it)")
-        return folder.resolve()
+        return folder
 
     @field_validator("out")
     @classmethod
     def _check_out(cls, folder: Path, info: ValidationInfo) -> Path:
-        if "input" in info.data and folder.is_relative_to(info.data["input"]):
-            raise ValueError("lies inside the input folder, so overlays would become input; name a folder outside it")
-        return folder
+        return check_outside(folder, info.data.get("input"))
 
     @field_validator("colormap")
     @classmethod

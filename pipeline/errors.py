@@ -37,5 +37,9 @@ class FolderBusyError(VitrolloutError):
     exit_code = 75
 
 
+class StoppedError(Exception):
+    """A training or an evaluation was told to stop; the message says what is saved."""
+
+
 class DecodeError(Exception):
     """One photo can't be decoded. It becomes a failed row and never ends a run."""

@@ -67,6 +67,11 @@ def load_sample(ref: ImageRef, spec: LoadSpec) -> Sample | Failure:
     return Sample(ref, content_hash, photo.width, photo.height, photo.note, pixels, kept)
 
 
+def available_cores() -> int:
+    """Cores that this process may use; containers often allow fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def hash_file(ref: ImageRef) -> str | None:
     """The content hash of a file, or None where it can't be read."""
     try:

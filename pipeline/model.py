@@ -114,7 +114,7 @@ def load_classifier(
     vision = getattr(config, "vision_config", config)
     family = FAMILIES[checkpoint.model_type]
     readout = family.readout_tokens
-    mean, scale = _normalisation(processor, rescale)
+    mean, scale = normalisation(processor, rescale)
     framing = framing_of(processor, _patch_size(checkpoint, vision))
     native_size = _pair(vision.image_size)
     _check_input_size(checkpoint, framing, native_size)
@@ -224,8 +224,8 @@ def _check_input_size(checkpoint: Checkpoint, framing: Framing, native_size: tup
         )
 
 
-def _normalisation(processor: Any, rescale: bool) -> tuple[Tensor, Tensor]:
-    """Rescale and normalise as one affine step on 0..255: (pixels - mean) * scale."""
+def normalisation(processor: Any, rescale: bool = True) -> tuple[Tensor, Tensor]:
+    """An image processor's rescale and normalise as one affine step on 0..255: (pixels - mean) * scale."""
     factor = float(processor.rescale_factor) if processor.do_rescale and rescale else 1.0
     mean = np.array(processor.image_mean if processor.do_normalize else [0.0] * 3) / factor
     scale = factor / np.array(processor.image_std if processor.do_normalize else [1.0] * 3)

@@ -71,11 +71,11 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def find_batch_size(classifier: Classifier, maps: MapSettings, *, largest: int = _LARGEST_BATCH) -> int:
+def find_batch_size(classifier: Classifier, maps: MapSettings) -> int:
     """The batch size for `auto`: on an accelerator it is doubled while that gains speed and fits in memory."""
     if classifier.network.device.type == "cpu":
         return _CPU_BATCH
-    return fastest_batch_size(classifier, maps, largest)
+    return fastest_batch_size(classifier, maps, _LARGEST_BATCH)
 
 
 def fastest_batch_size(classifier: Classifier, maps: MapSettings, largest: int) -> int:

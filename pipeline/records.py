@@ -91,3 +91,11 @@ class Prediction:
     sample: Sample
     logits: Floats
     attention: Floats
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it can't be used: an overflow in the model leaves values that are not finite."""
+        if np.isfinite(self.logits).all() and np.isfinite(self.attention).all():
+            return None
+        reason = "the model's output is not finite; --precision fp32 has the range that it needs"
+        return Failure(self.sample.ref, reason, self.sample.content_hash)

@@ -1,6 +1,7 @@
 """Reading a results folder back, also while a run writes it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,27 @@ def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         StoreError: the part is damaged.
     """
+    with _opened(part) as file:
+        present = set(file.schema_arrow.names)
+        wanted = [name for name in (columns or SCHEMA.names) if name in present]
+        return file.read(columns=wanted)
+
+
+def part_metadata(part: Path) -> dict[bytes, bytes]:
+    """The key-value metadata of one part.
+
+    Raises:
+        StoreError: the part is damaged.
+    """
+    with _opened(part) as file:
+        return file.metadata.metadata or {}
+
+
+@contextmanager
+def _opened(part: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(part) as file:
-            present = set(file.schema_arrow.names)
-            wanted = [name for name in (columns or SCHEMA.names) if name in present]
-            return file.read(columns=wanted)
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise StoreError(
             f"{part} can't be read: {' '.join(str(error).split())}; move it away, and its photos run again"
@@ -68,12 +85,11 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None) -> "pd.D
     return newest.loc[:, wanted]
 
 
-def stack_attention(frame: "pd.DataFrame", column: str = "attention") -> npt.NDArray[np.float32]:
+def stack_attention(frame: "pd.DataFrame") -> npt.NDArray[np.float32]:
     """The maps of a table as one array.
 
     Args:
-        frame: rows of `read_results` with the column, grid_h and grid_w; failed rows are left out.
-        column: which maps.
+        frame: rows of `read_results` with attention, grid_h and grid_w; failed rows are left out.
 
     Returns:
         (n, grid_h, grid_w) float32, raw as the model gave them, in the order of the rows.
@@ -81,11 +97,11 @@ def stack_attention(frame: "pd.DataFrame", column: str = "attention") -> npt.NDA
     Raises:
         ValueError: the rows come from models with different grids; select those of one first.
     """
-    rows = frame[frame[column].notna()]
+    rows = frame[frame["attention"].notna()]
     grids = set(zip(rows["grid_h"], rows["grid_w"], strict=True))
     if len(grids) > 1:
         raise ValueError(f"maps of different grids can't be stacked: {sorted(grids)}; select the rows of one grid")
     if not grids:
         return np.empty((0, 0, 0), np.float32)
     grid_h, grid_w = grids.pop()
-    return np.stack(rows[column].to_list()).astype(np.float32).reshape(-1, int(grid_h), int(grid_w))
+    return np.stack(rows["attention"].to_list()).astype(np.float32).reshape(-1, int(grid_h), int(grid_w))

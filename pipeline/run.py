@@ -10,7 +10,7 @@ from pipeline.checkpoint import check_family, resolve_checkpoint
 from pipeline.config import RunConfig
 from pipeline.discover import Discovery, discover
 from pipeline.errors import ConfigError
-from pipeline.loading import LoadSpec, PhotoLoader
+from pipeline.loading import LoadSpec, PhotoLoader, available_cores
 from pipeline.overlay import OverlayLook
 from pipeline.overlay_writer import OverlayWriter
 from pipeline.plan import fingerprint, make_plan
@@ -47,13 +47,16 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
     check_family(checkpoint)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    log.info("model %s: %s; %s on %s", checkpoint.name, checkpoint.purpose, precision, device)
+    log.info(
+        "model %s: %s; other photos need another --model; %s on %s",
+        checkpoint.name, checkpoint.purpose, precision, device,
+    )  # fmt: skip
     with ResultsFolder(config.out, config.input, rebind=config.rebind) as results:
         with clock("plan"):
             mark = fingerprint(config, checkpoint, precision)
             done = results.done_files()
             plan = make_plan(found.refs, done, mark, retry_failed=config.retry_failed, limit=config.limit)
-            results.restamp(plan.touched)
+            results.restamp(plan.touched, done)
         log.info("%d photos in %s, %d to process", len(found.refs), config.input, len(plan.pending))
         labels = Counter[str | None]()
         if plan.pending:
@@ -117,18 +120,20 @@ def _process(
         for batch in clock.over("photos", photos.batches(pending, batch_size, stop)):
             with clock("model"):
                 predictions = predictor.predict(batch.samples)
+            done, failures = [], list(batch.failures)
             with clock("overlays"):
-                done = []
                 for prediction in predictions:
+                    if failure := prediction.failure:
+                        failures.append(failure)
+                        continue
                     box = classifier.framing.map_box(prediction.sample.width, prediction.sample.height)
                     done.append(rows.ok(prediction, box, overlays.submit(prediction, box)))
-            for failure in batch.failures:
+            for failure in failures:
                 log.warning("%s: %s", failure.ref.path, failure.reason)
-                done.append(rows.failed(failure))
             with clock("table"):
-                table.add(done)
-            labels.update(row.label for row in done)
-            progress.advance(ok=len(predictions), failed=len(batch.failures))
+                table.add(done + [rows.failed(failure) for failure in failures])
+            labels.update([row.label for row in done] + [None] * len(failures))
+            progress.advance(ok=len(done), failed=len(failures))
     return labels
 
 
@@ -136,7 +141,7 @@ def _worker_count(config: RunConfig, classifier: "Classifier") -> int:
     """`auto`: every core feeds an accelerator; a model on the CPU wants most of them for itself."""
     if config.workers != "auto":
         return config.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     return cores if classifier.network.device.type != "cpu" else max(1, cores // 2)
 
 

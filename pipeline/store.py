@@ -9,9 +9,10 @@ OUT/.lock
 
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,10 +25,11 @@ from filelock import FileLock, Timeout
 from pipeline.commit import cannot_write, renamed_into_place
 from pipeline.errors import ConfigError, FolderBusyError
 from pipeline.records import ImageRef
-from pipeline.results import part_files, read_part
+from pipeline.results import part_files, part_metadata, read_part
 from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
 
 _RUN_ID = "%Y%m%dT%H%M%SZ"
+_RUN_ID_SHAPE = re.compile(r"\d{8}T\d{6}Z")
 _ROW_GROUP = 1024
 _DONE_COLUMNS = ["path", "file_bytes", "content_hash", "status", "fingerprint", "run_id"]
 
@@ -63,18 +65,19 @@ class ResultsFolder:
             for name in ("table", "overlays", "runs", "tmp"):
                 (self.out / name).mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
+            try:
+                self._check_source()
+                for leftover in self._tmp.iterdir():
+                    is_folder = leftover.is_dir() and not leftover.is_symlink()
+                    shutil.rmtree(leftover) if is_folder else leftover.unlink()
+                self.run_id = self._next_run_id()
+            except BaseException:
+                self._lock.release()
+                raise
         except Timeout:
             raise FolderBusyError(f"{self.out} is held by another run; wait for it, or give another --out") from None
         except OSError as error:
             raise cannot_write(self.out, error) from error
-        try:
-            self._check_source()
-            for leftover in self._tmp.iterdir():
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-            self.run_id = self._next_run_id()
-        except BaseException:
-            self._lock.release()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,14 +114,19 @@ class ResultsFolder:
             )
         self._parts_written += 1
 
-    def restamp(self, refs: Sequence[ImageRef]) -> None:
-        """Give rows whose file has the same content under another mtime that mtime, as rows of this run."""
+    def restamp(self, refs: Sequence[ImageRef], done: Mapping[str, DoneFile]) -> None:
+        """Give rows whose file has the same content under another mtime that mtime, as rows of this run.
+
+        Args:
+            refs: the files.
+            done: their current rows, among others.
+        """
         mtimes = {ref.path: ref.mtime_ns for ref in refs}
-        current = {path: row.run_id for path, row in self.done_files().items() if path in mtimes}
         for part in part_files(self.out) if mtimes else ():
             table = read_part(part)
             keys = zip(table["path"].to_pylist(), table["run_id"].to_pylist(), strict=True)
-            table = table.filter(pa.array([current.get(path) == run_id for path, run_id in keys]))
+            current = [path in mtimes and done[path].run_id == run_id for path, run_id in keys]
+            table = table.filter(pa.array(current))
             if not len(table):
                 continue
             stamps = pa.array([mtimes[path] for path in table["path"].to_pylist()], SCHEMA.field("mtime").type)
@@ -160,26 +168,30 @@ class ResultsFolder:
     def _bound_source(self) -> str | None:
         """The input folder of the newest run: its record names it, and so do parts of a run that was killed."""
         newest: tuple[str, str] | None = None
-        for record in (self.out / "runs").glob("*.json"):
+        for record in self._records():
             try:
                 content = json.loads(record.read_text(encoding="utf-8"))
                 newest = max(newest or ("", ""), (record.stem, str(content["input"])))
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 continue  # no record of ours
         parts = part_files(self.out)
         if parts and (newest is None or _run_id_of(parts[-1]) > newest[0]):
-            metadata = pq.read_metadata(parts[-1]).metadata or {}
+            metadata = part_metadata(parts[-1])
             return os.fsdecode(metadata[b"input"]) if b"input" in metadata else None
         return newest[1] if newest else None
 
     def _next_run_id(self) -> str:
         """The time of the start, and always later than every run before, whatever the clock says."""
         taken = [_run_id_of(part) for part in part_files(self.out)]
-        taken += [record.stem for record in (self.out / "runs").glob("*.json")]
+        taken += [record.stem for record in self._records()]
         now = datetime.now(UTC)
         if taken and now.strftime(_RUN_ID) <= max(taken):
             now = datetime.strptime(max(taken), _RUN_ID) + timedelta(seconds=1)
         return now.strftime(_RUN_ID)
+
+    def _records(self) -> list[Path]:
+        """The records of runs; whatever else somebody keeps beside them is not ours."""
+        return [file for file in (self.out / "runs").glob("*.json") if _RUN_ID_SHAPE.fullmatch(file.stem)]
 
 
 def _run_id_of(part: Path) -> str:

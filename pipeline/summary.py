@@ -4,7 +4,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pipeline.config import RunConfig
@@ -58,6 +58,13 @@ def run_record(summary: RunSummary, config: RunConfig, **details: Any) -> dict[s
         "settings": config.model_dump(mode="json"),
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("vitrollout", "torch", "transformers", "pillow", "pyarrow")},
+            **{name: _version(name) for name in ("vitrollout", "torch", "transformers", "pillow", "pyarrow")},
         },
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # used from a checkout that is on the path but not installed
+        return None

@@ -60,7 +60,7 @@ class Worker(Generic[Task, Result]):
             Exception: whatever the function raised.
         """
         try:
-            self._pipe.send(task)
+            self._pipe.send((task, seconds))
             answer = self._pipe.recv() if self._pipe.poll(seconds) else None
         except (EOFError, OSError):
             raise WorkerDiedError(self._replace()) from None
@@ -105,16 +105,20 @@ def _serve(function: Callable[[Task], Result], pipe: Connection, near_end: Conne
     """The worker's side: tasks until the pipe's other end is closed, be it because the main process was killed."""
     near_end.close()  # the copy that came with the fork
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the main one decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
     try:
         while True:
-            task = pipe.recv()
+            task, seconds = pipe.recv()
+            # Whoever asked kills a worker that takes too long; this ends it where they were killed themselves.
+            signal.setitimer(signal.ITIMER_REAL, 2 * seconds)
             answer: tuple[Any, Exception | None]
             try:
                 answer = (function(task), None)
             except Exception as error:
                 error.add_note("".join(traceback.format_tb(error.__traceback__)))  # tracebacks can't be pickled
                 answer = (None, error)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             pipe.send(answer)
     except (EOFError, OSError):
         return

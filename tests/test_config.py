@@ -209,6 +209,19 @@ def test_out_must_not_lie_inside_the_input(tmp_path, photos):
         assert RunConfig(input=photos, out=out).out == out.resolve()
 
 
+def test_default_out_must_not_lie_inside_the_input(photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    (error,) = errors_of(input=".")
+    assert error.startswith("out = results: lies inside the input folder")
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/photos", "x" * 300])
+def test_paths_that_the_system_refuses(photos, path):
+    errors = errors_of(input=path, out=path)
+    assert [error.split(" = ")[0] for error in errors] == ["input", "out"]
+    assert all("can't be looked at" in error for error in errors)
+
+
 def test_out_that_is_a_file(tmp_path, photos):
     (tmp_path / "out").write_bytes(b"")
     assert errors_of(input=photos, out=tmp_path / "out") == [f"out = {tmp_path}/out: is a file; name a folder"]

@@ -591,6 +591,31 @@ def test_workers_end_when_the_main_process_is_killed(coloured, sabotaged):
         receiver.recv()
 
 
+def test_worker_that_hangs_ends_when_the_main_process_is_killed(coloured, sabotaged):
+    """Nobody is left to end it, and it holds a copy of every older worker's pipe."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def hang():
+        sender.send("hangs")
+        threading.Event().wait()
+
+    def main():
+        sabotaged[0] = hang
+        for _ in PhotoLoader(SPEC, workers=2, decode_seconds=2).batches(coloured[:1], 1, lambda: False):
+            pass
+
+    process = context.Process(target=main)
+    process.start()
+    sender.close()
+    assert receiver.recv() == "hangs"
+    process.kill()
+    process.join()
+    assert receiver.poll(30), "a worker lives on"
+    with pytest.raises(EOFError):
+        receiver.recv()
+
+
 def test_ctrl_c_goes_to_the_main_process_alone(coloured, sabotaged):
     """A terminal sends it to every process of the group."""
     sabotaged |= dict.fromkeys(range(60), killed_by(signal.SIGINT))

@@ -214,7 +214,7 @@ def test_folder_without_photos_is_refused(tmp_path, start):
     assert not (tmp_path / "out").exists()
 
 
-def test_model_that_gives_no_numbers_is_a_failed_row(tmp_path, start):
+def test_model_that_gives_no_numbers_is_a_failed_row(tmp_path, start, caplog):
     import safetensors.torch
 
     broken = save_tiny_vit(tmp_path / "broken")
@@ -224,6 +224,8 @@ def test_model_that_gives_no_numbers_is_a_failed_row(tmp_path, start):
     save_photos(tmp_path / "photos", 1)
     assert start(model=str(broken)).failed == 1
     assert "not finite" in pipeline.read_results(tmp_path / "out")["error"][0]
+    assert "photo-0000.png: the model's output is not finite" in caplog.text
+    assert list((tmp_path / "out" / "overlays").iterdir()) == []
 
 
 def test_results_reached_by_a_link_are_no_input(tmp_path, start):

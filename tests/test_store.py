@@ -171,6 +171,25 @@ def test_damaged_part_is_named(out, source):
         read_results(out)
 
 
+def test_damaged_part_of_a_run_that_left_no_record_is_named(out, source):
+    run_id = write(out, source, [make_row("a.jpg")])
+    (out / "table" / f"part-{run_id}-00000.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(StoreError, match=f"part-{run_id}-00000.parquet can't be read"), ResultsFolder(out, source):
+        pass
+
+
+def test_what_others_keep_in_the_folder_is_no_harm(out, source, tmp_path):
+    write(out, source, [make_row("a.jpg")])
+    (out / "runs" / "notes.json").write_text("[]")
+    (out / "runs" / "20990101T000000Z.json").write_text("[]")
+    (tmp_path / "elsewhere").mkdir()
+    (out / "tmp" / "link").symlink_to(tmp_path / "elsewhere")
+    run_id = write(out, source, [make_row("b.jpg")])
+    assert run_id == "20990101T000001Z"
+    assert list((out / "tmp").iterdir()) == []
+    assert (tmp_path / "elsewhere").is_dir()
+
+
 def test_second_run_is_refused_while_the_first_holds_the_folder(out, source):
     with ResultsFolder(out, source):
         with pytest.raises(FolderBusyError, match="held by another run") as refusal:
@@ -204,7 +223,7 @@ def test_restamp_gives_unchanged_files_their_new_mtime_once(out, source):
     write(out, source, [make_row("a.jpg", label="short")])
     touched = [ImageRef(path, None, path, 10, 42_000_000_001) for path in ("a.jpg", "c.jpg")]
     with ResultsFolder(out, source) as results:
-        results.restamp(touched)
+        results.restamp(touched, results.done_files())
         done = results.done_files()
     assert {path: row.mtime_ns for path, row in done.items()} == {
         "a.jpg": 42_000_000_001,
