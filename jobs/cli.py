@@ -56,7 +56,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except Exception as error:
-        code = getattr(error, "exit_code", None)  # not by class: importing it would slow down --help
+        # not by class: importing it would slow down --help; a full disk and the like are the machine's faults
+        code = getattr(error, "exit_code", 1 if isinstance(error, OSError) else None)
         if code is None:
             raise
         print(f"vitrollout: {error}", file=sys.stderr)

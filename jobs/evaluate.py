@@ -7,14 +7,20 @@ vitrollout evaluate labels.csv --model models/mine --positive open,short --recal
 import json
 import os
 import sys
-from typing import Any
+from collections.abc import Mapping
+from math import isnan
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobs.extras import require_extra
 from jobs.interruption import Interruption
 from jobs.options import given, settings_options
+from pipeline.errors import StoppedError
 from pipeline.evaluation.config import EvaluateConfig
+
+if TYPE_CHECKING:  # scikit-learn takes seconds to import
+    from pipeline.evaluation.metrics import Estimate
 
 _FAILED_PHOTOS = 3
 
@@ -25,7 +31,6 @@ def evaluate(**options: Any) -> None:  # noqa: D103 - its help is the module's
     require_extra("train", "sklearn", "matplotlib")
     config = EvaluateConfig(**given(options))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see jobs/finetune.py
-    from pipeline.evaluation.evaluate import StoppedError
     from pipeline.evaluation.evaluate import evaluate as measure
 
     with Interruption() as interruption:
@@ -38,8 +43,8 @@ def evaluate(**options: Any) -> None:  # noqa: D103 - its help is the module's
         "photos": len(found.truth),
         "failed": found.failed,
         "split": found.split,
-        **{name: round(estimate.value, 4) for name, estimate in found.metrics.items()},
-        "any_defect": {name: round(estimate.value, 4) for name, estimate in found.defects.items()},
+        **_values(found.metrics),
+        "any_defect": _values(found.defects),
         "threshold": found.threshold and found.threshold.threshold,
         "metrics": str(config.out / "metrics.json"),
         "predictions": str(config.out / "predictions.parquet"),
@@ -47,6 +52,11 @@ def evaluate(**options: Any) -> None:  # noqa: D103 - its help is the module's
     }
     click.echo(json.dumps(summary))
     sys.exit(_FAILED_PHOTOS if found.failed else 0)
+
+
+def _values(estimates: "Mapping[str, Estimate]") -> dict[str, float | None]:
+    """JSON knows no NaN, which stands for a metric that is not defined on these photos."""
+    return {name: None if isnan(it.value) else round(it.value, 4) for name, it in estimates.items()}
 
 
 if __name__ == "__main__":

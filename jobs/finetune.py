@@ -14,6 +14,7 @@ import click
 from jobs.extras import require_extra
 from jobs.interruption import Interruption
 from jobs.options import given, settings_options
+from pipeline.errors import StoppedError
 from pipeline.training.config import FinetuneConfig
 
 
@@ -26,7 +27,6 @@ def finetune(**options: Any) -> None:  # noqa: D103 - its help is the module's
     # as soon as another program wants a core. Read when torch is imported, which is why that happens below.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from pipeline.training.finetune import finetune as train
-    from pipeline.training.loop import StoppedError
 
     with Interruption() as interruption:
         try:

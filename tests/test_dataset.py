@@ -1,5 +1,6 @@
 """Labelled data sets: both layouts, splits, and the errors that say what to change."""
 
+import os
 from collections import Counter
 
 import pytest
@@ -65,6 +66,7 @@ def test_csv_with_weights_and_splits(tmp_path):
         ("path,klass\nphoto-0000.png,ok\n", "no column 'label'"),
         ("path,label\nphoto-0000.png,ok\ngone.png,ok\n", r"no such file .* line 3 \(gone.png\)"),
         ("path,label\nphoto-0000.png,ok\nphoto-0000.png,bad\n", r"path occurs twice in line 3 \(photo-0000.png\)"),
+        ("path,label\nphoto-0000.png,ok\n./photo-0000.png,bad\n", r"path occurs twice in line 3"),
         ("path,label\nphoto-0000.png,\n", r"label is empty in line 2"),
         ("path,label,weight\nphoto-0000.png,ok,heavy\n", r"weight is no number over 0 in line 2"),
         ("path,label,weight\nphoto-0000.png,ok,-1\n", r"weight is no number over 0"),
@@ -76,6 +78,16 @@ def test_csv_with_weights_and_splits(tmp_path):
 def test_a_wrong_csv_is_named_with_its_line(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         read_labelled_photos(write_csv(tmp_path, text))
+
+
+def test_names_of_other_bytes_than_utf_8_are_escaped(tmp_path):
+    folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
+    os.mkdir(folder)
+    with open(os.path.join(folder, b"\xff.png"), "wb"):
+        pass
+    (photo,) = read_labelled_photos(tmp_path)
+    assert (photo.name, photo.label) == (r"caf\xe9/\xff.png", r"caf\xe9")
+    assert photo.file.is_file()
 
 
 def test_nothing_there(tmp_path):

@@ -9,10 +9,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import pipeline
 from jobs.evaluate import evaluate as command
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError, ModelError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.metrics import (
@@ -228,6 +229,42 @@ def test_split_of_the_model_is_used_where_the_data_has_none(labelled, tmp_path):
     assert len(evaluate(settings(labelled, model, tmp_path, split="train")).truth) == 6
     with pytest.raises(DataError, match=r"no photo of .* is in it"):
         evaluate(settings(labelled, model, tmp_path, split="validation"))
+
+
+def test_photos_that_the_model_may_know_are_warned_of(labelled, tmp_path, caplog):
+    model = save_tiny_vit(tmp_path / "model")
+    table = pd.read_csv(labelled)
+    table.assign(split="train").to_csv(labelled, index=False)
+    assert evaluate(settings(labelled, model, tmp_path)).split == "all"
+    assert f"{len(table)} photos are for training by the data" in caplog.text
+    table.assign(path="elsewhere/" + table["path"]).to_csv(model / "split.csv", index=False)
+    table[["path", "label"]].to_csv(labelled, index=False)
+    assert evaluate(settings(labelled, model, tmp_path)).split == "all"
+    assert "no photo is in the model's split.csv by its path" in caplog.text
+    table.tail(5).assign(split="test").to_csv(model / "split.csv", index=False)
+    assert len(evaluate(settings(labelled, model, tmp_path)).truth) == 4  # one of the five is broken
+    assert f"{len(table) - 5} photos are not in the model's split.csv and are left out" in caplog.text
+
+
+def test_labels_named_twice_count_once(labelled, model, tmp_path):
+    assert settings(labelled, model, tmp_path, positive=("class-1,class-2", "class-1")).positive == (
+        "class-1",
+        "class-2",
+    )
+
+
+def test_pictures_do_not_become_input(labelled, model):
+    with pytest.raises(ConfigError, match="lies inside the input folder"):
+        EvaluateConfig(data=labelled.parent, model=str(model), out=labelled.parent / "evaluation")
+
+
+def test_model_that_gives_no_numbers(labelled, tmp_path):
+    broken = save_tiny_vit(tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    weights["classifier.bias"] += float("nan")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="not finite"):
+        evaluate(settings(labelled, broken, tmp_path))
 
 
 def test_card_is_updated_only_when_asked(labelled, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,17 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import pipeline
-from pipeline.errors import ConfigError, DataError, ModelError
+from pipeline.checkpoint import resolve_checkpoint
+from pipeline.errors import ConfigError, DataError, FolderBusyError, ModelError
+from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.evaluate import evaluate
 from pipeline.training.backbone import build_classifier, resample_positions
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.finetune import finetune
 from pipeline.training.layer_rates import freeze_below, parameter_groups
 from pipeline.training.loop import Checkpoints, has_stalled
 from pipeline.training.trainer import EpochOrder
+from pipeline.training.work_folder import open_work_folder
 from tests.tiny_models import TINY_MODELS
 
 CLASSES = ("bar", "dot", "ok")
@@ -108,14 +113,14 @@ def test_interrupted_killed_and_resumed_is_the_same_as_never_stopped(photos, tin
     code, said = stop_at(arguments, "step 9 of", signal.SIGKILL)
     assert code == -9, said
     assert "going on from step" in said
-    cut_off = max((out / "work").glob("checkpoint-*"), key=lambda folder: int(folder.name[11:]))
+    cut_off = max((out / ".finetune").glob("checkpoint-*"), key=lambda folder: int(folder.name[11:]))
     (cut_off.with_name("checkpoint-9999")).mkdir()  # as a kill in the middle of saving leaves it: not whole
 
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "going on from step" in done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["epochs"] == 4
-    assert not (out / "work").exists()
+    assert not (out / ".finetune").exists()
 
     finetune(
         FinetuneConfig(
@@ -127,6 +132,75 @@ def test_interrupted_killed_and_resumed_is_the_same_as_never_stopped(photos, tin
     assert resumed.keys() == whole.keys()
     for name, weights in whole.items():
         torch.testing.assert_close(resumed[name], weights, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_from_interrupted_training_to_results(photos, tiny_checkpoint, tmp_path):
+    """Train, be interrupted, go on, measure on the photos held out, run: by the commands alone."""
+    out, evaluation, results = tmp_path / "model", tmp_path / "evaluation", tmp_path / "results"
+    arguments = command(photos, tiny_checkpoint("vit"), out)
+    code, said = stop_at(arguments, "step 3 of", signal.SIGTERM)
+    assert code == 143, said
+    cli = [sys.executable, "-m", "jobs.cli"]
+    commands = {
+        "finetune": arguments,
+        "evaluate": [*cli, "evaluate", photos, "--model", out, "--out", evaluation, "--resamples", "10"],
+        "run": [*cli, "run", photos, "--model", out, "--out", results],
+    }
+    said = {}
+    for name, words in commands.items():
+        done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        said[name] = json.loads(done.stdout.splitlines()[-1])
+    held_out = pd.read_csv(out / "split.csv").query("split == 'test'")
+    assert said["evaluate"]["split"] == "test, by the model's split.csv"
+    assert said["evaluate"]["photos"] == len(held_out) == said["finetune"]["photos"]["test"]
+    judged = pd.read_parquet(evaluation / "predictions.parquet").set_index("path")
+    assert sorted(judged.index) == sorted(held_out["path"])
+    table = pipeline.read_results(results).set_index("path")
+    assert len(table) == said["run"]["ok"] == sum(said["finetune"]["photos"].values())
+    assert (table.loc[judged.index, "label"].astype(str) == judged["predicted"]).all()
+
+
+def test_two_trainings_at_once(settings):
+    config = settings()
+    with open_work_folder(config, [], "digest"), pytest.raises(FolderBusyError) as caught:
+        finetune(config)
+    assert caught.value.exit_code == 75
+
+
+def test_what_lies_in_the_folder_stays(settings, tmp_path):
+    """Nothing in --out but the training's own folder is anybody's to clear."""
+    (tmp_path / "out" / "work" / "checkpoint-1").mkdir(parents=True)
+    finetune(settings())
+    assert (tmp_path / "out" / "work" / "checkpoint-1").is_dir()
+    assert not (tmp_path / "out" / ".finetune").exists()
+
+
+def test_purpose_is_not_inherited(settings, tmp_path):
+    finetune(settings(purpose="finds dents"))
+    assert resolve_checkpoint(str(tmp_path / "out")).purpose == "finds dents"
+    finetune(settings(model=str(tmp_path / "out"), out=tmp_path / "next"))
+    assert resolve_checkpoint(str(tmp_path / "next")).purpose == "3 classes (bar, dot, ok)"
+
+
+def test_dangling_link_is_left_out(settings, tmp_path, caplog):
+    marked = save_marked_photos(tmp_path / "marked")
+    (marked / "dot" / "gone.png").symlink_to("nowhere")
+    assert finetune(settings(data=marked)).unreadable == 1
+    assert "left out dot/gone.png" in caplog.text
+
+
+def test_preprocessing_without_normalisation_is_the_same_in_a_run(settings, tiny_checkpoint, photos, tmp_path):
+    start = tmp_path / "start"
+    shutil.copytree(tiny_checkpoint("vit"), start)
+    file = start / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"do_normalize": False, "image_mean": None}))
+    found = finetune(settings(model=str(start)))
+    measured = evaluate(
+        EvaluateConfig(data=photos, model=str(tmp_path / "out"), out=tmp_path / "e", precision="fp32", resamples=0)
+    )
+    of_truth = measured.probabilities[np.arange(len(measured.truth)), measured.truth]
+    assert -np.log(of_truth).mean() == pytest.approx(found.metrics["test"]["loss"], rel=1e-4)
 
 
 def test_other_settings_do_not_go_on_with_an_unfinished_training(settings, tmp_path):

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.config import AutoCount, Device, LabelledData, OutFolder, Settings
+from pipeline.config import AutoCount, Device, LabelledData, OutFolder, Settings, check_outside
 
 
 def _split_at_commas(value: object) -> object:
@@ -15,7 +15,8 @@ def _split_at_commas(value: object) -> object:
     parts = [value] if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)):
         return value
-    return tuple(label.strip() for part in parts for label in str(part).split(",") if label.strip())
+    labels = (label.strip() for part in parts for label in str(part).split(","))
+    return tuple(dict.fromkeys(label for label in labels if label))
 
 
 class EvaluateConfig(Settings):
@@ -42,3 +43,8 @@ class EvaluateConfig(Settings):
     batch_size: AutoCount = Field("auto", description="photos in one forward pass")
     workers: AutoCount = Field("auto", description="processes that decode photos; auto: one a core")
     update_card: bool = Field(False, description="put the results into the README.md of the model's folder")
+
+    @field_validator("out")
+    @classmethod
+    def _check_out(cls, out: Path, info: ValidationInfo) -> Path:
+        return check_outside(out, info.data.get("data"))

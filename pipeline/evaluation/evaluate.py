@@ -4,7 +4,6 @@ read -> choose the split -> decode -> forward (as `vitrollout run` does both) ->
 """
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from pipeline.checkpoint import Checkpoint, check_family, resolve_checkpoint
 from pipeline.decode import MAX_PIXELS
 from pipeline.device import choose_device, choose_precision
-from pipeline.errors import DataError
+from pipeline.errors import DataError, ModelError, StoppedError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.metrics import (
     Ids,
@@ -27,7 +26,7 @@ from pipeline.evaluation.metrics import (
     threshold_for_recall,
 )
 from pipeline.evaluation.result import Evaluation, Judged, card_section, write_metrics, write_predictions
-from pipeline.loading import LoadSpec, PhotoLoader
+from pipeline.loading import LoadSpec, PhotoLoader, available_cores
 from pipeline.model import Classifier, MapSettings, load_classifier
 from pipeline.predictor import Predictor, find_batch_size
 from pipeline.progress import Progress
@@ -39,10 +38,6 @@ from pipeline.training.pixel_cache import labelled_ref
 log = logging.getLogger(__name__)
 
 _GOOD = frozenset({"ok", "good", "normal", "functional"})  # names that data sets give to "no defect"
-
-
-class StoppedError(Exception):
-    """The evaluation was told to stop; nothing was written."""
 
 
 def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False) -> Evaluation:
@@ -65,7 +60,7 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     positive = _positive_labels(config, classifier.labels)
     log.info("model %s; %d photos (%s); %s on %s", checkpoint.name, len(photos), split, precision, device)
     judged = list(_judge(photos, classifier, config, stop))
-    evaluation = measure(judged, classifier.labels, split, positive, config)
+    evaluation = measure(judged, classifier.labels, split, positive, config, stop)
     config.out.mkdir(parents=True, exist_ok=True)
     write_predictions(judged, evaluation, config.out / "predictions.parquet")
     draw_figure(evaluation, config.out / "figure.png")
@@ -87,21 +82,38 @@ def choose_photos(config: EvaluateConfig, checkpoint: Checkpoint) -> tuple[list[
     if split == "auto":
         split = "test" if known["test"] else "all"
     if split == "all":
+        _warn_of_training_photos(known, source)
         return photos, "all"
     chosen = [photo for photo in photos if photo.split == split]
+    if strangers := len(photos) - known.total():
+        log.warning("%d photos are not in %s and are left out; --split all takes them", strangers, source)
     if not chosen:
         there = ", ".join(sorted(known)) or "none"
         raise DataError(f"split = {split}: no photo of {config.data} is in it (splits there: {there}); use all")
     return chosen, f"{split}, by {source}"
 
 
+def _warn_of_training_photos(known: Counter[str], source: str) -> None:
+    trained = known["train"] + known["validation"]
+    if trained:
+        log.warning("%d photos are for training by %s: a model looks too good on what it has seen", trained, source)
+    elif source != "the data" and not known:
+        log.warning("no photo is in %s by its path: the model looks too good on those that it has seen", source)
+
+
 def measure(
-    judged: Sequence[Judged], labels: tuple[str, ...], split: str, positive: tuple[str, ...], config: EvaluateConfig
+    judged: Sequence[Judged],
+    labels: tuple[str, ...],
+    split: str,
+    positive: tuple[str, ...],
+    config: EvaluateConfig,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
     """Metrics with intervals, of the photos that could be read.
 
     Raises:
         DataError: there are none.
+        StoppedError: `stop()` said so.
     """
     rows = [(labels.index(one.photo.label), one.probabilities) for one in judged if one.probabilities is not None]
     if not rows:
@@ -112,6 +124,7 @@ def measure(
     is_defect, score = bare.is_defect, bare.defect_score
 
     def measure_some(places: Ids) -> dict[str, float]:
+        _leave_if(stop)
         some, chances = truth[places], probabilities[places]
         found = {f"all {name}": value for name, value in class_metrics(some, chances).items()}
         found |= {f"f1 {label}": value for label, value in f1_by_class(some, chances).items()}
@@ -139,7 +152,7 @@ def _judge(
     """Photos through the model, as a run does it: same decoding, same preprocessing, same precision."""
     maps = MapSettings()
     batch_size = find_batch_size(classifier, maps) if config.batch_size == "auto" else config.batch_size
-    workers = (os.cpu_count() or 1) if config.workers == "auto" else config.workers
+    workers = available_cores() if config.workers == "auto" else config.workers
     spec = LoadSpec(classifier.processor, classifier.framing.draft_size, None, MAX_PIXELS)
     predictor = Predictor(classifier, maps, batch_size)
     by_name = {photo.name: photo for photo in photos}
@@ -147,11 +160,17 @@ def _judge(
     with PhotoLoader(spec, workers=workers, decode_seconds=60) as loader, Progress(len(photos)) as progress:
         for batch in loader.batches(refs, batch_size, stop):
             for sample, row in zip(batch.samples, _probabilities(predictor, batch.samples, config), strict=True):
+                if not np.isfinite(row).all():
+                    raise ModelError(f"{sample.ref.path}: the model's output is not finite; try --precision fp32")
                 yield Judged(by_name[sample.ref.path], row)
             for failure in batch.failures:
                 log.warning("left out %s: %s", failure.ref.path, failure.reason)
                 yield Judged(by_name[failure.ref.path], None, failure.reason)
             progress.advance(ok=len(batch.samples), failed=len(batch.failures))
+    _leave_if(stop)
+
+
+def _leave_if(stop: Callable[[], bool]) -> None:
     if stop():
         raise StoppedError("stopped; nothing was written, run the same command again")
 

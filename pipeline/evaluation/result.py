@@ -163,7 +163,7 @@ def _threshold_sentence(threshold: Threshold | None) -> str:
     if threshold is None:
         return ""
     return (
-        f"A photo whose defect classes sum to {threshold.threshold:.3g} or more: {threshold.recall:.2%} of the defects "
+        f"A photo whose defect classes sum to {threshold.threshold:.9g} or more: {threshold.recall:.2%} of the defects "
         f"are found (wanted: {threshold.wanted_recall:.2%}), {threshold.false_alarms:.2%} of the good ones are called "
         "defects. Chosen on these same photos."
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.config import LabelledData, OutFolder, Settings, none_or
+from pipeline.config import LabelledData, OutFolder, Settings, check_outside, none_or
 
 if TYPE_CHECKING:
     from pipeline.training.augment import Augmentation
@@ -77,9 +77,18 @@ class FinetuneConfig(Settings):
     @field_validator("notes")
     @classmethod
     def _check_notes(cls, notes: Path | None) -> Path | None:
-        if notes is not None and not notes.is_file():
-            raise ValueError("no such file")
+        if notes is not None:
+            try:
+                notes.read_text(encoding="utf-8")  # now, not when the training is over
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+                raise ValueError(f"can't be read: {reason}") from None
         return notes
+
+    @field_validator("out")
+    @classmethod
+    def _check_out(cls, out: Path, info: ValidationInfo) -> Path:
+        return check_outside(out, info.data.get("data"))
 
     @field_validator("test_share")
     @classmethod

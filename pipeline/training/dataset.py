@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.decode import extensions
+from pipeline.discover import escape
 from pipeline.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -155,14 +156,15 @@ def _read_folder(root: Path) -> list[LabelledPhoto]:
             for name in sorted(names):
                 if name.rpartition(".")[2].lower() in wanted and not name.startswith("."):
                     file = Path(parent, name)
-                    photos.append(LabelledPhoto(file.relative_to(root).as_posix(), file, folder.name))
+                    name = escape(file.relative_to(root).as_posix())
+                    photos.append(LabelledPhoto(name, file, escape(folder.name)))
     return photos
 
 
 def _read_csv(file: Path) -> list[LabelledPhoto]:
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise DataError(
             f"{file}: is no CSV that can be read ({' '.join(str(error).split())}); save it as UTF-8"
         ) from error
@@ -173,16 +175,15 @@ def _read_csv(file: Path) -> list[LabelledPhoto]:
             )
     _check_column(file, table["path"], table["path"] == "", "path is empty")
     _check_column(file, table["path"], table["label"] == "", "label is empty")
-    _check_column(file, table["path"], table["path"].duplicated(), "path occurs twice")
+    names = table["path"].map(lambda path: Path(path).as_posix())  # ./a.png is a.png
+    _check_column(file, table["path"], names.duplicated(), "path occurs twice")
     weights = _weights(file, table)
     splits = _splits(file, table)
     files = [file.parent / path for path in table["path"]]
     missing = pd.Series([not path.is_file() for path in files], dtype=bool)
     _check_column(file, table["path"], missing, f"no such file under {file.parent}")
-    rows = zip(table["path"], files, table["label"], weights, splits, strict=True)
-    return [
-        LabelledPhoto(Path(name).as_posix(), path, label, weight, split) for name, path, label, weight, split in rows
-    ]
+    rows = zip(names, files, table["label"], weights, splits, strict=True)
+    return [LabelledPhoto(name, path, label, weight, split) for name, path, label, weight, split in rows]
 
 
 def _weights(file: Path, table: pd.DataFrame) -> list[float]:

@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from transformers import AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
 from pipeline.checkpoint import check_family, resolve_checkpoint
+from pipeline.errors import StoppedError
 from pipeline.training.backbone import TrainableClassifier, build_classifier, build_processor
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.dataset import (
@@ -32,36 +32,14 @@ from pipeline.training.dataset import (
     write_split_csv,
 )
 from pipeline.training.layer_rates import freeze_below
-from pipeline.training.loop import Checkpoints, StoppedError, has_stalled, last_whole_checkpoint, seconds_until
+from pipeline.training.loop import Checkpoints, has_stalled, last_whole_checkpoint, seconds_until
 from pipeline.training.model_card import CardFacts, write_model_card
+from pipeline.training.result import Finetuned
 from pipeline.training.setup import build_trainer, split_dataset
 from pipeline.training.trainer import PhotoTrainer
 from pipeline.training.work_folder import CachedSplit, decode_splits, open_work_folder
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Finetuned:
-    """What a fine-tuning came to.
-
-    Attributes:
-        out: the model's folder.
-        labels: class names by id.
-        counts: photos per split and class.
-        unreadable: photos left out.
-        epochs: epochs trained.
-        seconds: wall-clock seconds of training, all sittings.
-        metrics: accuracy, macro_f1 and loss by split, of the saved files after reloading them.
-    """
-
-    out: Path
-    labels: tuple[str, ...]
-    counts: dict[str, dict[str, int]]
-    unreadable: int
-    epochs: int
-    seconds: float
-    metrics: dict[str, dict[str, float]]
 
 
 def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False) -> Finetuned:
@@ -70,6 +48,7 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
     Raises:
         ConfigError, DataError, ModelError: nothing was trained; the message says what to change.
         StoppedError: `stop()` said so, asked after each step; run it again to go on.
+        FolderBusyError: another training holds the folder.
     """
     transformers_logging.disable_progress_bar()
     start = resolve_checkpoint(config.model)
@@ -86,29 +65,29 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
         start.folder, labels_of(photos), input_size=config.input_size, blocks=config.blocks, seed=config.seed
     )
     freeze_below(classifier.model, config.train_blocks)
-    work = open_work_folder(config, photos, start.digest())
-    splits = decode_splits(photos, processors, work, stop)
-    readable = [photo for split in splits.values() for photo in split.photos]
-    check_class_sizes(readable)
-    check_splits(readable)
-    _announce(config, classifier, readable)
-    trainer = build_trainer(config, classifier, processors["validation"], splits, work, stop)
-    seconds = _train(trainer, config, work, stop)
-    _save_model(config, trainer.network, processors["validation"], work)
-    result = Finetuned(
-        out=config.out,
-        labels=classifier.labels,
-        counts={split: dict(per_label) for split, per_label in split_counts(readable).items()},
-        unreadable=len(photos) - len(readable),
-        epochs=round(trainer.state.epoch),
-        seconds=seconds,
-        metrics=_measure_saved(config, trainer, splits, work),
-    )
-    write_split_csv(readable, work / "model" / "split.csv")
-    facts = CardFacts(config, start.config, classifier, result, trainer.state.log_history, _machine(trainer))
-    write_model_card(facts, work / "model" / "README.md")
-    _move_into_place(work, config.out)
-    return result
+    with open_work_folder(config, photos, start.digest()) as work:
+        splits = decode_splits(photos, processors, work, stop)
+        readable = [photo for split in splits.values() for photo in split.photos]
+        check_class_sizes(readable)
+        check_splits(readable)
+        _announce(config, classifier, readable)
+        trainer = build_trainer(config, classifier, processors["validation"], splits, work, stop)
+        seconds = _train(trainer, config, work, stop)
+        _save_model(config, trainer.network, processors["validation"], work)
+        result = Finetuned(
+            out=config.out,
+            labels=classifier.labels,
+            counts={split: dict(per_label) for split, per_label in split_counts(readable).items()},
+            unreadable=len(photos) - len(readable),
+            epochs=round(trainer.state.epoch),
+            seconds=seconds,
+            metrics=_measure_saved(config, trainer, splits, work),
+        )
+        write_split_csv(readable, work / "model" / "split.csv")
+        facts = CardFacts(config, start.config, classifier, result, trainer.state.log_history, _machine(trainer))
+        write_model_card(facts, work / "model" / "README.md")
+        _move_into_place(work, config.out)
+        return result
 
 
 def _processors(config: FinetuneConfig, folder: Path, photos: Sequence[LabelledPhoto]) -> dict[str, Any]:
@@ -154,8 +133,7 @@ def _save_model(config: FinetuneConfig, model: Any, processor: Any, work: Path) 
     shutil.rmtree(folder, ignore_errors=True)
     dtype = torch.float16 if config.save_dtype == "fp16" else torch.float32
     model.config.dtype = dtype
-    if config.purpose:
-        model.config.vitrollout_purpose = config.purpose
+    model.config.vitrollout_purpose = config.purpose  # also where it is empty: the start's own is another's
     model.to(dtype).save_pretrained(folder)
     processor.save_pretrained(folder)
 
@@ -169,6 +147,7 @@ def _measure_saved(
     )
     labels = [model.config.id2label[place] for place in range(len(model.config.id2label))]
     trainer.model = trainer.model_wrapped = model.to(trainer.args.device)
+    trainer.accelerator.free_memory()  # it knows the trained model; this one gets its mixed precision anew
     metrics: dict[str, dict[str, float]] = {}
     for split in ("validation", "test"):
         if split in splits:

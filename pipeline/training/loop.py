@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -13,16 +14,13 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
+from pipeline.errors import StoppedError
 from pipeline.training.trainer import EpochOrder, save_weights
 
 log = logging.getLogger(__name__)
 
 _WHOLE = "whole.json"  # written into a checkpoint last: one without it was cut off while being saved
 _LOG_SECONDS = 30.0
-
-
-class StoppedError(Exception):
-    """The training was told to stop; what it needs to go on is saved."""
 
 
 def last_whole_checkpoint(work: Path) -> Path | None:
@@ -118,9 +116,10 @@ class BestModel(TrainerCallback):
 
 
 def validation_values(history: list[dict[str, Any]], metric: str) -> list[float]:
-    """The metric of each validation so far, larger is better (a loss is negated)."""
+    """The metric of each validation so far, larger is better (a loss is negated), NaN the worst."""
     sign = -1.0 if metric == "loss" else 1.0
-    return [sign * float(entry[f"eval_{metric}"]) for entry in history if f"eval_{metric}" in entry]
+    values = [sign * float(entry[f"eval_{metric}"]) for entry in history if f"eval_{metric}" in entry]
+    return [-math.inf if math.isnan(value) else value for value in values]
 
 
 def has_stalled(history: list[dict[str, Any]], metric: str, patience: int | None) -> bool:

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pipeline.training.backbone import TrainableClassifier
-    from pipeline.training.config import FinetuneConfig
-    from pipeline.training.finetune import Finetuned
+from pipeline.training.backbone import TrainableClassifier
+from pipeline.training.config import FinetuneConfig
+from pipeline.training.result import Finetuned
 
 EVALUATION_BEGIN = "<!-- evaluation: begin -->"
 EVALUATION_END = "<!-- evaluation: end -->"
@@ -27,10 +26,10 @@ class CardFacts:
         machine: what it was trained on, in words.
     """
 
-    config: "FinetuneConfig"
+    config: FinetuneConfig
     start_config: dict[str, Any]
-    classifier: "TrainableClassifier"
-    result: "Finetuned"
+    classifier: TrainableClassifier
+    result: Finetuned
     history: Sequence[dict[str, Any]]
     machine: str
 

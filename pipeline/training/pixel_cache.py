@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.decode import MAX_PIXELS
-from pipeline.loading import LoadSpec, PhotoLoader
+from pipeline.loading import LoadSpec, PhotoLoader, available_cores
 from pipeline.records import ImageRef, Pixels
 from pipeline.training.dataset import LabelledPhoto
 
@@ -66,7 +66,10 @@ def build_pixel_cache(
     places = {photo.name: place for place, photo in enumerate(photos)}
     refs = [labelled_ref(photo) for photo in photos]
     unreadable = {}
-    with file.open("wb") as stream, PhotoLoader(spec, workers=_cores(), decode_seconds=_SECONDS_A_PHOTO) as loader:
+    with (
+        file.open("wb") as stream,
+        PhotoLoader(spec, workers=available_cores(), decode_seconds=_SECONDS_A_PHOTO) as loader,
+    ):
         for batch in loader.batches(refs, _BATCH, stop):
             for sample in batch.samples:
                 stream.seek(places[sample.ref.path] * sample.pixels.size)
@@ -79,7 +82,3 @@ def build_pixel_cache(
 def labelled_ref(photo: LabelledPhoto) -> ImageRef:
     """A labelled photo as the loader wants it; nobody resumes by its size and time."""
     return ImageRef(photo.name, None, str(photo.file), file_bytes=0, mtime_ns=0)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,6 +12,7 @@ from transformers import EvalPrediction, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from pipeline.device import choose_device, choose_precision
+from pipeline.model import normalisation
 from pipeline.training.backbone import TrainableClassifier
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.loop import BestModel, Checkpoints, Progress
@@ -46,9 +47,7 @@ def build_trainer(
         args=_arguments(config, work),
         train_dataset=split_dataset(config, classifier.labels, train, training=True),
         eval_dataset=split_dataset(config, classifier.labels, splits["validation"], training=False),
-        data_collator=Normalise(
-            tuple(processor.image_mean), tuple(processor.image_std), float(processor.rescale_factor)
-        ),
+        data_collator=Normalise(*normalisation(processor)),
         compute_metrics=_metrics,
         callbacks=[
             BestModel(work / "best.safetensors", config.best_by, config.patience),

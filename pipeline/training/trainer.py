@@ -78,16 +78,14 @@ class EpochOrder(Sampler[tuple[int, int]]):
 class Normalise:
     """Stacks samples and does the processor's rescale and normalise on the whole batch."""
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    scale: float
+    mean: torch.Tensor
+    scale: torch.Tensor
 
     def __call__(self, samples: Sequence[TrainingPhoto]) -> dict[str, torch.Tensor]:
         """Samples -> what the trainer feeds: pixel_values (B, 3, S, S) float32, labels (B,), weights (B,)."""
         pixels = torch.stack([sample.pixels for sample in samples])  # (B, 3, S, S)
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
         return {
-            "pixel_values": (pixels.float() * self.scale - mean) / std,
+            "pixel_values": (pixels.float() - self.mean) * self.scale,
             "labels": torch.tensor([sample.label for sample in samples]),
             "weights": torch.tensor([sample.weight for sample in samples]),
         }

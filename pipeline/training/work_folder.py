@@ -6,22 +6,23 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, FolderBusyError, StoppedError
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.dataset import LabelledPhoto
-from pipeline.training.loop import StoppedError
 from pipeline.training.pixel_cache import PixelCache, build_pixel_cache
 
 log = logging.getLogger(__name__)
 
-_WORK = "work"  # inside --out, while the training is unfinished
+_WORK = ".finetune"  # inside --out, while the training is unfinished
 
 
 @dataclass(frozen=True)
@@ -39,28 +40,41 @@ class CachedSplit:
     cache: PixelCache
 
 
-def open_work_folder(config: FinetuneConfig, photos: Sequence[LabelledPhoto], model_digest: str) -> Path:
-    """Make the folder of the unfinished training, or find it again.
+@contextmanager
+def open_work_folder(config: FinetuneConfig, photos: Sequence[LabelledPhoto], model_digest: str) -> Iterator[Path]:
+    """Make the folder of the unfinished training, or find it again; held against other trainings inside the block.
 
     Raises:
-        ConfigError: `--out` holds a finished model, or an unfinished training of other settings or data.
+        ConfigError: `--out` holds a finished model, or an unfinished training of other settings or data, or it
+            can't be written.
+        FolderBusyError: another training holds it.
     """
     work = config.out / _WORK
     identity = {**config.recipe(), "model_digest": model_digest, "data_digest": _digest(photos)}
-    if not config.overwrite and (config.out / "config.json").is_file() and not work.exists():
-        raise ConfigError(f"out = {config.out}: holds a finished model; name another folder, or --overwrite it")
     file = work / "training.json"
-    if file.is_file():
-        found = json.loads(file.read_text())
-        if config.overwrite and found != identity:
-            shutil.rmtree(work)
-        else:
-            _check_same(config.out, found, identity)
-    work.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(identity, indent=1))
-    os.replace(temporary, file)
-    return work
+    if not config.overwrite and (config.out / "config.json").is_file() and not file.is_file():
+        raise ConfigError(f"out = {config.out}: holds a finished model; name another folder, or --overwrite it")
+    lock = FileLock(work / ".lock", blocking=False)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise FolderBusyError(f"{config.out} is held by another training; wait for it, or name another --out") from None
+    except OSError as error:
+        raise ConfigError(f"out = {config.out}: can't be written ({error.strerror}); name another folder") from None
+    try:
+        if file.is_file():
+            found = json.loads(file.read_text())
+            if config.overwrite and found != identity:
+                _clear(work)
+            else:
+                _check_same(config.out, found, identity)
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(identity, indent=1))
+        os.replace(temporary, file)
+        yield work
+    finally:
+        lock.release()
 
 
 def decode_splits(
@@ -86,6 +100,15 @@ def decode_splits(
     return splits
 
 
+def _clear(work: Path) -> None:
+    """Remove all but the lock, which this training holds."""
+    for entry in work.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != ".lock":
+            entry.unlink()
+
+
 def _check_same(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     other = [name for name in wanted if found.get(name) != wanted[name]]
     if other:
@@ -99,8 +122,12 @@ def _check_same(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> Non
 def _digest(photos: Sequence[LabelledPhoto]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for photo in photos:
-        stat = photo.file.stat()
-        row = (photo.name, photo.label, photo.weight, photo.split, stat.st_size, stat.st_mtime_ns)
+        try:
+            stat = photo.file.stat()
+            size, mtime = stat.st_size, stat.st_mtime_ns
+        except OSError:  # a dangling link; decoding will say what is wrong with it
+            size, mtime = 0, 0
+        row = (photo.name, photo.label, photo.weight, photo.split, size, mtime)
         digest.update(repr(row).encode(errors="surrogateescape"))
     return digest.hexdigest()
 
