@@ -12,6 +12,7 @@ BUNDLED_RECIPE := --blocks 8 --train-blocks all --input-size 224 --epochs 3 --ba
 	--layer-decay 0.8 --weight-decay 0.05 --brightness 0.1 --contrast 0.1 --crop 0 --patience none --save-dtype fp16
 BUNDLED_PURPOSE := "finds six kinds of defects (open, short, mousebite, spur, copper, pinhole) on windows of bare \
 circuit boards, black-and-white line-scan images (DeepPCB)"
+ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
 ELPV_RECIPE := --train-blocks 6 --input-size 224 --epochs 8 --learning-rate 8e-5 --patience none
 
 .DEFAULT_GOAL := help
@@ -41,8 +42,8 @@ format: $(VENV)/.dev ## mend what ruff can mend
 
 model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/bundled and sample_images; an hour on 2 cores
 	@if [ -z "$$DEEPPCB" ]; then echo 'make model: DEEPPCB=folder of a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
-	$(BIN)/python -m jobs.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows" --per-defect 2
-	$(BIN)/vitrollout finetune "$$WORK/windows/labels.csv" --model "$$BACKBONE" --out "$$WORK/bundled" $(BUNDLED_RECIPE) \
+	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
+	test -f "$$WORK/bundled/config.json" || $(BIN)/vitrollout finetune "$$WORK/windows/labels.csv" --model "$$BACKBONE" --out "$$WORK/bundled" $(BUNDLED_RECIPE) \
 		--licence apache-2.0 --purpose $(BUNDLED_PURPOSE) --notes jobs/deeppcb_card.md
 	$(BIN)/vitrollout evaluate "$$WORK/windows/labels.csv" --model "$$WORK/bundled" --out "$$WORK/evaluation" --update-card
 	mkdir -p pipeline/bundled
@@ -51,16 +52,16 @@ model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/b
 
 elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's solar cells, two kinds of split, three seeds
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
-	set -e; for split in random blocks; do for seed in 0 1 2; do \
-		name=$$split-$$seed; \
-		test -f "$$WORK/elpv/results/$$name/metrics.json" && continue; \
-		$(BIN)/python -m jobs.elpv prepare --out "$$WORK/elpv" --split $$split --seed $$seed; \
-		test -f "$$WORK/elpv/models/$$name/config.json" || $(BIN)/vitrollout finetune "$$WORK/elpv/$$name.csv" \
-			--model "$$BACKBONE" --out "$$WORK/elpv/models/$$name" --seed $$seed $(ELPV_RECIPE); \
-		$(BIN)/vitrollout evaluate "$$WORK/elpv/$$name.csv" --model "$$WORK/elpv/models/$$name" --positive defective \
-			--average-turns --out "$$WORK/elpv/results/$$name"; \
-	done; done
-	$(BIN)/python -m jobs.elpv table "$$WORK"/elpv/results/*
+	@set -e; made="$$WORK/elpv/recipe-$$(echo '$(ELPV_RECIPE)' "$$BACKBONE" | cksum | cut -d' ' -f1)"; \
+	for name in $(ELPV_RUNS); do \
+		data="$$WORK/elpv/$$name.csv"; model="$$made/models/$$name"; results="$$made/results/$$name"; \
+		test -f "$$data" || $(BIN)/python -m jobs.elpv prepare --out "$$WORK/elpv" --split $${name%-*} --seed $${name#*-}; \
+		test -f "$$model/config.json" || $(BIN)/vitrollout finetune "$$data" --model "$$BACKBONE" --out "$$model" \
+			--seed $${name#*-} $(ELPV_RECIPE); \
+		test -f "$$results/metrics.json" || $(BIN)/vitrollout evaluate "$$data" --model "$$model" --positive defective \
+			--average-turns --out "$$results"; \
+	done; \
+	$(BIN)/python -m jobs.elpv table "$$made"/results/*
 
 clean: ## remove .venv, caches and builds; results stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
