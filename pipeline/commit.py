@@ -1,5 +1,6 @@
 """Files that appear under their final name complete or not at all."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -7,6 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import StoreError
+
+_REMEDIES = {
+    errno.ENOSPC: "make room on its disk",
+    errno.EDQUOT: "make room in its quota",
+    errno.EROFS: "make its file system writable",
+    errno.EACCES: "give this user write access",
+    errno.EXDEV: "keep the whole results folder on one file system",  # tmp/ is a mount of its own
+}
 
 
 @contextmanager
@@ -26,10 +35,10 @@ def renamed_into_place(final: Path, tmp: Path, *, durable: bool = True) -> Itera
         try:
             yield temporary
             if durable:
-                _flush(temporary)
+                flush(temporary)
             os.replace(temporary, final)
             if durable:
-                _flush(final.parent)
+                flush(final.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -38,13 +47,14 @@ def renamed_into_place(final: Path, tmp: Path, *, durable: bool = True) -> Itera
 
 def cannot_write(path: Path, error: OSError) -> StoreError:
     """The error of a write that failed, with what to do about it."""
+    remedy = _REMEDIES.get(error.errno or 0, "mend the folder")
     return StoreError(
-        f"can't write {path}: {error.strerror or error}; what was committed stays: "
-        "make room or mend the folder, then run again to go on"
+        f"can't write {path}: {error.strerror or error}; what was committed stays: {remedy}, then run again to go on"
     )
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Make what was written to a file, or the names in a folder, outlive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

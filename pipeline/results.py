@@ -27,6 +27,7 @@ def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
     Raises:
         StoreError: the part is damaged.
+        FileNotFoundError: it is gone; a compaction has put its rows into others.
     """
     with _opened(part) as file:
         present = set(file.schema_arrow.names)
@@ -47,12 +48,13 @@ def part_metadata(part: Path) -> dict[bytes, bytes]:
 @contextmanager
 def _opened(part: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(part) as file:
+        with pq.ParquetFile(part, page_checksum_verification=True) as file:
             yield file
+    except FileNotFoundError:
+        raise
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(
-            f"{part} can't be read: {' '.join(str(error).split())}; move it away, and its photos run again"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{part} can't be read: {reason}; --repair sets it aside, and its photos run again") from error
 
 
 def read_results(out: str | Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
@@ -75,7 +77,7 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None) -> "pd.D
     if unknown := set(wanted) - set(SCHEMA.names):
         raise ConfigError(f"no such column: {', '.join(sorted(unknown))}; there are {', '.join(SCHEMA.names)}")
     keys = [name for name in ("path", "run_id") if name not in wanted]
-    tables = [read_part(part, [*wanted, *keys]) for part in part_files(Path(out))]
+    tables = _read_parts(Path(out), [*wanted, *keys])
     schema = pa.schema([SCHEMA.field(name) for name in (*wanted, *keys)])
     table = pa.concat_tables([schema.empty_table(), *tables], promote_options="default").unify_dictionaries()
     frame = table.select(schema.names).to_pandas()
@@ -83,6 +85,14 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None) -> "pd.D
     order = frame["run_id"].astype(str).argsort(kind="stable")
     newest: pd.DataFrame = frame.iloc[order].drop_duplicates("path", keep="last").sort_values("path", ignore_index=True)
     return newest.loc[:, wanted]
+
+
+def _read_parts(out: Path, columns: Sequence[str]) -> list[pa.Table]:
+    while True:
+        try:
+            return [read_part(part, columns) for part in part_files(out)]
+        except FileNotFoundError:
+            continue  # compacted meanwhile; the new parts have its rows
 
 
 def stack_attention(frame: "pd.DataFrame") -> npt.NDArray[np.float32]:

@@ -17,8 +17,9 @@ from pipeline.plan import fingerprint, make_plan
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef
 from pipeline.rows import RowMaker
-from pipeline.store import ResultsFolder, TableWriter
+from pipeline.store import ResultsFolder
 from pipeline.summary import RunSummary, run_record
+from pipeline.table_writer import TableWriter
 
 if TYPE_CHECKING:  # transformers takes seconds to import: only once there is something to do
     from pipeline.model import Classifier
@@ -51,7 +52,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         "model %s: %s; other photos need another --model; %s on %s",
         checkpoint.name, checkpoint.purpose, precision, device,
     )  # fmt: skip
-    with ResultsFolder(config.out, config.input, rebind=config.rebind) as results:
+    with ResultsFolder(config.out, config.input, rebind=config.rebind, repair=config.repair) as results:
         with clock("plan"):
             mark = fingerprint(config, checkpoint, precision)
             done = results.done_files()

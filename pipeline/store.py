@@ -4,15 +4,16 @@ OUT/table/part-<run_id>-<00000>.parquet   finished parts and nothing else, ever
 OUT/overlays/<path>.png
 OUT/runs/<run_id>.json                    written last
 OUT/tmp/                                  being written; swept at the next start
+OUT/damaged/                              parts that --repair set aside
 OUT/.lock
 """
 
 import json
+import logging
 import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,11 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from pipeline.commit import cannot_write, renamed_into_place
-from pipeline.errors import ConfigError, FolderBusyError
+from pipeline.commit import cannot_write, flush, renamed_into_place
+from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
 from pipeline.results import part_files, part_metadata, read_part
-from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
+from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA
+
+log = logging.getLogger(__name__)
 
 _RUN_ID = "%Y%m%dT%H%M%SZ"
 _RUN_ID_SHAPE = re.compile(r"\d{8}T\d{6}Z")
@@ -47,15 +50,22 @@ class DoneFile:
 
 
 class ResultsFolder:
-    """A results folder held by one run. Entering takes the lock and sweeps tmp/."""
+    """A results folder held by one run. Entering takes the lock and sweeps tmp/.
 
-    def __init__(self, out: Path, source: Path, *, rebind: bool = False) -> None:
-        """Args: the folder, the input folder it belongs to, and whether that may have moved."""
+    Attributes:
+        out: the folder.
+        source: the input folder it belongs to.
+        run_id: of this run, later than all before.
+    """
+
+    def __init__(self, out: Path, source: Path, *, rebind: bool = False, repair: bool = False) -> None:
+        """Args: the folder, its input folder, whether that may have moved, and whether to set damaged parts aside."""
         self.out = out
         self.source = source
         self.run_id = ""
         self._tmp = out / "tmp"
         self._rebind = rebind
+        self._repair = repair
         self._parts_written = 0
         self._lock = FileLock(out / ".lock", blocking=False)
 
@@ -66,6 +76,8 @@ class ResultsFolder:
                 (self.out / name).mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
             try:
+                if self._repair:
+                    self._set_damaged_aside()
                 self._check_source()
                 for leftover in self._tmp.iterdir():
                     is_folder = leftover.is_dir() and not leftover.is_symlink()
@@ -101,9 +113,13 @@ class ResultsFolder:
         Raises:
             StoreError: the disk is full or the folder can't be written.
         """
+        self.place_parts([self.stage_part(table)])
+
+    def stage_part(self, table: pa.Table) -> Path:
+        """Write a part to tmp/ without making it one of the table yet; raises as `write_part`."""
         metadata = {**(SCHEMA.metadata or {}), b"input": os.fsencode(self.source)}
-        final = self.out / "table" / f"part-{self.run_id}-{self._parts_written:05d}.parquet"
-        with renamed_into_place(final, self._tmp) as temporary:
+        staged = self._tmp / f"part-{self.run_id}-{self._parts_written:05d}.parquet"
+        with renamed_into_place(staged, self._tmp) as temporary:
             pq.write_table(
                 table.replace_schema_metadata(metadata),
                 temporary,
@@ -111,8 +127,22 @@ class ResultsFolder:
                 row_group_size=_ROW_GROUP,
                 use_dictionary=CATEGORY_COLUMNS,
                 use_byte_stream_split=[f"{name}.list.element" for name in FLOAT_LIST_COLUMNS],
+                write_page_checksum=True,  # a flipped bit is damage that is found, not a number that is wrong
             )
         self._parts_written += 1
+        return staged
+
+    def place_parts(self, staged: Sequence[Path], *, instead_of: Sequence[Path] = ()) -> None:
+        """Make staged parts parts of the table, then remove those whose rows they hold; raises as `write_part`."""
+        table = self.out / "table"
+        try:
+            for part in staged:
+                os.replace(part, table / part.name)
+            flush(table)
+            for part in instead_of:
+                part.unlink()
+        except OSError as error:
+            raise cannot_write(table, error) from error
 
     def restamp(self, refs: Sequence[ImageRef], done: Mapping[str, DoneFile]) -> None:
         """Give rows whose file has the same content under another mtime that mtime, as rows of this run.
@@ -157,77 +187,59 @@ class ResultsFolder:
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return final
 
+    def drop_records(self, keep: int) -> int:
+        """Remove the records of all but the newest `keep` runs; how many went. The newest names the input folder."""
+        old = run_records(self.out)[: -max(1, keep)]
+        for record in old:
+            record.unlink()
+        return len(old)
+
+    def _set_damaged_aside(self) -> None:
+        for part in part_files(self.out):
+            try:
+                read_part(part)
+            except StoreError as error:
+                (self.out / "damaged").mkdir(exist_ok=True)
+                os.replace(part, self.out / "damaged" / part.name)
+                log.warning("set aside in damaged/: %s", error)
+
     def _check_source(self) -> None:
-        bound = self._bound_source()
+        bound = bound_source(self.out)
         if bound is not None and bound != os.fspath(self.source) and not self._rebind:
             raise ConfigError(
                 f"{self.out} holds results of {bound}, not of {self.source}; "
                 "give another --out, or --rebind if the archive has moved"
             )
 
-    def _bound_source(self) -> str | None:
-        """The input folder of the newest run: its record names it, and so do parts of a run that was killed."""
-        newest: tuple[str, str] | None = None
-        for record in self._records():
-            try:
-                content = json.loads(record.read_text(encoding="utf-8"))
-                newest = max(newest or ("", ""), (record.stem, str(content["input"])))
-            except (ValueError, KeyError, TypeError):
-                continue  # no record of ours
-        parts = part_files(self.out)
-        if parts and (newest is None or _run_id_of(parts[-1]) > newest[0]):
-            metadata = part_metadata(parts[-1])
-            return os.fsdecode(metadata[b"input"]) if b"input" in metadata else None
-        return newest[1] if newest else None
-
     def _next_run_id(self) -> str:
         """The time of the start, and always later than every run before, whatever the clock says."""
         taken = [_run_id_of(part) for part in part_files(self.out)]
-        taken += [record.stem for record in self._records()]
+        taken += [record.stem for record in run_records(self.out)]
         now = datetime.now(UTC)
         if taken and now.strftime(_RUN_ID) <= max(taken):
             now = datetime.strptime(max(taken), _RUN_ID) + timedelta(seconds=1)
         return now.strftime(_RUN_ID)
 
-    def _records(self) -> list[Path]:
-        """The records of runs; whatever else somebody keeps beside them is not ours."""
-        return [file for file in (self.out / "runs").glob("*.json") if _RUN_ID_SHAPE.fullmatch(file.stem)]
+
+def run_records(out: Path) -> list[Path]:
+    """The records of a results folder's runs, oldest first; whatever else somebody keeps there is not ours."""
+    return sorted(file for file in (out / "runs").glob("*.json") if _RUN_ID_SHAPE.fullmatch(file.stem))
+
+
+def bound_source(out: Path) -> str | None:
+    """The input folder of the newest run: its record names it, and so do parts of a run that was killed."""
+    newest: tuple[str, str] | None = None
+    for record in run_records(out):
+        try:
+            newest = (record.stem, str(json.loads(record.read_text(encoding="utf-8"))["input"]))
+        except (ValueError, KeyError, TypeError):
+            continue  # no record of ours
+    parts = part_files(out)
+    if parts and (newest is None or _run_id_of(parts[-1]) > newest[0]):
+        metadata = part_metadata(parts[-1])
+        return os.fsdecode(metadata[b"input"]) if b"input" in metadata else None
+    return newest[1] if newest else None
 
 
 def _run_id_of(part: Path) -> str:
     return part.stem.split("-")[1]
-
-
-class TableWriter:
-    """Gathers rows and commits them as parts, every so many rows or seconds; the last one on leaving."""
-
-    def __init__(self, results: ResultsFolder, *, rows: int, seconds: float, before_commit: Callable[[], None]) -> None:
-        """Args: where parts go, when one is due, and what must be in place before its rows are."""
-        self._results = results
-        self._most_rows = rows
-        self._most_seconds = seconds
-        self._before_commit = before_commit
-        self._rows: list[Row] = []
-        self._opened = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None or kind is KeyboardInterrupt:
-            self.commit()
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Take the rows of one batch."""
-        if not self._rows:
-            self._opened = time.monotonic()
-        self._rows += rows
-        if len(self._rows) >= self._most_rows or time.monotonic() - self._opened >= self._most_seconds:
-            self.commit()
-
-    def commit(self) -> None:
-        """Commit what has been gathered."""
-        if self._rows:
-            self._before_commit()
-            self._results.write_part(to_table(self._rows))
-            self._rows = []

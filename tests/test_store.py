@@ -17,7 +17,8 @@ from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
 from pipeline.results import read_results, stack_attention
 from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
-from pipeline.store import ResultsFolder, TableWriter
+from pipeline.store import ResultsFolder
+from pipeline.table_writer import TableWriter
 
 
 def make_row(path: str, *, grid: tuple[int, int] = (2, 3), run_id: str = "20260101T000000Z", **changes) -> Row:

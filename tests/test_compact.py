@@ -1,0 +1,178 @@
+"""Compaction: the newest rows in few parts, at no moment a row less, whatever kills it."""
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import compact as compaction
+from pipeline.compact import compact, small_parts
+from pipeline.errors import ConfigError, FolderBusyError
+from pipeline.results import part_files, read_results
+from pipeline.store import ResultsFolder
+from tests.test_store import make_row, write
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "photos").mkdir()
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def out(tmp_path, source):
+    """Three runs: paths out of order, one photo again, one photo that failed at first, two grids."""
+    folder = tmp_path / "out"
+    write(folder, source, [make_row("c.jpg"), make_row("a.jpg")], [make_row("b/x.jpg", status="failed", label=None)])
+    write(folder, source, [make_row("a.jpg", label="open", grid=(4, 4))])
+    write(folder, source, [make_row("b/x.jpg", label="ok"), make_row("B.jpg", label="ok")])
+    return folder
+
+
+def assert_same_rows(found, expected):
+    pd.testing.assert_frame_equal(found, expected, check_categorical=False)  # their order is nobody's
+
+
+def all_rows(folder):
+    return pd.concat([pd.read_parquet(part) for part in part_files(folder)], ignore_index=True)
+
+
+def test_newest_rows_sorted_by_path_in_one_part(out):
+    before = read_results(out)
+    done = compact(out)
+    assert (done.parts_before, done.parts, done.rows_before, done.rows) == (4, 1, 6, 4)
+    assert all_rows(out)["path"].tolist() == ["B.jpg", "a.jpg", "b/x.jpg", "c.jpg"]
+    assert_same_rows(read_results(out), before)
+    assert list((out / "tmp").iterdir()) == []
+
+
+def test_everyone_reads_the_compacted_table(out):
+    compact(out)
+    count = duckdb.sql(f"select count(*), sum(len(attention)) from '{out}/table/*.parquet'").fetchall()
+    assert count == [(4, 16 + 3 * 6)]
+
+
+def test_next_run_goes_on_with_the_compacted_table(out, source):
+    with ResultsFolder(out, source) as results:
+        before = results.done_files()
+    compact(out)
+    with ResultsFolder(out, source) as results:
+        assert results.done_files() == before
+        assert results.run_id > max(row.run_id for row in before.values())
+
+
+def test_a_compact_table_is_left_as_it_is(out):
+    compact(out)
+    (part,) = part_files(out)
+    compact(out)
+    assert part_files(out) == [part]
+
+
+def test_large_tables_are_several_parts(out, source, monkeypatch):
+    write(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(500)] for part in range(5)])
+    before = read_results(out)
+    monkeypatch.setattr(compaction, "_PART_BYTES", 1)
+    assert compact(out).parts == 3
+    assert [pq.read_metadata(part).num_rows for part in part_files(out)] == [1000, 1000, 504]
+    assert all_rows(out)["path"].is_monotonic_increasing
+    assert_same_rows(read_results(out), before)
+
+
+def test_small_parts_are_counted(out, source):
+    assert small_parts(out) == 4
+    write(out, source, [make_row(f"{row:05d}.jpg") for row in range(1000)])
+    assert small_parts(out) >= 4
+
+
+def test_prune_drops_rows_of_photos_that_are_gone_and_overlays_without_a_row(out, source):
+    (source / "b").mkdir()
+    for name in ("b/x.jpg", "c.jpg"):
+        (source / name).touch()
+    for name in ("overlays/a.jpg.png", "overlays/c.jpg.png", "overlays/old/z.jpg.png"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).touch()
+    done = compact(out, prune=True)
+    assert (done.rows, done.pruned, done.overlays_removed) == (2, 2, 2)
+    assert read_results(out)["path"].tolist() == ["b/x.jpg", "c.jpg"]
+    assert [str(file.relative_to(out)) for file in (out / "overlays").rglob("*")] == ["overlays/c.jpg.png"]
+
+
+def test_names_that_are_not_utf_8_are_not_gone(tmp_path, source):
+    raw = b"caf\xe9.jpg"
+    with open(os.path.join(os.fsencode(source), raw), "wb"):
+        pass
+    write(tmp_path / "out", source, [make_row(r"caf\xe9.jpg", path_bytes=raw), make_row("a.jpg")])
+    assert compact(tmp_path / "out", prune=True).rows == 1
+    assert read_results(tmp_path / "out")["path_bytes"].tolist() == [raw]
+
+
+def test_missing_disk_prunes_nothing(out, source):
+    before = read_results(out)
+    with pytest.raises(ConfigError, match="is missing or empty; nothing is pruned"):
+        compact(out, prune=True)
+    assert_same_rows(read_results(out), before)
+
+
+def test_what_is_no_results_folder(tmp_path):
+    with pytest.raises(ConfigError, match="no results folder"):
+        compact(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_a_run_holds(out, source):
+    with ResultsFolder(out, source), pytest.raises(FolderBusyError):
+        compact(out)
+
+
+def test_kill_at_any_moment_loses_nothing(out, source):
+    write(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(50)] for part in range(20)])
+    expected = read_results(out)
+    context = multiprocessing.get_context("fork")
+    moments = random.Random(20261124)
+    kills = 0
+    while kills < 25:
+        process = context.Process(target=compact, args=(out,))
+        process.start()
+        process.join(timeout=moments.uniform(0, 0.15))
+        if process.exitcode is None:
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            kills += 1
+        else:
+            write(out, source, *[[make_row(f"{part}/000.jpg")] for part in range(5)])  # something to do again
+            expected = read_results(out)
+        assert_same_rows(read_results(out), expected)
+    compact(out)
+    assert not all_rows(out)["path"].duplicated().any()
+    assert_same_rows(read_results(out), expected)
+
+
+def test_reading_goes_on_while_parts_are_replaced(out, source):
+    write(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(20)] for part in range(30)])
+    paths = read_results(out)["path"].tolist()
+    over = threading.Event()
+    seen, problems = [], []
+
+    def read():
+        while not over.is_set():
+            try:
+                seen.append(read_results(out, ["path"])["path"].tolist())
+            except Exception as error:
+                problems.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for round_ in range(10):
+        write(out, source, *[[make_row(f"{part}/{round_:03d}.jpg")] for part in range(10)])
+        compact(out)
+    over.set()
+    reader.join()
+    assert not problems
+    assert len(seen) > 10
+    assert all(found == paths for found in seen)
