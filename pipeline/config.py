@@ -152,6 +152,7 @@ class RunConfig(Settings):
     exact_decode: bool = Field(False, description="decode JPEGs in full, not at libjpeg's reduced scales")
     rescale: bool = Field(True, description="rescale pixels to 0..1 as the checkpoint says; the article did not")
     follow_links: bool = Field(False, description="enter symlinked folders")
+    compare_runs: int = Field(20, ge=0, description="warn of what differs from the last so many runs; 0: never")
     repair: bool = Field(False, description="set damaged parts of the table aside; their photos run again")
     rebind: bool = Field(False, description="the input folder has moved: go on with its results folder")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="refuse photos with more pixels, before decoding them")

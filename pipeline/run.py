@@ -2,13 +2,13 @@
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.checkpoint import check_family, resolve_checkpoint
 from pipeline.config import RunConfig
 from pipeline.discover import Discovery, discover
+from pipeline.drift import Profiler, changes, earlier_profiles, to_json
 from pipeline.errors import ConfigError
 from pipeline.loading import LoadSpec, PhotoLoader, available_cores
 from pipeline.overlay import OverlayLook
@@ -17,7 +17,7 @@ from pipeline.plan import fingerprint, make_plan
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef
 from pipeline.rows import RowMaker
-from pipeline.store import ResultsFolder
+from pipeline.store import ResultsFolder, run_records
 from pipeline.summary import RunSummary, run_record
 from pipeline.table_writer import TableWriter
 
@@ -41,9 +41,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
 
     clock = Stopwatch()
     with clock("discover"):
-        found = discover(config.input, pattern=config.pattern, follow_links=config.follow_links, skip=config.out)
-    if not found.refs:
-        raise ConfigError(_nothing_found(config, found))
+        found = find_photos(config)
     checkpoint = resolve_checkpoint(config.model)
     check_family(checkpoint)
     device = choose_device(config.device)
@@ -59,7 +57,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
             plan = make_plan(found.refs, done, mark, retry_failed=config.retry_failed, limit=config.limit)
             results.restamp(plan.touched, done)
         log.info("%d photos in %s, %d to process", len(found.refs), config.input, len(plan.pending))
-        labels = Counter[str | None]()
+        profiler = Profiler()
         if plan.pending:
             with clock("model"):
                 from pipeline.model import load_classifier
@@ -68,26 +66,32 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
                     checkpoint, device=device, precision=precision, input_size=config.input_size, rescale=config.rescale
                 )
             rows = RowMaker(classifier.labels, config.model, config.method, mark, results.run_id)
-            labels = _process(plan.pending, classifier, rows, results, config, clock, stop)
-        processed, failed = labels.total(), labels.pop(None, 0)
+            _process(plan.pending, classifier, rows, results, profiler, config, clock, stop)
+        profile = profiler.profile()
+        news = changes(profile, earlier_profiles(run_records(config.out), mark, config.compare_runs))
+        for sentence in news:
+            log.warning("unlike the runs before: %s", sentence)
         summary = RunSummary(
             run_id=results.run_id,
             input=os.fspath(config.input),
             out=os.fspath(config.out),
             found=len(found.refs),
             done_before=plan.done + len(plan.touched),
-            processed=processed,
-            ok=processed - failed,
-            failed=failed,
+            processed=profiler.photos,
+            ok=profiler.labels.total(),
+            failed=profiler.failed,
             unreadable_folders=len(found.unreadable),
             interrupted=stop(),
             seconds=round(clock.total(), 3),
-            images_per_second=round(processed / clock.total(), 2),
-            labels={str(label): count for label, count in labels.most_common()},
+            images_per_second=round(profiler.photos / clock.total(), 2),
+            labels=dict(profiler.labels.most_common()),
+            changes=news,
             seconds_by_stage=clock.by_stage(),
         )
         details = {"purpose": checkpoint.purpose, "precision": precision, "device": str(device), "fingerprint": mark}
-        results.write_record(run_record(summary, config, unreadable=found.unreadable, **details))
+        results.write_record(
+            run_record(summary, config, unreadable=found.unreadable, profile=to_json(profile), **details)
+        )
     return summary
 
 
@@ -96,11 +100,12 @@ def _process(
     classifier: "Classifier",
     rows: RowMaker,
     results: ResultsFolder,
+    profiler: Profiler,
     config: RunConfig,
     clock: Stopwatch,
     stop: Callable[[], bool],
-) -> Counter[str | None]:
-    """Photos through the model into the table; returns how many got each label, None for the failed."""
+) -> None:
+    """Photos through the model into the table."""
     from pipeline.model import MapSettings
     from pipeline.predictor import Predictor, find_batch_size
 
@@ -111,7 +116,6 @@ def _process(
     draft = None if config.exact_decode else classifier.framing.draft_size
     spec = LoadSpec(classifier.processor, draft, config.overlay_size, config.max_pixels)
     predictor = Predictor(classifier, maps, batch_size)
-    labels = Counter[str | None]()
     with (
         PhotoLoader(spec, workers=workers, decode_seconds=config.decode_seconds) as photos,
         OverlayWriter(results, look, threads=workers) as overlays,
@@ -131,11 +135,11 @@ def _process(
                     done.append(rows.ok(prediction, box, overlays.submit(prediction, box)))
             for failure in failures:
                 log.warning("%s: %s", failure.ref.path, failure.reason)
-            with clock("table"):
-                table.add(done + [rows.failed(failure) for failure in failures])
-            labels.update([row.label for row in done] + [None] * len(failures))
             progress.advance(ok=len(done), failed=len(failures))
-    return labels
+            done += [rows.failed(failure) for failure in failures]
+            with clock("table"):
+                table.add(done)
+            profiler.add(done)
 
 
 def _worker_count(config: RunConfig, classifier: "Classifier") -> int:
@@ -144,6 +148,18 @@ def _worker_count(config: RunConfig, classifier: "Classifier") -> int:
         return config.workers
     cores = available_cores()
     return cores if classifier.network.device.type != "cpu" else max(1, cores // 2)
+
+
+def find_photos(config: RunConfig) -> Discovery:
+    """The photos of a run's input folder.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    found = discover(config.input, pattern=config.pattern, follow_links=config.follow_links, skip=config.out)
+    if not found.refs:
+        raise ConfigError(_nothing_found(config, found))
+    return found
 
 
 def _nothing_found(config: RunConfig, found: Discovery) -> str:

@@ -1,7 +1,7 @@
 """What a run did: for the caller, for the last line on stdout and for runs/<run_id>.json."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +25,7 @@ class RunSummary:
         seconds: from start to end.
         images_per_second: processed over seconds.
         labels: photos of this run by label.
+        changes: how this run differs from the ones before, in sentences.
         seconds_by_stage: where the main loop's own time went.
     """
 
@@ -41,6 +42,7 @@ class RunSummary:
     seconds: float
     images_per_second: float
     labels: Mapping[str, int] = field(default_factory=dict)
+    changes: Sequence[str] = ()
     seconds_by_stage: Mapping[str, float] = field(default_factory=dict)
 
     @property

@@ -1,0 +1,120 @@
+"""What is new: profiles worked out by hand, bands, and a camera out of focus in a real run's record."""
+
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+import pipeline
+from pipeline.drift import Average, Profile, Profiler, changes, concentration, earlier_profiles, to_json
+from tests.test_store import make_row
+from tests.tiny import save_photos
+
+
+def profile_of(rows):
+    profiler = Profiler()
+    profiler.add(rows)
+    return profiler.profile()
+
+
+def usual(*scores, photos=1000, **shares):
+    shares = {"failed": 0.0, "low confidence": 0.05, "label ok": 0.9, "label short": 0.1} | shares
+    return [Profile(photos, {"score": Average(score, 0.1)}, shares) for score in scores]
+
+
+def test_profile_by_hand():
+    rows = [make_row("a", score=0.9, width=1000, height=2000), make_row("b", score=0.5, width=1000, height=1000)]
+    rows += [make_row("c", label="ok", score=0.7), make_row("d", status="failed", label=None)]
+    found = profile_of(rows)
+    assert found.photos == 4
+    assert found.shares == {"failed": 0.25, "low confidence": 0.25, "label short": 0.5, "label ok": 0.25}
+    assert found.averages["score"].mean == pytest.approx(0.7)
+    assert found.averages["score"].deviation == pytest.approx(np.std([0.9, 0.5, 0.7]))
+    assert found.averages["megapixels"].mean == pytest.approx((2 + 1 + 0.0006) / 3)
+
+
+def test_concentration_from_even_to_one_cell():
+    assert concentration(np.full((3, 5), 0.2, np.float32)) == pytest.approx(0)
+    assert concentration(np.eye(1, 15, dtype=np.float32)) == pytest.approx(1)
+    half = np.array([1, 1, 0, 0], np.float32)  # log 2 of log 4
+    assert concentration(half) == pytest.approx(0.5)
+    assert concentration(np.zeros(4, np.float32)) == 0
+
+
+def test_a_usual_night_is_no_news():
+    (tonight,) = usual(0.91)
+    assert changes(tonight, usual(0.90, 0.92, 0.91, 0.93)) == []
+
+
+def test_scores_that_fall_are_news():
+    (tonight,) = usual(0.60)
+    assert changes(tonight, usual(0.90, 0.92, 0.91, 0.93)) == ["score: 0.6 on average, usually 0.875 to 0.955"]
+
+
+def test_a_label_that_was_never_there_is_news():
+    (tonight,) = usual(0.91, **{"label ok": 0.6, "label spur": 0.3})
+    found = changes(tonight, usual(0.90, 0.92, 0.91))
+    assert found == [
+        "label ok: 60.0% of the photos, usually 87.0% to 93.0%",
+        "label spur: 30.0% of the photos, usually 0.0% to 3.0%",
+    ]
+
+
+def test_failures_are_news():
+    (tonight,) = usual(0.91, failed=0.2)
+    (found,) = changes(tonight, usual(0.90, 0.92, 0.91))
+    assert found.startswith("failed: 20.0% of the photos")
+
+
+def test_chance_in_a_small_run_is_no_news():
+    """Of 30 photos a tenth more or less of a label is nothing unusual; of 3,000 it is."""
+    before = usual(0.91, 0.91, 0.91)
+    for photos, news in ((30, 0), (3000, 2)):
+        (tonight,) = usual(0.91, photos=photos, **{"label ok": 0.8, "label short": 0.2})
+        assert len(changes(tonight, before)) == news
+
+
+@pytest.mark.parametrize(("photos", "runs"), [(19, 5), (1000, 2)])
+def test_too_little_to_tell(photos, runs):
+    (tonight,) = usual(0.1, photos=photos)
+    assert changes(tonight, usual(*[0.9] * runs)) == []
+
+
+def test_only_runs_of_the_same_settings_count(tmp_path):
+    records = []
+    for number, mark in enumerate(("a", "b", "a", "a")):
+        (profile,) = usual(0.1 * number, photos=10 if number == 0 else 100)
+        records.append(tmp_path / f"{number}.json")
+        records[-1].write_text(json.dumps({"fingerprint": mark, "profile": to_json(profile)}))
+    (tmp_path / "4.json").write_text("[]")
+    found = earlier_profiles([*records, tmp_path / "4.json"], "a", most=5)
+    assert found == usual(0.1 * 3, photos=100) + usual(0.1 * 2, photos=100)
+    assert len(earlier_profiles(records, "a", most=1)) == 1
+
+
+def test_camera_out_of_focus_is_seen_in_the_record(tmp_path, tiny_vit, caplog):
+    """Nights of sharp photos, then one of blurred ones."""
+    caplog.set_level(logging.WARNING)
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    config = pipeline.RunConfig(input=photos, out=out, model=str(tiny_vit), workers=1, overlay_size=None)
+    for night in range(5):
+        for name in save_photos(photos / f"night-{night}", 40, seed=night):
+            if night == 4:
+                file = photos / f"night-{night}" / name
+                Image.open(file).filter(ImageFilter.GaussianBlur(20)).save(file)
+        summary = pipeline.run(config)
+        assert bool(summary.changes) == (night == 4)
+    record = json.loads((out / "runs" / f"{summary.run_id}.json").read_text())
+    assert record["changes"] == list(summary.changes)
+    assert record["profile"]["photos"] == 40
+    assert f"unlike the runs before: {summary.changes[0]}" in caplog.text
+    assert pipeline.run(config).changes == [], "nothing to do is nothing new"
+
+
+def test_rows_of_failed_photos_have_no_numbers():
+    failed = replace(make_row("a"), status="failed", label=None, score=None, attention=None)
+    assert profile_of([failed]).averages == {}
