@@ -1,13 +1,17 @@
 """The command `vitrollout`. Each subcommand is a file of this folder, imported only when it is called."""
 
-import logging
 import sys
 from importlib import import_module
 
 import click
 
+from jobs.logs import set_up_log
+
 COMMANDS = {
     "run": "Classify a folder of photos, with an attention map of each.",
+    "nightly": "Do that for several archives, by a scheduler.",
+    "status": "Show the last runs of a results folder, and what failed.",
+    "compact": "Merge the small parts of a results folder's table.",
     "finetune": "Make a classifier from labelled photos.",
     "evaluate": "Measure a classifier on labelled photos.",
 }
@@ -41,9 +45,7 @@ def cli() -> None:
     Exit codes: 0 done; 1 a fault, run again to go on; 2 wrong command, configuration or model;
     3 done, but some images failed; 75 another run holds the results folder; 130, 143 interrupted.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
-    for name in ("httpx", "filelock", "PIL", "matplotlib"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    set_up_log()
 
 
 def main() -> None:

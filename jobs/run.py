@@ -14,6 +14,7 @@ import click
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from jobs.interruption import Interruption
+from jobs.logs import log_format_option
 from jobs.options import given, settings_options
 from pipeline import RunConfig
 from pipeline import run as run_pipeline
@@ -21,6 +22,7 @@ from pipeline import run as run_pipeline
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
 @settings_options(RunConfig, argument="input")
+@log_format_option
 def run(**options: Any) -> None:  # noqa: D103 - its help is the module's
     config = RunConfig(**given(options))
     with Interruption() as interruption, logging_redirect_tqdm():

@@ -23,7 +23,7 @@ from pipeline.store import ResultsFolder, bound_source
 
 log = logging.getLogger(__name__)
 
-_PART_BYTES = 128 * 2**20  # of a new part before compression; some four times that is needed to make it
+_PART_BYTES = 64 * 2**20  # of a new part before compression; a few times that is needed to make it
 
 
 @dataclass(frozen=True)

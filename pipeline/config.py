@@ -29,9 +29,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            problems = [self._explain(problem) for problem in error.errors()]
-            many = f"{len(problems)} settings are wrong:\n  " if len(problems) > 1 else ""
-            raise ConfigError(many + "\n  ".join(problems)) from None
+            raise ConfigError(*(self._explain(problem) for problem in error.errors())) from None
 
     @classmethod
     def _explain(cls, problem: Any) -> str:
@@ -73,7 +71,7 @@ def _parse_auto_count(value: object) -> object:
     return count
 
 
-def _resolve(path: Path) -> Path:
+def resolve(path: Path) -> Path:
     """An absolute path that the system can be asked about, be there a file or not."""
     try:
         path = path.expanduser().resolve()
@@ -84,14 +82,14 @@ def _resolve(path: Path) -> Path:
 
 
 def _check_out_folder(folder: Path) -> Path:
-    folder = _resolve(folder)
+    folder = resolve(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError("is a file; name a folder")
     return folder
 
 
 def _check_labelled_data(data: Path) -> Path:
-    data = _resolve(data)
+    data = resolve(data)
     if not data.exists():
         raise ValueError("no such folder or CSV file")
     return data
@@ -170,7 +168,7 @@ class RunConfig(Settings):
     @field_validator("input")
     @classmethod
     def _check_input(cls, folder: Path) -> Path:
-        folder = _resolve(folder)
+        folder = resolve(folder)
         if not folder.exists():
             raise ValueError("no such folder")
         if not folder.is_dir():

@@ -8,9 +8,18 @@ class VitrolloutError(Exception):
 
 
 class ConfigError(VitrolloutError):
-    """The command or the configuration is wrong; nothing was processed."""
+    """The command or the configuration is wrong; nothing was processed.
+
+    Attributes:
+        problems: all that is wrong, a line each.
+    """
 
     exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        many = f"{len(problems)} settings are wrong:\n  " if len(problems) > 1 else ""
+        super().__init__(many + "\n  ".join(problems))
+        self.problems = problems
 
 
 class ModelError(VitrolloutError):

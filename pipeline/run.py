@@ -13,11 +13,11 @@ from pipeline.errors import ConfigError
 from pipeline.loading import LoadSpec, PhotoLoader, available_cores
 from pipeline.overlay import OverlayLook
 from pipeline.overlay_writer import OverlayWriter
-from pipeline.plan import fingerprint, make_plan
+from pipeline.plan import Plan, fingerprint, make_plan
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef
 from pipeline.rows import RowMaker
-from pipeline.store import ResultsFolder, run_records
+from pipeline.store import ResultsFolder, check_source, done_files, run_records
 from pipeline.summary import RunSummary, run_record
 from pipeline.table_writer import TableWriter
 
@@ -53,7 +53,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
     with ResultsFolder(config.out, config.input, rebind=config.rebind, repair=config.repair) as results:
         with clock("plan"):
             mark = fingerprint(config, checkpoint, precision)
-            done = results.done_files()
+            done = done_files(config.out)
             plan = make_plan(found.refs, done, mark, retry_failed=config.retry_failed, limit=config.limit)
             results.restamp(plan.touched, done)
         log.info("%d photos in %s, %d to process", len(found.refs), config.input, len(plan.pending))
@@ -134,7 +134,7 @@ def _process(
                     box = classifier.framing.map_box(prediction.sample.width, prediction.sample.height)
                     done.append(rows.ok(prediction, box, overlays.submit(prediction, box)))
             for failure in failures:
-                log.warning("%s: %s", failure.ref.path, failure.reason)
+                log.warning("%s: %s", failure.ref.path, failure.reason, extra={"path": failure.ref.path})
             progress.advance(ok=len(done), failed=len(failures))
             done += [rows.failed(failure) for failure in failures]
             with clock("table"):
@@ -148,6 +148,23 @@ def _worker_count(config: RunConfig, classifier: "Classifier") -> int:
         return config.workers
     cores = available_cores()
     return cores if classifier.network.device.type != "cpu" else max(1, cores // 2)
+
+
+def preview(config: RunConfig) -> Plan:
+    """What `run` would process, without a lock and without writing anything.
+
+    Raises:
+        VitrolloutError: as `run`, as far as it can be known without loading the model.
+    """
+    from pipeline.device import choose_device, choose_precision
+
+    found = find_photos(config)
+    checkpoint = resolve_checkpoint(config.model)
+    check_family(checkpoint)
+    if not config.rebind:
+        check_source(config.out, config.input)
+    mark = fingerprint(config, checkpoint, choose_precision(config.precision, choose_device(config.device)))
+    return make_plan(found.refs, done_files(config.out), mark, retry_failed=config.retry_failed, limit=config.limit)
 
 
 def find_photos(config: RunConfig) -> Discovery:

@@ -78,7 +78,8 @@ class ResultsFolder:
             try:
                 if self._repair:
                     self._set_damaged_aside()
-                self._check_source()
+                if not self._rebind:
+                    check_source(self.out, self.source)
                 for leftover in self._tmp.iterdir():
                     is_folder = leftover.is_dir() and not leftover.is_symlink()
                     shutil.rmtree(leftover) if is_folder else leftover.unlink()
@@ -94,18 +95,6 @@ class ResultsFolder:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-
-    def done_files(self) -> dict[str, DoneFile]:
-        """The current row of each path, as far as it decides what is left to do."""
-        done: dict[str, DoneFile] = {}
-        for part in part_files(self.out):
-            table = read_part(part, [*_DONE_COLUMNS, "mtime"])
-            mtimes = table["mtime"].cast(pa.int64()).to_pylist()
-            columns = (table[name].to_pylist() for name in _DONE_COLUMNS)
-            for mtime, path, size, content_hash, status, fingerprint, run_id in zip(mtimes, *columns, strict=True):
-                if path not in done or done[path].run_id <= run_id:
-                    done[path] = DoneFile(size, mtime, content_hash, status == "failed", fingerprint, run_id)
-        return done
 
     def write_part(self, table: pa.Table) -> None:
         """Commit a table of `SCHEMA` as one part.
@@ -203,14 +192,6 @@ class ResultsFolder:
                 os.replace(part, self.out / "damaged" / part.name)
                 log.warning("set aside in damaged/: %s", error)
 
-    def _check_source(self) -> None:
-        bound = bound_source(self.out)
-        if bound is not None and bound != os.fspath(self.source) and not self._rebind:
-            raise ConfigError(
-                f"{self.out} holds results of {bound}, not of {self.source}; "
-                "give another --out, or --rebind if the archive has moved"
-            )
-
     def _next_run_id(self) -> str:
         """The time of the start, and always later than every run before, whatever the clock says."""
         taken = [_run_id_of(part) for part in part_files(self.out)]
@@ -221,9 +202,31 @@ class ResultsFolder:
         return now.strftime(_RUN_ID)
 
 
+def done_files(out: Path) -> dict[str, DoneFile]:
+    """The current row of each path, as far as it decides what is left to do."""
+    done: dict[str, DoneFile] = {}
+    for part in part_files(out):
+        table = read_part(part, [*_DONE_COLUMNS, "mtime"])
+        mtimes = table["mtime"].cast(pa.int64()).to_pylist()
+        columns = (table[name].to_pylist() for name in _DONE_COLUMNS)
+        for mtime, path, size, content_hash, status, fingerprint, run_id in zip(mtimes, *columns, strict=True):
+            if path not in done or done[path].run_id <= run_id:
+                done[path] = DoneFile(size, mtime, content_hash, status == "failed", fingerprint, run_id)
+    return done
+
+
 def run_records(out: Path) -> list[Path]:
     """The records of a results folder's runs, oldest first; whatever else somebody keeps there is not ours."""
     return sorted(file for file in (out / "runs").glob("*.json") if _RUN_ID_SHAPE.fullmatch(file.stem))
+
+
+def check_source(out: Path, source: Path) -> None:
+    """Raises ConfigError where the results folder belongs to another input folder."""
+    bound = bound_source(out)
+    if bound is not None and bound != os.fspath(source):
+        raise ConfigError(
+            f"{out} holds results of {bound}, not of {source}; give another --out, or --rebind if the archive has moved"
+        )
 
 
 def bound_source(out: Path) -> str | None:

@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
 from pipeline.results import read_results, stack_attention
 from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
-from pipeline.store import ResultsFolder
+from pipeline.store import ResultsFolder, done_files
 from pipeline.table_writer import TableWriter
 
 
@@ -224,8 +224,8 @@ def test_restamp_gives_unchanged_files_their_new_mtime_once(out, source):
     write(out, source, [make_row("a.jpg", label="short")])
     touched = [ImageRef(path, None, path, 10, 42_000_000_001) for path in ("a.jpg", "c.jpg")]
     with ResultsFolder(out, source) as results:
-        results.restamp(touched, results.done_files())
-        done = results.done_files()
+        results.restamp(touched, done_files(out))
+        done = done_files(out)
     assert {path: row.mtime_ns for path, row in done.items()} == {
         "a.jpg": 42_000_000_001,
         "b.jpg": 1_700_000_000_123_456_789,

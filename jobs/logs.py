@@ -1,0 +1,44 @@
+"""The log: text for a person, JSON lines for a machine; always on stderr."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def set_up_log(log_format: str = "text") -> None:
+    """Send what the library logs to stderr, as `text` or `json`."""
+    handler = logging.StreamHandler()
+    if log_format == "json":
+        from pythonjsonlogger.json import JsonFormatter
+
+        names = {"asctime": "time", "levelname": "level", "name": "logger"}
+        fields, time = "%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"
+        handler.setFormatter(JsonFormatter(fields, datefmt=time, rename_fields=names))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in ("httpx", "filelock", "PIL", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_format_option(command: Command) -> Command:
+    """A click option that sets the log up before the command begins."""
+
+    def chosen(_: click.Context, __: click.Parameter, value: str) -> None:
+        if value != "text":  # which the group has set up
+            set_up_log(value)
+
+    return click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        expose_value=False,
+        is_eager=True,
+        callback=chosen,
+        help="of the log on stderr; json: one object a line, with the photo's path in warnings",
+    )(command)

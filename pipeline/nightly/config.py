@@ -1,0 +1,111 @@
+"""The configuration file of a night: several archives, all their errors at once."""
+
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import BeforeValidator, Field, field_validator
+
+from pipeline.config import OutFolder, RunConfig, Settings, resolve
+from pipeline.errors import ConfigError
+
+
+def _parse_duration(value: object) -> object:
+    """`5h`, `90min`, `1h30m` -> a timedelta."""
+    try:
+        duration = pd.Timedelta(str(value)).to_pytimedelta()
+    except ValueError:
+        raise ValueError("must be a time as 5h, 90min or 1h30m") from None
+    if not duration > timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return duration
+
+
+class ArchiveConfig(RunConfig):
+    """One archive: the settings of its run, and what the night makes of it."""
+
+    out: OutFolder = Field(description="results folder of this archive alone")
+    name: str = Field("", description="what logs and metrics call it; by default its input folder's name")
+    max_failed_share: float = Field(
+        0.0, ge=0, le=1, description="so large a share of a night's photos may fail before that counts as a failure"
+    )
+
+    @field_validator("input")
+    @classmethod
+    def _check_input(cls, folder: Path) -> Path:
+        return resolve(folder)  # whether it is there, a disk that is not mounted say, is that archive's fault alone
+
+
+class NightlyConfig(Settings):
+    """A night. In its file the archives are tables [[archive]], and their common settings a table [defaults]."""
+
+    stop_after: Annotated[timedelta | None, BeforeValidator(_parse_duration)] = Field(
+        None, validate_default=False, description="time for all archives together, as 5h; what is done by then stays"
+    )
+    metrics_file: Path | None = Field(None, description="a .prom file for Prometheus' textfile collector")
+    compact_above: int = Field(50, ge=1, description="compact a table in which more small parts have gathered")
+    keep_runs: int = Field(365, ge=1, description="records of runs that stay in each results folder")
+    archive: tuple[ArchiveConfig, ...] = Field(description="the archives, in the order in which they are processed")
+
+    @field_validator("metrics_file")
+    @classmethod
+    def _check_metrics_file(cls, file: Path | None) -> Path | None:
+        if file is not None and file.suffix != ".prom":
+            raise ValueError("must end in .prom; the textfile collector reads nothing else")
+        return file
+
+
+def read_config(file: Path) -> NightlyConfig:
+    """Read a night's configuration; relative paths in it are relative to its folder.
+
+    Raises:
+        ConfigError: the file can't be read, or settings are wrong; all of them are named, archive by archive.
+    """
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}; name the night's configuration file") from None
+    except ValueError as error:  # of TOML and of UTF-8
+        raise ConfigError(f"{file}: is no TOML ({error}); correct it") from None
+    tables, defaults = content.pop("archive", []), content.pop("defaults", {})
+    if not (isinstance(tables, list) and all(isinstance(table, dict) for table in [defaults, *tables])):
+        raise ConfigError(f"{file}: archives are tables [[archive]], their common settings one table [defaults]")
+    problems = [] if tables else ["archive: there is none; add a table [[archive]] with input and out"]
+    archives = []
+    for number, table in enumerate(tables, start=1):
+        settings = _with_paths(defaults | table, file.parent)
+        settings.setdefault("name", Path(str(settings.get("input", number))).name)
+        try:
+            archives.append(ArchiveConfig(**settings))
+        except ConfigError as error:
+            problems += [f"archive {settings['name']}: {problem}" for problem in error.problems]
+    problems += _shared(archives)
+    try:
+        config = NightlyConfig(**_with_paths(content, file.parent), archive=tuple(archives))
+    except ConfigError as error:
+        problems = [*error.problems, *problems]
+    if problems:
+        raise ConfigError(*problems)
+    return config
+
+
+def _shared(archives: list[ArchiveConfig]) -> list[str]:
+    """Names and results folders must be one archive's alone."""
+    names, folders = Counter(it.name for it in archives), Counter(it.out for it in archives)
+    problems = [f"name = {name}: {count} archives have it" for name, count in names.items() if count > 1]
+    return problems + [f"out = {out}: {count} archives have it" for out, count in folders.items() if count > 1]
+
+
+def _with_paths(settings: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """Settings whose paths don't depend on where one is."""
+    changed = dict(settings)
+    for name in ("input", "out", "metrics_file"):
+        if isinstance(path := changed.get(name), str) and path:
+            changed[name] = str(base / Path(path).expanduser())
+    if isinstance(model := changed.get("model"), str) and model.startswith("."):
+        changed["model"] = str(base / model)
+    return changed

@@ -1,0 +1,114 @@
+"""One night: archive after archive, each as `vitrollout run` does it; none stops the others."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.compact import compact, small_parts
+from pipeline.errors import VitrolloutError
+from pipeline.nightly.config import ArchiveConfig, NightlyConfig
+from pipeline.run import preview, run
+from pipeline.store import ResultsFolder
+from pipeline.summary import RunSummary
+
+log = logging.getLogger(__name__)
+
+# From the least to the worst; the night ends with the worst of its archives.
+_SEVERITY = (0, 3, 75, 2, 1)
+
+
+@dataclass(frozen=True)
+class ArchiveNight:
+    """How a night went for one archive.
+
+    Attributes:
+        name: of the archive.
+        exit_code: as `vitrollout run` would end, but failed photos count only above `max_failed_share`.
+        summary: what the run did; None where it could not run to its end, or not begin.
+        problem: why `exit_code` is not 0, or why the archive's turn did not come; else None.
+    """
+
+    name: str
+    exit_code: int
+    summary: RunSummary | None = None
+    problem: str | None = None
+
+
+def nightly(config: NightlyConfig, *, stop: Callable[[], bool] = lambda: False) -> list[ArchiveNight]:
+    """Process every archive; never raises for one of them.
+
+    Args:
+        config: the night.
+        stop: asked between batches and archives; once true, what is done is committed and the night ends.
+    """
+    end = None if config.stop_after is None else time.monotonic() + config.stop_after.total_seconds()
+
+    def time_is_up() -> bool:
+        return end is not None and time.monotonic() >= end
+
+    nights = []
+    for archive in config.archive:
+        if stop() or time_is_up():
+            why = "interrupted" if stop() else f"the time budget of {config.stop_after} is used up"
+            night = ArchiveNight(archive.name, 0, problem=f"not begun: {why}")
+        else:
+            log.info("archive %s", archive.name)
+            night = _one_archive(archive, config, lambda: stop() or time_is_up())
+        if night.problem:
+            log.log(logging.ERROR if night.exit_code else logging.WARNING, "archive %s: %s", night.name, night.problem)
+        nights.append(night)
+    return nights
+
+
+def worst_exit_code(nights: list[ArchiveNight]) -> int:
+    """The exit code of the night as a whole."""
+    return max((night.exit_code for night in nights), key=_SEVERITY.index, default=0)
+
+
+def describe(config: NightlyConfig) -> list[ArchiveNight]:
+    """Log what a night would do, archive by archive, and do nothing."""
+    nights = []
+    for archive in config.archive:
+        try:
+            plan = preview(archive)
+        except VitrolloutError as error:
+            nights.append(ArchiveNight(archive.name, error.exit_code, problem=str(error)))
+            log.error("archive %s: %s", archive.name, error)
+        else:
+            nights.append(ArchiveNight(archive.name, 0))
+            to_do = len(plan.pending)
+            log.info("archive %s: %d photos to process into %s, %d done", archive.name, to_do, archive.out, plan.done)
+    return nights
+
+
+def _one_archive(archive: ArchiveConfig, config: NightlyConfig, stop: Callable[[], bool]) -> ArchiveNight:
+    try:
+        summary = run(archive, stop=stop)
+        problem = _problem(archive, summary)
+        if not stop():
+            _tidy(archive, config)
+    except VitrolloutError as error:
+        return ArchiveNight(archive.name, error.exit_code, problem=str(error))
+    except Exception as error:  # a fault of ours in one archive must not cost the night of the others
+        log.exception("archive %s: a fault in vitrollout", archive.name)
+        return ArchiveNight(archive.name, 1, problem=f"{type(error).__name__}: {error}")
+    return ArchiveNight(archive.name, 3 if problem else 0, summary, problem)
+
+
+def _problem(archive: ArchiveConfig, summary: RunSummary) -> str | None:
+    most = archive.max_failed_share
+    if summary.failed > most * summary.processed:
+        share = summary.failed / summary.processed
+        return f"{summary.failed} of {summary.processed} photos failed: {share:.1%}, more than {most:.1%}"
+    if summary.unreadable_folders:
+        return f"{summary.unreadable_folders} folders can't be read; their photos are not processed"
+    return None
+
+
+def _tidy(archive: ArchiveConfig, config: NightlyConfig) -> None:
+    if small_parts(archive.out) > config.compact_above:
+        done = compact(archive.out)
+        log.info("archive %s: compacted %d parts into %d", archive.name, done.parts_before, done.parts)
+    with ResultsFolder(archive.out, archive.input) as results:
+        results.drop_records(config.keep_runs)

@@ -1,0 +1,171 @@
+"""Real faults of the machine: full and read-only disks, mounts, damaged parts, short memory."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import pipeline
+from pipeline.errors import StoreError
+from pipeline.results import part_files
+from tests.tiny import save_photos
+
+PER_RUN = ["run_id", "processed_at"]
+
+
+@pytest.fixture
+def mount():
+    """Mounts file systems of a few megabytes, and unmounts them at the end."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk to fill")
+    mounted = []
+
+    def call(*words):
+        subprocess.run(["mount", *map(str, words)], check=True, capture_output=True)
+
+    def mount_at(folder, size):
+        folder.mkdir(parents=True, exist_ok=True)
+        call("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder)
+        mounted.append(folder)
+
+        def remount(options):
+            call("-o", f"remount,{options}", folder)
+
+        return remount
+
+    yield mount_at
+    for folder in reversed(mounted):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    save_photos(tmp_path / "photos", 60, size=(160, 120))
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def settings(tmp_path, photos, tiny_vit):
+    def make(out=tmp_path / "out", **more):
+        common = {"model": str(tiny_vit), "batch_size": 4, "part_rows": 8, "workers": 1, "precision": "fp32"}
+        return pipeline.RunConfig(input=photos, out=out, **common | more)
+
+    return make
+
+
+def whole_table(settings, tmp_path):
+    pipeline.run(settings(tmp_path / "undisturbed"))
+    return pipeline.read_results(tmp_path / "undisturbed").drop(columns=PER_RUN)
+
+
+def assert_nothing_half_written(out):
+    assert list((out / "tmp").iterdir()) == []
+    rows = pipeline.read_results(out)
+    for name in rows["overlay"].dropna():
+        assert (out / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize(("overlay_size", "full"), [(1024, "overlays"), (None, "part-")])
+def test_full_disk_names_what_is_missing_and_the_next_run_goes_on(settings, mount, tmp_path, overlay_size, full):
+    disk = tmp_path / "disk"
+    remount = mount(disk, "400k")
+    config = settings(disk / "out", overlay_size=overlay_size)
+    if overlay_size is None:
+        (disk / "ballast").write_bytes(bytes(340_000))
+    with pytest.raises(StoreError) as caught:
+        pipeline.run(config)
+    assert caught.value.exit_code == 1
+    assert "No space left on device; what was committed stays: make room on its disk" in str(caught.value)
+    assert full in str(caught.value)
+    assert_nothing_half_written(config.out)
+    done = len(pipeline.read_results(config.out))
+    assert done < 60
+    remount("size=100m")
+    assert pipeline.run(config).done_before == done
+    found = pipeline.read_results(config.out).drop(columns=PER_RUN)
+    pipeline.run(settings(tmp_path / "undisturbed", overlay_size=overlay_size))
+    expected = pipeline.read_results(tmp_path / "undisturbed").drop(columns=PER_RUN)
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_full_disk_is_exit_1_with_one_line(settings, mount, tmp_path):
+    mount(tmp_path / "disk", "100k")
+    config = settings()
+    command = [sys.executable, "-m", "jobs.cli", "run", config.input, "--out", tmp_path / "disk" / "out"]
+    command += ["--model", config.model, "--batch-size", "4"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_read_only_results(settings, mount, tmp_path):
+    remount = mount(tmp_path / "disk", "10m")
+    config = settings(tmp_path / "disk" / "out", limit=8)
+    pipeline.run(config)
+    remount("ro")
+    with pytest.raises(StoreError, match=r"Read-only file system.*make its file system writable"):
+        pipeline.run(config)
+    assert len(pipeline.read_results(config.out)) == 8
+
+
+def test_tmp_on_another_file_system(settings, mount):
+    config = settings()
+    mount(config.out / "tmp", "10m")
+    with pytest.raises(StoreError, match="keep the whole results folder on one file system"):
+        pipeline.run(config)
+    assert part_files(config.out) == []
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a flipped bit"])
+def test_damaged_part_is_named_and_set_aside_on_request(settings, tmp_path, damage, caplog):
+    config = settings(overlay_size=None)
+    pipeline.run(config)
+    part = part_files(config.out)[3]
+    data = bytearray(part.read_bytes())
+    data[len(data) // 3] ^= 1
+    part.write_bytes(data[: len(data) // 2] if damage == "cut short" else data)
+    with pytest.raises(StoreError, match=f"{part.name} can't be read: .*--repair sets it aside"):
+        pipeline.read_results(config.out)
+    summary = pipeline.run(settings(overlay_size=None, repair=True))
+    assert (summary.done_before, summary.processed) == (52, 8)
+    assert part.name in caplog.text
+    assert [file.name for file in (config.out / "damaged").iterdir()] == [part.name]
+    table = pipeline.read_results(config.out).drop(columns=PER_RUN)
+    pipeline.run(settings(tmp_path / "undisturbed", overlay_size=None))
+    pd.testing.assert_frame_equal(table, pipeline.read_results(tmp_path / "undisturbed").drop(columns=PER_RUN))
+
+
+SHORT_MEMORY = """
+import logging, resource, sys
+from pathlib import Path
+import numpy as np, torch
+from pipeline.checkpoint import resolve_checkpoint
+from pipeline.model import MapSettings, load_classifier
+from pipeline.predictor import Predictor
+from pipeline.records import ImageRef, Sample
+from tests.tiny import save_tiny_vit
+
+logging.basicConfig(level=logging.INFO)
+folder = save_tiny_vit(Path(sys.argv[1]), image_size=256)  # 1,025 tokens: 17 MB of attention a photo and layer
+classifier = load_classifier(resolve_checkpoint(str(folder)), device=torch.device("cpu"), precision="fp32")
+pixels = np.random.default_rng(0).integers(0, 256, (32, 3, 256, 256), dtype=np.uint8)
+samples = [Sample(ImageRef(str(i), None, "", 0, 0), "", 256, 256, None, one, None) for i, one in enumerate(pixels)]
+alone = Predictor(classifier, MapSettings(), 1).predict(samples[:2])
+now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + 500_000_000,) * 2)
+found = Predictor(classifier, MapSettings(), 32).predict(samples)
+assert [one.sample.ref.path for one in found] == [str(i) for i in range(32)]
+for one, expected in zip(found, alone):
+    np.testing.assert_allclose(one.logits, expected.logits, atol=1e-4)
+"""
+
+
+def test_short_memory_halves_the_batch(tmp_path):
+    command = [sys.executable, "-c", SHORT_MEMORY, str(tmp_path / "model")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    assert "out of memory on the device: going on with batches of 16" in done.stderr
