@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MODEL ?= bundled
 BACKBONE ?= facebook/dinov2-small
 WORK ?= work
-export INPUT OUT MODEL DEEPPCB BACKBONE WORK
+export INPUT OUT MODEL CONFIG DEEPPCB BACKBONE WORK
 
 BUNDLED_RECIPE := --blocks 8 --train-blocks all --input-size 224 --epochs 3 --batch-size 32 --learning-rate 8e-5 \
 	--layer-decay 0.8 --weight-decay 0.05 --brightness 0.1 --contrast 0.1 --crop 0 --patience none --save-dtype fp16
@@ -16,7 +16,7 @@ ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
 ELPV_RECIPE := --train-blocks 6 --input-size 224 --epochs 8 --learning-rate 8e-5 --patience none
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format model elpv clean
+.PHONY: help setup run nightly test check format model elpv picture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ run: $(VENV)/.run ## INPUT=photos/ [OUT=results/photos] [MODEL=bundled] [ARGS="-
 	@if [ -z "$$INPUT" ]; then echo 'make run: which photos? make run INPUT=photos/' >&2; exit 2; fi; \
 	name=$$(basename -- "$$(cd -- "$$INPUT" 2>/dev/null && pwd || echo "$$INPUT")"); \
 	$(BIN)/vitrollout run "$$INPUT" --out "$${OUT:-results/$$name}" --model "$$MODEL" $(ARGS)
+
+nightly: $(VENV)/.run ## CONFIG=nightly.toml [ARGS=--dry-run]: several archives, as a scheduler would
+	@if [ -z "$$CONFIG" ]; then echo 'make nightly: which configuration? make nightly CONFIG=nightly.toml' >&2; exit 2; fi; \
+	$(BIN)/vitrollout nightly "$$CONFIG" $(ARGS)
 
 test: $(VENV)/.dev ## the tests, on this machine's processor
 	$(BIN)/pytest $(ARGS)
@@ -62,6 +66,10 @@ elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's 
 			--average-turns --out "$$results"; \
 	done; \
 	$(BIN)/python -m jobs.elpv table "$$made"/results/*
+
+picture: $(VENV)/.run ## the README's picture, from a run over the sample images
+	$(BIN)/vitrollout run sample_images --out results/sample_images
+	$(BIN)/python -m jobs.picture results/sample_images docs/overlays.png board-1344.png board-6108.png board-9599.png board-6100.png
 
 clean: ## remove .venv, caches and builds; results stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""What is shipped: the library and the commands; nothing of the tests."""
+"""What is shipped: the library, the commands and the bundled model; nothing of the tests."""
 
 import subprocess
 import sys
@@ -7,8 +7,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 ROOT = Path(__file__).parents[1]
+MODEL = ("README.md", "config.json", "model.safetensors", "preprocessor_config.json")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def built(tmp_path_factory):
 
 
 def check(names: set[str]) -> None:
-    assert {"pipeline/run.py", "jobs/cli.py"} <= names
+    assert {"pipeline/run.py", "jobs/cli.py", *(f"pipeline/bundled/{name}" for name in MODEL)} <= names
     assert not [name for name in names if name.startswith(("tests", "sample_images", "results", "docs", "."))]
 
 
@@ -39,3 +41,10 @@ def test_sdist_has_the_sources_and_no_tests(built):
     with tarfile.open(sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
     check({name for name in names if name not in (".gitignore", "PKG-INFO")})
+
+
+def test_bundled_model_is_small():
+    file = ROOT / "pipeline" / "bundled" / "model.safetensors"
+    assert file.stat().st_size <= 45 * 10**6
+    with safe_open(file, "pt") as weights:
+        assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F16"}  # noqa: SIM118 - no mapping

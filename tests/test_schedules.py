@@ -341,4 +341,5 @@ def test_what_docker_gets_to_see_is_enough_to_build_the_wheel(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {"pipeline/run.py", "jobs/cli.py", "jobs/schedules/Dockerfile"} <= names
+    assert [name for name in names if name.endswith("/licenses/LICENSE")]
     assert not [name for name in names if name.startswith(("tests", "work"))]
