@@ -16,7 +16,7 @@ ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
 ELPV_RECIPE := --train-blocks 6 --input-size 224 --epochs 8 --learning-rate 8e-5 --patience none
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run nightly test check format model elpv picture clean
+.PHONY: help setup run nightly test soak check format model elpv picture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ nightly: $(VENV)/.run ## CONFIG=nightly.toml [ARGS=--dry-run]: several archives,
 
 test: $(VENV)/.dev ## the tests, on this machine's processor
 	$(BIN)/pytest $(ARGS)
+
+soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: random kills, stops, full disks and changing files; as root, for it mounts a disk
+	$(BIN)/pytest -m soak tests/test_soak.py $(ARGS)
 
 check: $(VENV)/.dev ## ruff, formatting, mypy
 	$(BIN)/ruff check .
