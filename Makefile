@@ -47,7 +47,7 @@ format: $(VENV)/.dev ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/bundled and sample_images; an hour on 2 cores
+model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/bundled and sample_images; an hour and a half on 2 cores
 	@if [ -z "$$DEEPPCB" ]; then echo 'make model: DEEPPCB=folder of a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
 	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
 	test -f "$$WORK/bundled/config.json" || $(BIN)/vitrollout finetune "$$WORK/windows/labels.csv" --model "$$BACKBONE" --out "$$WORK/bundled" $(BUNDLED_RECIPE) \

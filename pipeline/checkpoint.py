@@ -52,14 +52,21 @@ class Checkpoint:
         return []
 
     def digest(self) -> str:
-        """BLAKE2b-128 over weights, config and preprocessing, hex: equal digests give equal numbers."""
+        """BLAKE2b-128 over weights, config and preprocessing, hex: equal digests give equal numbers.
+
+        Raises:
+            ModelError: one of the files can't be read.
+        """
         digest = hashlib.blake2b(digest_size=16)
-        for name in _SETTINGS:
-            if (self.folder / name).is_file():
-                digest.update((self.folder / name).read_bytes())
-        for file in self.weight_files():
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).digest())
+        try:
+            for name in _SETTINGS:
+                if (self.folder / name).is_file():
+                    digest.update((self.folder / name).read_bytes())
+            for file in self.weight_files():
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).digest())
+        except OSError as error:
+            raise ModelError(f"--model {self.name}: {error.filename}: {error.strerror}; make it readable") from None
         return digest.hexdigest()
 
 

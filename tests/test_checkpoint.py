@@ -499,6 +499,12 @@ def test_the_digest_is_128_bits_in_hex(folder):
     assert len(bytes.fromhex(resolve_checkpoint(str(folder)).digest())) == 16
 
 
+def test_weights_that_can_not_be_read_are_named(folder, file_permissions_hold):
+    (folder / "model.safetensors").chmod(0)
+    with file_permissions_hold(), pytest.raises(ModelError, match=r"model.safetensors: Permission denied; make it"):
+        resolve_checkpoint(str(folder)).digest()
+
+
 def test_the_digest_covers_pickled_weights(folder):
     as_pickle(folder)
     before = resolve_checkpoint(str(folder)).digest()
