@@ -27,10 +27,10 @@ def nightly(config: Path, dry_run: bool) -> None:  # noqa: D103 - its help is th
     settings = read_config(config)
     with Interruption() as interruption:
         nights = describe(settings) if dry_run else process(settings, stop=interruption.requested)
-    if not dry_run:
-        write_metrics_file(settings, nights)
     problems = [f"archive {night.name}: {night.problem}" for night in nights if night.problem]
     exit_code = interruption.exit_code or worst_exit_code(nights)
     report = {"problems": problems, "exit_code": exit_code, "archives": [asdict(night) for night in nights]}
-    click.echo(json.dumps(report))
+    click.echo(json.dumps(report))  # first: a metrics file that can't be written must not cost it
+    if not dry_run:
+        write_metrics_file(settings, nights)
     sys.exit(exit_code)

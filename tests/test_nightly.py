@@ -282,6 +282,14 @@ def test_command_reports_as_json_and_logs_as_json(tmp_path, archives, write_conf
     assert {"time", "level", "logger", "message"} <= warning.keys()
 
 
+def test_report_is_there_also_where_the_metrics_can_not_be_written(archives, write_config):
+    process = command("nightly", write_config(archive("castings"), top='metrics_file = "no/such/folder/night.prom"'))
+    stdout, stderr = process.communicate()
+    assert process.returncode == 1
+    assert "metrics_file = " in stderr.splitlines()[-1]
+    assert json.loads(stdout.splitlines()[-1])["archives"][0]["summary"]["ok"] == 6
+
+
 @pytest.mark.parametrize("to_group", [False, True])
 def test_sigterm_commits_the_open_part_and_leaves_the_other_archives(tmp_path, archives, write_config, to_group):
     save_photos(archives / "cells", 1500)
