@@ -101,7 +101,7 @@ def test_sample_names_give_nothing_away():
 
 def test_make_run(tmp_path):
     """The README's command; only the set-up, which `make test` has done, is taken as done."""
-    make = ["make", "run", f"BIN={Path(sys.executable).parent}", "--old-file=.venv/.run"]
+    make = ["make", "--no-print-directory", "run", f"BIN={Path(sys.executable).parent}", "--old-file=.venv/.run"]
     done = subprocess.run(
         [*make, f"INPUT={SAMPLES}", f"OUT={tmp_path / 'out'}", "ARGS=--limit 2 --overlay-size none"],
         cwd=ROOT, capture_output=True, text=True, check=False,
