@@ -7,7 +7,7 @@ path doesn't notice.
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
+from pipeline.overlay_writer import thumbnail_name
 from pipeline.results import part_files, read_part
 from pipeline.schema import SCHEMA
 from pipeline.store import ResultsFolder, bound_source
@@ -145,14 +146,20 @@ def _gather(parts: Sequence[Path], places: pa.Table) -> pa.Table:
 
 
 def _remove_unnamed_overlays(out: Path, parts: Sequence[Path]) -> int:
-    named = {name for part in parts for name in read_part(part, ["overlay"])["overlay"].to_pylist() if name}
+    """Remove overlays that no row names, and thumbnails of none; how many overlays went."""
+    overlays = {name for part in parts for name in read_part(part, ["overlay"])["overlay"].to_pylist() if name}
+    _remove_other_files(out, "thumbnails", {thumbnail_name(overlay) for overlay in overlays})
+    return _remove_other_files(out, "overlays", overlays)
+
+
+def _remove_other_files(out: Path, top: str, named: Set[str]) -> int:
     removed = 0
-    for folder, _, files in os.walk(out / "overlays", topdown=False):
+    for folder, _, files in os.walk(out / top, topdown=False):
         for file in files:
             path = Path(folder, file)
             if path.relative_to(out).as_posix() not in named:
                 path.unlink()
                 removed += 1
-        if not os.listdir(folder) and Path(folder) != out / "overlays":
+        if not os.listdir(folder) and Path(folder) != out / top:
             os.rmdir(folder)
     return removed

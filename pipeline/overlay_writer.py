@@ -1,4 +1,4 @@
-"""Predictions -> overlay files, drawn and encoded in threads beside the model, never in its way."""
+"""Predictions -> overlays and thumbnails, drawn and encoded in threads beside the model, never in its way."""
 
 import hashlib
 import io
@@ -8,12 +8,15 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
+from PIL import Image
+
 from pipeline.overlay import OverlayLook, draw_overlay
 from pipeline.records import Box, Prediction
 from pipeline.store import ResultsFolder
 
 _LONGEST_NAME = 255  # bytes, on every common file system
 _LONGEST_PATH = 2000  # bytes below OUT; systems allow some 4,096 with everything above
+_THUMBNAIL_SIDE = 320  # pixels, of the photo and of the overlay beside it
 
 
 class OverlayWriter:
@@ -66,7 +69,8 @@ class OverlayWriter:
         png = io.BytesIO()
         # run-length matching at level 1: several times faster than the default, about as small on photos
         picture.save(png, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-        self._results.write_overlay(name, png.getvalue())
+        self._results.write_picture(name, png.getvalue())
+        self._results.write_picture(thumbnail_name(name), _thumbnail(Image.fromarray(photo), picture))
 
 
 def overlay_name(path: str) -> str:
@@ -81,6 +85,26 @@ def overlay_name(path: str) -> str:
     if len(fitted.encode()) > _LONGEST_PATH:
         return f"overlays/~/{_digest(path)}.png"
     return fitted
+
+
+def thumbnail_name(overlay: str) -> str:
+    """Where the small picture of a photo and its overlay goes, relative to OUT; short and plain, whatever the name."""
+    digest = _digest(overlay)
+    return f"thumbnails/{digest[:2]}/{digest}.jpg"
+
+
+def _thumbnail(photo: Image.Image, overlay: Image.Image) -> bytes:
+    """JPEG of the photo, left, and its overlay, right, each as large as fits in the thumbnail's side."""
+    halves = [photo, overlay.copy()]
+    for half in halves:
+        half.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE), Image.Resampling.BOX, reducing_gap=2)
+    width, height = halves[0].size
+    both = Image.new("RGB", (2 * width, height))
+    for number, half in enumerate(halves):
+        both.paste(half, (number * width, 0))
+    jpeg = io.BytesIO()
+    both.save(jpeg, "JPEG", quality=80)
+    return jpeg.getvalue()
 
 
 def _fit(name: str, suffix: str = "") -> str:

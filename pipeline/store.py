@@ -2,6 +2,7 @@
 
 OUT/table/part-<run_id>-<00000>.parquet   finished parts and nothing else, ever
 OUT/overlays/<path>.png
+OUT/thumbnails/                           photo and overlay, small, for the report
 OUT/runs/<run_id>.json                    written last
 OUT/tmp/                                  being written; swept at the next start
 OUT/damaged/                              parts that --repair set aside
@@ -155,8 +156,8 @@ class ResultsFolder:
                 table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), values)
             self.write_part(table)
 
-    def write_overlay(self, name: str, png: bytes) -> None:
-        """Put an overlay in place under OUT. Not flushed to the disk one by one: it can be drawn again.
+    def write_picture(self, name: str, content: bytes) -> None:
+        """Put a picture in place under OUT. Not flushed to the disk one by one: it can be drawn again.
 
         Raises:
             StoreError: the disk is full or the folder can't be written.
@@ -167,7 +168,7 @@ class ResultsFolder:
         except OSError as error:
             raise cannot_write(final.parent, error) from error
         with renamed_into_place(final, self._tmp, durable=False) as temporary:
-            temporary.write_bytes(png)
+            temporary.write_bytes(content)
 
     def write_record(self, record: dict[str, Any]) -> Path:
         """Write the run's record, the last thing that a run does."""

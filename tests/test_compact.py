@@ -14,6 +14,7 @@ import pytest
 from pipeline import compact as compaction
 from pipeline.compact import compact, small_parts
 from pipeline.errors import ConfigError, FolderBusyError
+from pipeline.overlay_writer import thumbnail_name
 from pipeline.results import part_files, read_results
 from pipeline.store import ResultsFolder, done_files
 from tests.test_store import make_row, write
@@ -93,13 +94,15 @@ def test_prune_drops_rows_of_photos_that_are_gone_and_overlays_without_a_row(out
     (source / "b").mkdir()
     for name in ("b/x.jpg", "c.jpg"):
         (source / name).touch()
-    for name in ("overlays/a.jpg.png", "overlays/c.jpg.png", "overlays/old/z.jpg.png"):
-        (out / name).parent.mkdir(exist_ok=True)
+    overlays = ("overlays/a.jpg.png", "overlays/c.jpg.png", "overlays/old/z.jpg.png")
+    for name in (*overlays, *map(thumbnail_name, overlays)):
+        (out / name).parent.mkdir(exist_ok=True, parents=True)
         (out / name).touch()
     done = compact(out, prune=True)
     assert (done.rows, done.pruned, done.overlays_removed) == (2, 2, 2)
     assert read_results(out)["path"].tolist() == ["b/x.jpg", "c.jpg"]
     assert [str(file.relative_to(out)) for file in (out / "overlays").rglob("*")] == ["overlays/c.jpg.png"]
+    assert list((out / "thumbnails").rglob("*.jpg")) == [out / thumbnail_name("overlays/c.jpg.png")]
 
 
 def test_names_that_are_not_utf_8_are_not_gone(tmp_path, source):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline.errors import StoreError
 from pipeline.overlay import OverlayLook
-from pipeline.overlay_writer import OverlayWriter, overlay_name
+from pipeline.overlay_writer import OverlayWriter, overlay_name, thumbnail_name
 from pipeline.records import ImageRef, Prediction, Sample
 from pipeline.store import ResultsFolder
 from tests.image_files import looks_like_quadrants, quadrants
@@ -136,6 +136,22 @@ def test_without_a_photo_nothing_is_drawn(tmp_path, results):
     assert list((tmp_path / "out" / "overlays").iterdir()) == []
 
 
+@pytest.mark.parametrize(("size", "half"), [((1024, 512), (320, 160)), ((60, 90), (60, 90)), ((3000, 300), (320, 32))])
+def test_thumbnail_is_the_photo_beside_its_overlay(tmp_path, results, size, half):
+    with OverlayWriter(results, OverlayLook(style="article"), threads=1) as writer:
+        box = (0, 0, 2 * size[0], 2 * size[1])
+        name = writer.submit(make_prediction("a.jpg", Image.new("RGB", size, (0, 0, 120)), hot=(0, 0)), box)
+        writer.flush()
+    with Image.open(tmp_path / "out" / thumbnail_name(name)) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (2 * half[0], half[1]))
+        pixels = np.asarray(picture, dtype=float)
+    photo, overlay = pixels[:, : half[0]], pixels[:, half[0] :]
+    photo = photo[:, :-16]  # JPEG smears the seam over a block
+    np.testing.assert_allclose(photo, np.broadcast_to((0, 0, 120), photo.shape), atol=6)
+    assert overlay[0, 0].min() > 150  # the hot cell is white
+    np.testing.assert_allclose(overlay[-1, -1], (0, 0, 120), atol=12)
+
+
 def test_overlay_replaces_the_one_before(tmp_path, results):
     with OverlayWriter(results, OverlayLook(opacity=0), threads=1) as writer:
         for image in (Image.new("RGB", (48, 32)), quadrants()):
@@ -157,13 +173,13 @@ def test_what_goes_wrong_in_a_thread_is_raised(tmp_path, results):
 
 def test_few_photos_wait_in_memory(results, monkeypatch):
     written = []
-    monkeypatch.setattr(results, "write_overlay", lambda name, png: written.append(name))
+    monkeypatch.setattr(results, "write_picture", lambda name, _: written.append(name))
     with OverlayWriter(results, OverlayLook(), threads=1) as writer:
         for index in range(30):
             writer.submit(make_prediction(f"{index}.jpg", quadrants()), (0, 0, 96, 64))
-            assert index - len(written) <= 5
+            assert index - len(written) / 2 <= 5
         writer.flush()
-    assert len(written) == 30
+    assert len(written) == 2 * 30  # each with its thumbnail
 
 
 def test_overlay_of_a_photo_whose_name_is_escaped(tmp_path, results):

@@ -292,7 +292,7 @@ def test_results_are_readable_by_others(out, source):
     try:
         with ResultsFolder(out, source) as results:
             results.write_part(to_table([make_row("a", run_id=results.run_id)]))
-            results.write_overlay("overlays/a.png", b"png")
+            results.write_picture("overlays/a.png", b"png")
             record = results.write_record({"input": str(source)})
     finally:
         os.umask(previous)
