@@ -11,6 +11,7 @@ COMMANDS = {
     "run": "Classify a folder of photos, with an attention map of each.",
     "nightly": "Do that for several archives, by a scheduler.",
     "status": "Show the last runs of a results folder, and what failed.",
+    "report": "Write a results folder's report.html anew.",
     "compact": "Merge the small parts of a results folder's table.",
     "finetune": "Make a classifier from labelled photos.",
     "evaluate": "Measure a classifier on labelled photos.",

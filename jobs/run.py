@@ -27,6 +27,7 @@ def run(**options: Any) -> None:  # noqa: D103 - its help is the module's
     config = RunConfig(**given(options))
     with Interruption() as interruption, logging_redirect_tqdm():
         summary = run_pipeline(config, stop=interruption.requested)
-    paths = {"table": str(config.out / "table"), "overlays": str(config.out / "overlays")}
+    names = {"table": "table", "overlays": "overlays", "report": "report.html"}
+    paths = {key: str(config.out / name) for key, name in names.items() if (config.out / name).exists()}
     click.echo(json.dumps(asdict(summary) | paths))
     sys.exit(interruption.exit_code or summary.exit_code)

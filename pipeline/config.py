@@ -146,6 +146,7 @@ class RunConfig(Settings):
     overlay_opacity: float = Field(0.7, ge=0, le=1, description="of the hottest spot of an overlay")
     colormap: str = Field("plasma", description="colour map of the overlays, a name of the package cmap")
     style: Literal["heat", "article"] = Field("heat", description="look of the overlays; article: a white veil")
+    report: bool = Field(True, description="write report.html at the end")
     retry_failed: bool = Field(False, description="process files again that failed before")
     exact_decode: bool = Field(False, description="decode JPEGs in full, not at libjpeg's reduced scales")
     rescale: bool = Field(True, description="rescale pixels to 0..1 as the checkpoint says; the article did not")

@@ -77,14 +77,20 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None) -> "pd.D
     if unknown := set(wanted) - set(SCHEMA.names):
         raise ConfigError(f"no such column: {', '.join(sorted(unknown))}; there are {', '.join(SCHEMA.names)}")
     keys = [name for name in ("path", "run_id") if name not in wanted]
-    tables = _read_parts(Path(out), [*wanted, *keys])
-    schema = pa.schema([SCHEMA.field(name) for name in (*wanted, *keys)])
-    table = pa.concat_tables([schema.empty_table(), *tables], promote_options="default").unify_dictionaries()
-    frame = table.select(schema.names).to_pandas()
+    frame = read_rows(Path(out), [*wanted, *keys])
     # a stable sort on the run alone: compacting moves rows between parts, and clocks jump, run ids don't
     order = frame["run_id"].astype(str).argsort(kind="stable")
     newest: pd.DataFrame = frame.iloc[order].drop_duplicates("path", keep="last").sort_values("path", ignore_index=True)
     return newest.loc[:, wanted]
+
+
+def read_rows(out: Path, columns: Sequence[str]) -> "pd.DataFrame":
+    """These columns of every row of the table, also of those that a newer one has replaced, in no order."""
+    schema = pa.schema([SCHEMA.field(name) for name in columns])
+    tables = [schema.empty_table(), *_read_parts(out, columns)]
+    table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+    frame: pd.DataFrame = table.select(schema.names).to_pandas()
+    return frame
 
 
 def _read_parts(out: Path, columns: Sequence[str]) -> list[pa.Table]:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.checkpoint import check_family, resolve_checkpoint
@@ -16,6 +17,7 @@ from pipeline.overlay_writer import OverlayWriter
 from pipeline.plan import Plan, fingerprint, make_plan
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef
+from pipeline.results import part_files
 from pipeline.rows import RowMaker
 from pipeline.store import ResultsFolder, check_source, done_files, run_records
 from pipeline.summary import RunSummary, run_record
@@ -92,6 +94,10 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         results.write_record(
             run_record(summary, config, unreadable=found.unreadable, profile=to_json(profile), **details)
         )
+        if config.report and not _report_is_current(config.out):
+            from pipeline.report.write import write_report
+
+            write_report(config.out)
     return summary
 
 
@@ -148,6 +154,15 @@ def _worker_count(config: RunConfig, classifier: "Classifier") -> int:
         return config.workers
     cores = available_cores()
     return cores if classifier.network.device.type != "cpu" else max(1, cores // 2)
+
+
+def _report_is_current(out: Path) -> bool:
+    """Whether there is a report that is newer than every part of the table."""
+    try:
+        written = (out / "report.html").stat().st_mtime_ns
+        return all(part.stat().st_mtime_ns < written for part in part_files(out))
+    except FileNotFoundError:
+        return False
 
 
 def preview(config: RunConfig) -> Plan:

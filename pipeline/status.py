@@ -44,7 +44,11 @@ def read_status(out: Path, *, runs: int = 5, failures: int = 10) -> Status:
         ConfigError: it is no results folder.
         StoreError: a part is damaged.
     """
-    frame = read_results(out, _COLUMNS)
+    return status_of(out, read_results(out, _COLUMNS), runs=runs, failures=failures)
+
+
+def status_of(out: Path, frame: pd.DataFrame, *, runs: int = 5, failures: int = 10) -> Status:
+    """The status of a results folder whose current rows are at hand, with the columns path to processed_at."""
     failed = frame[frame["status"] == "failed"].sort_values("processed_at", ascending=False, kind="stable")
     labels, reasons = frame["label"].value_counts(), failed["error"].value_counts()
     newest = failed.head(failures)

@@ -1,0 +1,243 @@
+"use strict";
+// The gallery. All text of a row (names, labels, reasons) goes in as textContent, never as HTML.
+
+(() => {
+  const PAGE = 48;
+  const files = document.body.dataset.files;
+  const photos = document.body.dataset.photos;
+  const SHOWN_BY_BROWSERS = /\.(png|apng|jpe?g|jpe|jfif|gif|webp|avif|bmp)$/i;
+
+  const get = (id) => document.getElementById(id);
+  const form = get("filters"), cards = get("cards"), viewer = get("viewer");
+
+  let index = null;     // columns of all rows: path, label (-1: failed), score, run
+  let lowered = [];     // paths in lower case
+  let selected = [];    // rows that pass the filters, in the chosen order
+  let page = 0;
+  let open = null;      // place in `selected` of the row in the viewer
+
+  function element(tag, properties = {}, ...children) {
+    const made = Object.assign(document.createElement(tag), properties);
+    made.append(...children);
+    return made;
+  }
+
+  // Rows: index.js calls the first function, rows-<n>.js the second.
+
+  window.vitrolloutIndex = (content) => {
+    index = content;
+    lowered = index.path.map((path) => path.toLowerCase());
+    const photosOf = new Array(index.labels.length).fill(0);
+    for (const label of index.label) if (label >= 0) photosOf[label] += 1;
+    index.labels.forEach((label, number) => {
+      if (photosOf[number]) form.elements.label.append(new Option(`${label} (${photosOf[number]})`, number));
+    });
+    index.runs.forEach((run, number) => form.elements.run.append(new Option(run, number)));
+    select();
+  };
+
+  const loaded = new Map();   // file number -> promise of its rows
+  const waiting = new Map();  // file number -> what to call with them
+  window.vitrolloutRows = (number, rows) => waiting.get(number)(rows);
+
+  async function details(row) {
+    const number = Math.floor(row / index.rowsPerFile);
+    if (!loaded.has(number)) {
+      loaded.set(number, new Promise((resolve, reject) => {
+        waiting.set(number, resolve);
+        const script = element("script", { src: `${files}/rows-${number}.js`, onerror: reject });
+        document.head.append(script);
+      }));
+      if (loaded.size > 500) loaded.delete(loaded.keys().next().value);
+    }
+    try {
+      return (await loaded.get(number))[row % index.rowsPerFile];
+    } catch {
+      get("count").textContent = "The report was written anew meanwhile: reload the page.";
+      throw new Error("data file is gone");
+    }
+  }
+
+  // Filters, sort, pages
+
+  function select() {
+    const wanted = Object.fromEntries(new FormData(form));
+    const path = wanted.path.toLowerCase();
+    const label = wanted.label === "" ? null : Number(wanted.label);
+    const run = wanted.run === "" ? null : Number(wanted.run);
+    const lowest = wanted.lowest === "" ? null : Number(wanted.lowest);
+    const highest = wanted.highest === "" ? null : Number(wanted.highest);
+    selected = [];
+    for (let row = 0; row < lowered.length; row++) {
+      const failed = index.label[row] < 0, score = index.score[row];
+      if (label !== null && index.label[row] !== label) continue;
+      if (run !== null && index.run[row] !== run) continue;
+      if (wanted.status && failed !== (wanted.status === "failed")) continue;
+      if (lowest !== null && (failed || score < lowest)) continue;
+      if (highest !== null && (failed || score > highest)) continue;
+      if (path && !lowered[row].includes(path)) continue;
+      selected.push(row);
+    }
+    const { score, label: labels, run: runs } = index;
+    const orders = {
+      "score": (a, b) => (score[a] ?? 2) - (score[b] ?? 2),
+      "-score": (a, b) => (score[b] ?? -1) - (score[a] ?? -1),
+      "label": (a, b) => (labels[a] < 0 ? Infinity : labels[a]) - (labels[b] < 0 ? Infinity : labels[b]) || a - b,
+      "run": (a, b) => runs[a] - runs[b],
+    };
+    if (orders[wanted.sort]) selected.sort(orders[wanted.sort]);  // rows come sorted by path
+    page = 0;
+    show();
+  }
+
+  function show() {
+    const pages = Math.max(1, Math.ceil(selected.length / PAGE));
+    const format = (number) => number.toLocaleString("en");
+    get("count").textContent = selected.length === index.path.length
+      ? `${format(selected.length)} photos` : `${format(selected.length)} of ${format(index.path.length)} photos`;
+    get("page").textContent = `Page ${format(page + 1)} of ${format(pages)}`;
+    get("pages").hidden = pages === 1;
+    get("pages").querySelector("[data-turn='-1']").disabled = page === 0;
+    get("pages").querySelector("[data-turn='1']").disabled = page === pages - 1;
+    const first = page * PAGE;
+    cards.replaceChildren(...selected.slice(first, first + PAGE).map((row, at) => card(row, first + at)));
+  }
+
+  function card(row, place) {
+    const failed = index.label[row] < 0;
+    const picture = element("span", { className: "picture" });
+    const button = element("button", { type: "button" },
+      picture,
+      element("span", { className: failed ? "label failed" : "label" },
+        element("span", { textContent: failed ? "failed" : index.labels[index.label[row]] }),
+        element("span", { textContent: failed ? "" : index.score[row].toFixed(3) })),
+      element("span", { className: "path", textContent: index.path[row] }));
+    button.dataset.place = place;
+    details(row).then((more) => {
+      const src = more.thumbnail ?? more.overlay;
+      if (src) picture.append(element("img", { src, alt: "", loading: "lazy", decoding: "async" }));
+      else picture.textContent = more.error ?? "no picture";
+    }, () => {});
+    return element("li", {}, button);
+  }
+
+  function turn(by) {
+    page += by;
+    show();
+    get("gallery").scrollIntoView();
+  }
+
+  // The viewer
+
+  async function look(place) {
+    open = place;
+    const row = selected[place], more = await details(row);
+    if (open !== place) return;  // turned on meanwhile
+    const failed = index.label[row] < 0;
+    get("viewer-path").textContent = index.path[row];
+    get("viewer-verdict").textContent = failed ? more.error : `${index.labels[index.label[row]]}  ${index.score[row].toFixed(3)}`;
+    get("viewer-verdict").classList.toggle("failed", failed);
+    showPictures(index.path[row], more);
+    const top = get("viewer-top");
+    top.hidden = !more.top.length;
+    top.tBodies[0]?.remove();
+    top.append(element("tbody", {}, ...more.top.map(([label, score]) => {
+      const bar = element("span", { className: "bar" });
+      bar.style.setProperty("--share", score);
+      return element("tr", {},
+        element("th", { scope: "row", textContent: index.labels[label] }),
+        element("td", {}, bar),
+        element("td", { textContent: score.toFixed(3) }));
+    })));
+    const facts = {
+      "Note": more.note, "Size": more.size && `${more.size[0]} × ${more.size[1]} pixels`,
+      "Processed": more.processed, "Run": index.runs[index.run[row]],
+    };
+    get("viewer-facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value).flatMap(([name, value]) =>
+      [element("dt", { textContent: name }), element("dd", { textContent: value })]));
+    viewer.querySelector("[data-do='before']").disabled = place === 0;
+    viewer.querySelector("[data-do='next']").disabled = place === selected.length - 1;
+    if (!viewer.open) viewer.showModal();
+  }
+
+  function showPictures(path, more) {
+    const photo = get("viewer-photo"), overlay = get("viewer-overlay"), original = `${photos}/${more.photo}`;
+    viewer.querySelector(".pictures").classList.toggle("none", !more.overlay);
+    get("open-photo").href = original;
+    get("open-overlay").hidden = !more.overlay;
+    if (!more.overlay) return;
+    get("open-overlay").href = overlay.src = more.overlay;
+    viewer.querySelector(".pictures").style.setProperty("--aspect", more.size[0] / more.size[1]);
+    const small = () => {  // the thumbnail's left half: for formats that browsers don't show, and photos that moved
+      photo.style.backgroundSize = "200% 100%";
+      photo.style.backgroundImage = more.thumbnail ? `url("${more.thumbnail}")` : "none";
+    };
+    small();
+    if (!SHOWN_BY_BROWSERS.test(path)) return;
+    const full = new Image();
+    full.onload = () => {
+      if (overlay.getAttribute("src") !== more.overlay) return;
+      photo.style.backgroundSize = "100% 100%";
+      photo.style.backgroundImage = `url("${original}")`;
+    };
+    full.src = original;
+  }
+
+  function step(by) {
+    const place = open + by;
+    if (place >= 0 && place < selected.length) look(place);
+  }
+
+  // What people do
+
+  let pause;
+  form.addEventListener("input", (event) => {
+    clearTimeout(pause);
+    pause = setTimeout(select, event.target.type === "search" ? 120 : 0);
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(select));
+  get("pages").addEventListener("click", (event) => {
+    const button = event.target.closest("[data-turn]");
+    if (button) turn(Number(button.dataset.turn));
+  });
+  cards.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button) look(Number(button.dataset.place));
+  });
+  cards.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const buttons = [...cards.querySelectorAll("button")];
+    if (by) buttons[buttons.indexOf(document.activeElement) + by]?.focus();
+  });
+  document.querySelector(".panels").addEventListener("click", (event) => {
+    const { row, filter } = event.target.closest("button")?.dataset ?? {};
+    if (!index || (!row && !filter)) return;
+    form.reset();
+    if (filter) for (const [name, value] of Object.entries(JSON.parse(filter))) form.elements[name].value = value;
+    select();
+    if (row) look(selected.indexOf(Number(row)));
+    else get("gallery").scrollIntoView();
+  });
+  viewer.addEventListener("click", (event) => {
+    const action = event.target.closest("[data-do]")?.dataset.do;
+    if (action === "close" || event.target === viewer) viewer.close();
+    else if (action) step(action === "next" ? 1 : -1);
+  });
+  viewer.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (by && event.target !== get("wipe")) step(by);
+  });
+  viewer.addEventListener("close", () => {
+    page = Math.floor(open / PAGE);
+    show();
+    cards.querySelector(`[data-place="${open}"]`)?.focus();
+  });
+  get("wipe").addEventListener("input", (event) => {
+    viewer.querySelector(".stage").style.setProperty("--wipe", `${event.target.value}%`);
+  });
+  get("beside").addEventListener("click", (event) => {
+    const beside = viewer.querySelector(".pictures").classList.toggle("beside");
+    event.target.setAttribute("aria-pressed", beside);
+  });
+})();

@@ -1,0 +1,84 @@
+"""OUT -> OUT/report.html, and the files beside it in OUT/report/.
+
+The data files of each report have a folder of their own, named by the page that uses them. So a page that is open
+while the next one is written never sees half of it.
+"""
+
+import math
+import os
+import shutil
+import uuid
+from importlib import resources
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipeline.commit import cannot_write
+from pipeline.drift import LOW_CONFIDENCE
+from pipeline.errors import FolderBusyError
+from pipeline.report.data_files import COLUMNS, write_data_files
+from pipeline.report.findings import find
+from pipeline.results import read_results
+from pipeline.store import bound_source
+
+_PATIENCE = 60.0  # seconds that another report is waited for
+
+
+def write_report(out: Path) -> Path:
+    """Write the report of a results folder; the page's path.
+
+    Raises:
+        ConfigError: it is no results folder.
+        StoreError: a part of the table is damaged, or the report can't be written.
+        FolderBusyError: another report of this folder is being written and doesn't come to its end.
+    """
+    frame = read_results(out, COLUMNS)
+    folder = out / "report"
+    try:
+        folder.mkdir(exist_ok=True)
+        with FileLock(folder / ".lock", timeout=_PATIENCE):
+            data = folder / uuid.uuid4().hex[:12]
+            data.mkdir()
+            try:
+                write_data_files(frame, out, data)
+                for name in ("report.js", "report.css"):
+                    content = (resources.files("pipeline.report") / "page" / name).read_bytes()
+                    (data / name).write_bytes(content)
+                (data / "report.html").write_text(_page(out, frame, data.name), encoding="utf-8")
+                os.replace(data / "report.html", out / "report.html")
+            except BaseException:
+                shutil.rmtree(data, ignore_errors=True)
+                raise
+            for old in folder.iterdir():
+                if old.is_dir() and old != data:
+                    shutil.rmtree(old)
+    except Timeout:
+        raise FolderBusyError(f"another report is being written in {folder}; wait for it") from None
+    except OSError as error:
+        raise cannot_write(out / "report.html", error) from error
+    return out / "report.html"
+
+
+def _page(out: Path, frame: pd.DataFrame, data: str) -> str:
+    environment = Environment(
+        loader=PackageLoader("pipeline.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    source = bound_source(out)
+    return environment.get_template("report.html.j2").render(
+        findings=find(out, frame),
+        low_confidence=LOW_CONFIDENCE,
+        name=out.resolve().name,
+        photos_at=Path(source).as_uri() if source else "",
+        data=f"report/{data}",
+        duration=_duration,
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

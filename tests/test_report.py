@@ -1,0 +1,229 @@
+"""The report's page and data files, read as a browser would get them. What people do with it: test_browser.py."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+import pipeline
+from pipeline.drift import LOW_CONFIDENCE
+from pipeline.errors import ConfigError, FolderBusyError, StoreError
+from pipeline.report import write as report_writing
+from pipeline.report.data_files import ROWS_PER_FILE
+from pipeline.report.write import write_report
+from tests.test_commands import command as vitrollout
+from tests.test_store import make_row, write
+from tests.tiny import save_photos
+
+
+class Page(HTMLParser):
+    """The text of a page, and its tags with their attributes."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.text, self.tags = "", []
+        self.feed(html)
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += f"{data} "
+
+
+def page_of(out):
+    return Page((out / "report.html").read_text())
+
+
+def data_of(out):
+    """The index and all rows, from the files that the page names."""
+    body = next(attributes for tag, attributes in page_of(out).tags if tag == "body")
+    folder = out / body["data-files"]
+    index = json.loads(re.fullmatch(r"vitrolloutIndex\((.*)\);\n", (folder / "index.js").read_text())[1])
+    rows = []
+    for number in range(len(list(folder.glob("rows-*.js")))):
+        content = re.fullmatch(rf"vitrolloutRows\({number}, (.*)\);\n", (folder / f"rows-{number}.js").read_text())
+        rows += json.loads(content[1])
+    return index, rows
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Two runs: the second changes one label and one failure, and adds a photo that is not sure."""
+    (tmp_path / "photos").mkdir()
+    folder = tmp_path / "out"
+    failed = {"status": "failed", "label": None, "score": None, "top_labels": None, "top_scores": None, "overlay": None}
+    first = [
+        make_row("a.png"),
+        make_row("b.png", **failed, error="truncated"),
+        make_row("c.png", **failed, error="empty"),
+    ]
+    write(folder, tmp_path / "photos", first)
+    write(
+        folder, tmp_path / "photos", [make_row("a.png", label="ok"), make_row("b.png"), make_row("d.png", score=0.25)]
+    )
+    return folder
+
+
+def test_what_the_head_says(out):
+    write_report(out)
+    text = page_of(out).text
+    assert "No run has come to its end yet; done so far: 4 photos." in text  # `write` writes no record
+    assert "New photos: 1. Photos with another label than before: 2." in text
+    assert "short ok 1" in text
+    assert "failed short 1" in text
+    assert "b.png failed → short" in text
+    assert "d.png short, 0.25" in text
+    assert "Show the 1 below 0.7" in text
+    assert "empty 1" in text
+    assert "truncated" not in text  # it is not so any more
+
+
+def test_every_row_is_in_the_data_files(out):
+    write_report(out)
+    index, rows = data_of(out)
+    frame = pipeline.read_results(out)
+    assert index["path"] == frame["path"].tolist()
+    assert [index["labels"][label] if label >= 0 else "failed" for label in index["label"]] == [
+        "ok",
+        "short",
+        "failed",
+        "short",
+    ]
+    assert index["score"] == [0.75, 0.75, None, 0.25]
+    assert [index["runs"][run] for run in index["run"]] == frame["run_id"].tolist()
+    assert rows[0]["top"] == [[index["labels"].index("short"), 0.75], [index["labels"].index("ok"), 0.25]]
+    assert (rows[0]["size"], rows[0]["overlay"], rows[0]["error"]) == ([30, 20], "overlays/a.png.png", None)
+    assert (rows[2]["size"], rows[2]["overlay"], rows[2]["error"], rows[2]["top"]) == (None, None, "empty", [])
+
+
+def test_rows_are_split_over_files_in_order(tmp_path):
+    (tmp_path / "photos").mkdir()
+    count = 2 * ROWS_PER_FILE + 1
+    write(tmp_path / "out", tmp_path / "photos", [make_row(f"{number:05d}.png") for number in range(count)])
+    write_report(tmp_path / "out")
+    index, rows = data_of(tmp_path / "out")
+    assert [row["photo"] for row in rows] == index["path"] == [f"{number:05d}.png" for number in range(count)]
+
+
+HOSTILE = [
+    "<script>alert(1)</script>.png",
+    "\"'&<img src=x onerror=alert(1)>.png",
+    "%2e%2e/%2e%2e/x#y?z.png",
+    "a\nb\\.png",
+]
+
+
+def test_names_labels_and_reasons_are_data(tmp_path):
+    (tmp_path / "photos").mkdir()
+    rows = [make_row(path, score=0.1, label="<script>alert(2)</script>") for path in HOSTILE]
+    rows.append(
+        make_row(
+            "broken", status="failed", label=None, score=None, overlay=None, error="</td><script>alert(3)</script>"
+        )
+    )
+    write(tmp_path / "<script>out", tmp_path / "photos", rows)
+    write_report(tmp_path / "<script>out")
+    page = page_of(tmp_path / "<script>out")
+    scripts = [attributes["src"] for tag, attributes in page.tags if tag == "script"]
+    assert [name.rsplit("/", 1)[1] for name in scripts] == ["report.js", "index.js"]
+    assert not [attributes for _, attributes in page.tags if any(name.startswith("on") for name in attributes)]
+    for text in ("<script>alert(1)</script>.png", "<script>alert(2)</script>", "</td><script>alert(3)</script>"):
+        assert text in page.text
+    index, rest = data_of(tmp_path / "<script>out")
+    by_path = dict(zip(index["path"], rest, strict=True))
+    assert by_path["%2e%2e/%2e%2e/x#y?z.png"]["photo"] == "%252e%252e/%252e%252e/x%23y%3Fz.png"
+    assert '"' not in by_path[HOSTILE[1]]["photo"] + by_path[HOSTILE[1]]["overlay"]
+
+
+def test_photo_whose_name_is_not_utf_8(tmp_path):
+    (tmp_path / "photos").mkdir()
+    write(tmp_path / "out", tmp_path / "photos", [make_row(r"caf\xe9.png", path_bytes=b"caf\xe9.png")])
+    write_report(tmp_path / "out")
+    assert data_of(tmp_path / "out")[1][0]["photo"] == "caf%E9.png"
+
+
+def test_every_run_ends_with_a_report(tmp_path, tiny_vit):
+    save_photos(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "broken.png").write_bytes(b"")
+    done = vitrollout("run", tmp_path / "photos", "--out", tmp_path / "out", "--model", tiny_vit)
+    assert done.returncode == 3, done.stderr
+    assert json.loads(done.stdout)["report"] == str(tmp_path / "out" / "report.html")
+    text = page_of(tmp_path / "out").text
+    assert "1 of 4 photos failed; the others are done." in text
+    assert "4 photos in" in text
+    assert str(tiny_vit) in text
+    assert "This is the first run." in text
+    _, rows = data_of(tmp_path / "out")
+    for row in rows[1:]:
+        with Image.open(tmp_path / "out" / row["thumbnail"]) as thumbnail:
+            assert thumbnail.size == (96, 40)
+
+
+def test_no_report_where_none_is_wanted(tmp_path, tiny_vit):
+    save_photos(tmp_path / "photos", 1)
+    done = vitrollout("run", tmp_path / "photos", "--out", tmp_path / "out", "--model", tiny_vit, "--no-report")
+    assert done.returncode == 0
+    assert "report" not in json.loads(done.stdout)
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_report_of_a_run_with_nothing_to_do_is_left_alone(tmp_path, tiny_vit):
+    save_photos(tmp_path / "photos", 2)
+    config = pipeline.RunConfig(input=tmp_path / "photos", out=tmp_path / "out", model=str(tiny_vit))
+    pipeline.run(config)
+    before = (tmp_path / "out" / "report.html").read_text()
+    pipeline.run(config)
+    assert (tmp_path / "out" / "report.html").read_text() == before
+    save_photos(tmp_path / "photos", 3, seed=1)
+    pipeline.run(config)
+    assert "All done: 3 photos." in page_of(tmp_path / "out").text
+    assert "New photos: 1." in page_of(tmp_path / "out").text
+
+
+def test_results_of_before_there_were_thumbnails(out):
+    write_report(out)
+    assert [row["thumbnail"] for row in data_of(out)[1]] == [None] * 4
+
+
+def test_report_by_hand_replaces_the_one_before_and_its_files(out):
+    assert json.loads(vitrollout("report", out).stdout) == {"report": str(out / "report.html")}
+    first = data_of(out)
+    vitrollout("report", out)
+    assert data_of(out) == first
+    assert len([file for file in (out / "report").iterdir() if file.is_dir()]) == 1
+
+
+def test_report_that_fails_leaves_the_one_before(out, monkeypatch):
+    write_report(out)
+    before = (out / "report.html").read_text(), data_of(out)
+    shutil.rmtree(out / "overlays")
+    monkeypatch.setattr(report_writing, "_page", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(StoreError, match=r"can't write .*report\.html"):
+        write_report(out)
+    assert ((out / "report.html").read_text(), data_of(out)) == before
+    assert len([file for file in (out / "report").iterdir() if file.is_dir()]) == 1
+
+
+def test_two_reports_at_once(out, monkeypatch):
+    (out / "report").mkdir()
+    monkeypatch.setattr(report_writing, "_PATIENCE", 0.01)
+    with report_writing.FileLock(out / "report" / ".lock"), pytest.raises(FolderBusyError, match="another report"):
+        write_report(out)
+
+
+def test_what_is_no_results_folder(tmp_path):
+    with pytest.raises(ConfigError, match="no results folder"):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_empty_table(tmp_path):
+    (tmp_path / "table").mkdir()
+    write_report(tmp_path)
+    assert "done so far: 0 photos" in page_of(tmp_path).text
+    assert f"No photo is below {LOW_CONFIDENCE}" in page_of(tmp_path).text
