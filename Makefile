@@ -16,10 +16,10 @@ ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
 ELPV_RECIPE := --train-blocks 5 --input-size 224 --epochs 6 --learning-rate 8e-5 --patience none
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run nightly test soak check format model elpv picture clean
+.PHONY: help setup run nightly test soak test-browser bench-report check format model elpv picture clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.run ## install into .venv, pinned by constraints.txt
 
@@ -37,6 +37,12 @@ test: $(VENV)/.dev ## the tests, on this machine's processor
 
 soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: random kills, stops, full disks and changing files; as root, for it mounts a disk
 	$(BIN)/pytest -m soak tests/test_soak.py $(ARGS)
+
+test-browser: $(VENV)/.browser ## the report in a headless Chromium
+	$(BIN)/pytest -m browser tests/test_browser.py $(ARGS)
+
+bench-report: $(VENV)/.browser ## how long the report of 100,000 photos takes to write, to paint and to filter
+	$(BIN)/python -m jobs.report_speed $(ARGS)
 
 check: $(VENV)/.dev ## ruff, formatting, mypy
 	$(BIN)/ruff check .
@@ -70,9 +76,11 @@ elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's 
 	done; \
 	$(BIN)/python -m jobs.elpv table "$$made"/results/*
 
-picture: $(VENV)/.run ## the README's picture, from a run over the sample images
+picture: $(VENV)/.browser ## the README's pictures, from a run over the sample images
+	rm -rf results/sample_images
 	$(BIN)/vitrollout run sample_images --out results/sample_images
 	$(BIN)/python -m jobs.picture results/sample_images docs/overlays.png board-1344.png board-6108.png board-9599.png board-6100.png
+	$(BIN)/python -m jobs.screenshot results/sample_images/report.html docs/report.png
 
 clean: ## remove .venv, caches and builds; results stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
@@ -93,4 +101,12 @@ $(VENV)/.run: $(VENV)/.python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Installing what training, tests and checks need (once) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.dev
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
+	@if ! command -v chromium >/dev/null && [ -z "$$CHROMIUM" ]; then \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+			|| { echo 'no chromium here: install it, or name one with CHROMIUM=path' >&2; exit 2; }; \
+		apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends chromium fonts-dejavu-core; fi
 	@touch $@

@@ -41,7 +41,7 @@ def write_data_files(frame: pd.DataFrame, out: Path, folder: Path) -> None:
         "runs": runs,
         "path": frame["path"].tolist(),
         "label": [numbers.get(label, -1) for label in frame["label"]],  # -1: failed
-        "score": [None if math.isnan(score) else round(score, 4) for score in frame["score"].astype(float)],
+        "score": [None if math.isnan(score) else round(score, 6) for score in frame["score"].astype(float)],
         "run": frame["run_id"].astype(str).map({run: number for number, run in enumerate(runs)}).tolist(),
     }
     _write(folder / "index.js", "vitrolloutIndex", index)

@@ -193,7 +193,8 @@
   let pause;
   form.addEventListener("input", (event) => {
     clearTimeout(pause);
-    pause = setTimeout(select, event.target.type === "search" ? 120 : 0);
+    if (event.target.type === "search") pause = setTimeout(select, 120);  // not at every letter
+    else select();
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(select));
