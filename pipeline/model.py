@@ -11,12 +11,14 @@ from transformers.utils import logging as transformers_logging
 
 from pipeline.attention import check_captures, record_attention, select_recorded_attention
 from pipeline.checkpoint import Checkpoint, check_family
-from pipeline.device import DTYPES, Precision
+from pipeline.device import Precision
 from pipeline.errors import ModelError
 from pipeline.families import FAMILIES
 from pipeline.geometry import Framing, framing_of
 from pipeline.records import Floats
 from pipeline.rollout import METHODS, HeadFusion
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Classifier:
 def load_classifier(
     checkpoint: Checkpoint,
     *,
-    device: torch.device,
+    device: str,
     precision: Precision,
     input_size: tuple[int, int] | None = None,
     rescale: bool = True,
@@ -108,7 +110,7 @@ def load_classifier(
     transformers_logging.set_verbosity_error()  # what it would warn of is checked here
     transformers_logging.disable_progress_bar()
     processor = load_processor(checkpoint, input_size)
-    network = _load_network(checkpoint, DTYPES[precision]).to(device).eval()
+    network = _load_network(checkpoint, _DTYPES[precision]).to(device).eval()
     select_recorded_attention(network)
     config = network.config
     vision = getattr(config, "vision_config", config)

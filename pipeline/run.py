@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.checkpoint import check_family, resolve_checkpoint
 from pipeline.config import RunConfig
+from pipeline.device import choose_device, choose_precision
 from pipeline.discover import Discovery, discover
 from pipeline.drift import Profiler, changes, earlier_profiles, to_json
 from pipeline.errors import ConfigError
@@ -39,8 +40,6 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
     Raises:
         VitrolloutError: nothing could be processed, or not all; what was committed stays.
     """
-    from pipeline.device import choose_device, choose_precision
-
     clock = Stopwatch()
     with clock("discover"):
         found = find_photos(config)
@@ -90,7 +89,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
             changes=news,
             seconds_by_stage=clock.by_stage(),
         )
-        details = {"purpose": checkpoint.purpose, "precision": precision, "device": str(device), "fingerprint": mark}
+        details = {"purpose": checkpoint.purpose, "precision": precision, "device": device, "fingerprint": mark}
         results.write_record(
             run_record(summary, config, unreadable=found.unreadable, profile=to_json(profile), **details)
         )
@@ -171,8 +170,6 @@ def preview(config: RunConfig) -> Plan:
     Raises:
         VitrolloutError: as `run`, as far as it can be known without loading the model.
     """
-    from pipeline.device import choose_device, choose_precision
-
     found = find_photos(config)
     checkpoint = resolve_checkpoint(config.model)
     check_family(checkpoint)

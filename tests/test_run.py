@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -233,3 +235,16 @@ def test_results_reached_by_a_link_are_no_input(tmp_path, start):
     (tmp_path / "photos" / "back").symlink_to(tmp_path, target_is_directory=True)
     found = [start(follow_links=True).found for _ in range(3)]
     assert found == [2, 2, 2]
+
+
+def test_run_with_nothing_to_do_imports_neither_torch_nor_pandas(tmp_path, model, start):
+    save_photos(tmp_path / "photos", 2)
+    start(device="cpu")
+    script = (
+        "import sys, pipeline\n"
+        "done = pipeline.run(pipeline.RunConfig(input=sys.argv[1], out=sys.argv[2], model=sys.argv[3], device='cpu'))\n"
+        "print(done.done_before, *{'torch', 'transformers', 'pandas'} & set(sys.modules))"
+    )
+    arguments = [sys.executable, "-c", script, str(tmp_path / "photos"), str(tmp_path / "out"), model]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2"]

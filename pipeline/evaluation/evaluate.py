@@ -64,7 +64,7 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     config.out.mkdir(parents=True, exist_ok=True)
     write_predictions(judged, evaluation, config.out / "predictions.parquet")
     draw_figure(evaluation, config.out / "figure.png")
-    settings = config.model_dump(mode="json") | {"precision": precision, "device": str(device)}
+    settings = config.model_dump(mode="json") | {"precision": precision, "device": device}
     write_metrics(evaluation, settings, config.out / "metrics.json")
     if config.update_card:
         _update_card(evaluation, checkpoint)

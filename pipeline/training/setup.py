@@ -62,7 +62,7 @@ def build_trainer(
 
 def _arguments(config: FinetuneConfig, work: Path) -> TrainingArguments:
     device = choose_device("auto")
-    precision = "fp32" if device.type == "mps" else choose_precision(config.precision, device)
+    precision = "fp32" if device == "mps" else choose_precision(config.precision, device)
     return TrainingArguments(
         output_dir=str(work),
         num_train_epochs=config.epochs,
@@ -75,7 +75,7 @@ def _arguments(config: FinetuneConfig, work: Path) -> TrainingArguments:
         label_smoothing_factor=config.label_smoothing,
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        use_cpu=device.type == "cpu",
+        use_cpu=device == "cpu",
         eval_strategy="epoch",
         save_strategy="no",  # Checkpoints decides when
         save_total_limit=2,
@@ -83,7 +83,7 @@ def _arguments(config: FinetuneConfig, work: Path) -> TrainingArguments:
         seed=config.seed,
         remove_unused_columns=False,
         label_names=["labels"],
-        dataloader_pin_memory=device.type == "cuda",
+        dataloader_pin_memory=device == "cuda",
         disable_tqdm=True,
         report_to=[],
     )
