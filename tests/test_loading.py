@@ -17,6 +17,7 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from pipeline import loading
+from pipeline.decode import decode
 from pipeline.discover import discover
 from pipeline.loading import LoadSpec, PhotoLoader, hash_file, load_sample
 from pipeline.records import Failure, ImageRef, Sample
@@ -226,6 +227,15 @@ def test_memory_that_runs_out_later_is_a_reason_too(tmp_path, monkeypatch):
     failed = failure(ref, LoadSpec(SQUARE, None, 16, 10**7))
     assert "memory" in failed.reason
     assert failed.content_hash
+
+
+def test_photo_is_decoded_once_for_model_and_overlay(tmp_path, monkeypatch):
+    smooth_photo(4000, 3000).save(tmp_path / "a.jpg")
+    decoded = []
+    monkeypatch.setattr(loading, "decode", lambda *args, **how: decoded.append(how) or decode(*args, **how))
+    sample = load(tmp_path / "a.jpg", draft_shorter_side=64, overlay_size=1024)
+    assert sample.photo.shape == (768, 1024, 3)
+    assert [how["draft_size"] for how in decoded] == [(64, 1024)]
 
 
 def test_undecodable_file_has_reason_and_hash(tmp_path):
