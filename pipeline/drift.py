@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.records import Floats
+from pipeline.maps import concentration
 from pipeline.schema import Row
 
 LOW_CONFIDENCE = 0.7  # scores below are for somebody to look at
@@ -40,7 +40,7 @@ class Profile:
 
     Attributes:
         photos: how many were processed.
-        averages: of score (0..1), megapixels, and map concentration (see `concentration`), over those that are ok.
+        averages: of score (0..1), megapixels, and map concentration (see `maps.concentration`), over those that are ok.
         shares: of all photos: "failed", "low confidence", and "label X" of each label X; 0..1.
     """
 
@@ -69,7 +69,7 @@ class Profiler:
             values = {
                 "score": row.score,
                 "megapixels": row.width * (row.height or 0) / 1e6,
-                "map concentration": concentration(row.attention),
+                "map concentration": float(concentration(row.attention)),
             }
             for name, value in values.items():
                 self._sums[name] += (value, value**2)
@@ -89,20 +89,6 @@ class Profiler:
         counts = {"failed": self.failed, "low confidence": self._unsure}
         counts |= {f"label {label}": count for label, count in self.labels.most_common()}
         return Profile(self.photos, averages, {name: count / photos for name, count in counts.items()})
-
-
-def concentration(attention: Floats) -> float:
-    """How concentrated a map is: 1 - entropy / log(cells), from 0, all cells alike, to 1, all in one cell.
-
-    Args:
-        attention: any shape; negative values count as 0.
-    """
-    values = np.clip(attention.ravel().astype(np.float64), 0, None)
-    if values.size < 2 or values.sum() == 0:
-        return 0.0
-    share = values / values.sum()
-    entropy = -(share * np.log(share, out=np.zeros_like(share), where=share > 0)).sum()
-    return float(1 - entropy / math.log(values.size))
 
 
 def earlier_profiles(records: Sequence[Path], fingerprint: str, most: int) -> list[Profile]:

@@ -7,12 +7,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
+from pipeline.maps import HOT_PERCENTILE, scaled
 from pipeline.records import Box, Floats, Pixels
 
 Style = Literal["heat", "article"]
-
-# What counts as hottest: a single patch that the backbone uses as a scratchpad would else outshine all others.
-_HOT_PERCENTILE = 98.0
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,6 @@ def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) 
     return picture
 
 
-def _scale(attention: Floats, percentile: float) -> Floats:
-    """(grid_h, grid_w) scaled to 0..1 between the minimum and a percentile, clipped above it."""
-    low, high = float(attention.min()), float(np.percentile(attention, percentile))
-    if high <= low:
-        high = float(attention.max())
-    scaled: Floats = np.clip((attention - low) / ((high - low) or 1), 0, 1).astype(np.float32)
-    return scaled
-
-
 def _visible(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """The whole pixels of the picture that a box covers."""
     x0, y0, x1, y1 = box
@@ -77,7 +66,7 @@ def _visible(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 def _upsample(attention: Floats, box: Box, visible: tuple[int, int, int, int], style: Style) -> Image.Image:
     """The map over the visible pixels, mode L: bicubic, then a light blur that hides the cells' edges."""
-    values = _scale(attention, 100.0 if style == "article" else _HOT_PERCENTILE)
+    values = scaled(attention, 100.0 if style == "article" else HOT_PERCENTILE)
     grid_h, grid_w = attention.shape
     x0, y0, x1, y1 = box
     left, top, right, bottom = visible

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 import pipeline
-from pipeline.drift import Average, Profile, Profiler, changes, concentration, earlier_profiles, to_json
+from pipeline.drift import Average, Profile, Profiler, changes, earlier_profiles, to_json
 from tests.test_store import make_row
 from tests.tiny import save_photos
 
@@ -34,14 +34,9 @@ def test_profile_by_hand():
     assert found.averages["score"].mean == pytest.approx(0.7)
     assert found.averages["score"].deviation == pytest.approx(np.std([0.9, 0.5, 0.7]))
     assert found.averages["megapixels"].mean == pytest.approx((2 + 1 + 0.0006) / 3)
-
-
-def test_concentration_from_even_to_one_cell():
-    assert concentration(np.full((3, 5), 0.2, np.float32)) == pytest.approx(0)
-    assert concentration(np.eye(1, 15, dtype=np.float32)) == pytest.approx(1)
-    half = np.array([1, 1, 0, 0], np.float32)  # log 2 of log 4
-    assert concentration(half) == pytest.approx(0.5)
-    assert concentration(np.zeros(4, np.float32)) == 0
+    shares = np.arange(1, 6) / 15  # of the rows' map, whose first cell is 0
+    concentration = 1 + (shares * np.log(shares)).sum() / np.log(6)
+    assert found.averages["map concentration"].mean == pytest.approx(concentration)
 
 
 def test_a_usual_night_is_no_news():
