@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
 from pipeline.overlay_writer import thumbnail_name
-from pipeline.results import part_files, read_part
+from pipeline.results import newest_rows, part_files, read_part
 from pipeline.schema import SCHEMA
 from pipeline.store import ResultsFolder, bound_source
 
@@ -69,7 +68,7 @@ def compact(
         old = part_files(out)
         places = _all_places(old)
         rows_before = len(places)
-        newest = _newest(places)
+        newest = places.take(newest_rows(places))
         current = _photo_exists(newest, Path(source)) if prune else newest
         chunks = _chunks(current, _rows_per_part(old))
         if not (len(chunks) == len(old) and _has_places(current, rows_before)):
@@ -96,15 +95,6 @@ def _all_places(parts: Sequence[Path]) -> pa.Table:
         columns = [keys["path"], keys["path_bytes"], run_ids, pa.array(np.full_like(rows, number)), pa.array(rows)]
         tables.append(pa.table(columns, names=["path", "path_bytes", "run_id", "part", "row"]))
     return pa.concat_tables(tables)
-
-
-def _newest(places: pa.Table) -> pa.Table:
-    """The place of each path's newest row, as readers choose it, sorted by path."""
-    order = [("path", "ascending"), ("run_id", "descending"), ("part", "descending"), ("row", "descending")]
-    ordered = places.sort_by(order)
-    path = ordered["path"].combine_chunks()
-    first = pa.concat_arrays([pa.array([True]), pc.not_equal(path[1:], path[:-1])])
-    return ordered.filter(first)
 
 
 def _has_places(ordered: pa.Table, rows: int) -> bool:

@@ -1,13 +1,15 @@
 """Reading a results folder back, also while a run writes it."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, StoreError
@@ -15,6 +17,9 @@ from pipeline.schema import SCHEMA
 
 if TYPE_CHECKING:  # half a second to import, and a run needs none of it
     import pandas as pd
+
+Filter = tuple[str, str, Any]  # column, one of == != < <= > >= in "not in", value
+Where: TypeAlias = pc.Expression | Sequence[Filter] | Sequence[Sequence[Filter]]
 
 
 def part_files(out: Path) -> list[Path]:
@@ -57,48 +62,119 @@ def _opened(part: Path) -> Iterator[pq.ParquetFile]:
         raise StoreError(f"{part} can't be read: {reason}; --repair sets it aside, and its photos run again") from error
 
 
-def read_results(out: str | Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+def read_results(out: str | Path, columns: Sequence[str] | None = None, where: Where | None = None) -> "pd.DataFrame":
     """The table of a results folder: the newest row of each path.
 
     Args:
         out: the results folder.
         columns: which columns, all by default.
+        where: which of the newest rows: `[("label", "==", "short"), ("score", "<", 0.8)]` where all of it holds, a list
+            of such lists where any of them does, as the `filters` of pandas.read_parquet, or a pyarrow.compute
+            Expression. It may name columns that are not in `columns`. A missing value, as the score of a failed
+            photo, meets no condition but "not in".
 
     Returns:
         One row a path, sorted by path. Dictionary columns are categorical, lists are NumPy arrays.
 
     Raises:
-        ConfigError: the folder holds no results, or a column is unknown.
+        ConfigError: the folder holds no results, a column is unknown, or `where` can't be applied to the table.
         StoreError: a part is damaged.
     """
     if not (Path(out) / "table").is_dir():
         raise ConfigError(f"{out} is no results folder: it has no table/; name the --out of a run")
     wanted = list(SCHEMA.names if columns is None else columns)
-    if unknown := set(wanted) - set(SCHEMA.names):
-        raise ConfigError(f"no such column: {', '.join(sorted(unknown))}; there are {', '.join(SCHEMA.names)}")
-    keys = [name for name in ("path", "run_id") if name not in wanted]
-    frame = read_rows(Path(out), [*wanted, *keys])
-    # a stable sort on the run alone: compacting moves rows between parts, and clocks jump, run ids don't
-    order = frame["run_id"].astype(str).argsort(kind="stable")
-    newest: pd.DataFrame = frame.iloc[order].drop_duplicates("path", keep="last").sort_values("path", ignore_index=True)
-    return newest.loc[:, wanted]
+    _check_columns(wanted)
+    condition = _condition(where)
+    while True:
+        try:
+            table = _current_rows(part_files(Path(out)), list(dict.fromkeys(["path", *wanted])), condition)
+        except FileNotFoundError:
+            continue  # compacted meanwhile; the new parts have its rows
+        frame: pd.DataFrame = table.to_pandas().sort_values("path", ignore_index=True)
+        return frame.loc[:, wanted]
 
 
 def read_rows(out: Path, columns: Sequence[str]) -> "pd.DataFrame":
     """These columns of every row of the table, also of those that a newer one has replaced, in no order."""
     schema = pa.schema([SCHEMA.field(name) for name in columns])
-    tables = [schema.empty_table(), *_read_parts(out, columns)]
+    while True:
+        try:
+            tables = [schema.empty_table(), *(read_part(part, columns) for part in part_files(out))]
+            break
+        except FileNotFoundError:
+            continue  # compacted meanwhile
     table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
     frame: pd.DataFrame = table.select(schema.names).to_pandas()
     return frame
 
 
-def _read_parts(out: Path, columns: Sequence[str]) -> list[pa.Table]:
-    while True:
+def newest_rows(keys: pa.Table) -> pa.Array:
+    """Where the newest row of each path is: of the largest run_id, of equal ones the last; sorted by path.
+
+    By the run alone: compacting moves rows between parts, and clocks jump, run ids don't.
+
+    Args:
+        keys: columns path and run_id, rows in the order of the parts.
+
+    Returns:
+        Row numbers of `keys`.
+    """
+    rows = pa.table([keys["path"], keys["run_id"].cast(pa.string()), np.arange(len(keys))], ["path", "run_id", "row"])
+    order = pc.sort_indices(rows, [("path", "ascending"), ("run_id", "descending"), ("row", "descending")])
+    path = rows["path"].take(order).combine_chunks()
+    is_first = np.ones(len(path), bool)
+    is_first[1:] = pc.not_equal(path[1:], path[:-1])
+    return order.filter(pa.array(is_first))
+
+
+def _current_rows(parts: Sequence[Path], columns: Sequence[str], condition: pc.Expression) -> pa.Table:
+    """The newest row of each path, where it meets the condition; parts without such rows are not read in full."""
+    needed = list(dict.fromkeys(["path", "run_id", *_columns_of(condition)]))
+    pieces = [read_part(part, needed) for part in parts]
+    keys = _together(pieces, needed).append_column("row", pa.array(np.arange(sum(map(len, pieces)))))
+    is_wanted = np.zeros(len(keys), bool)
+    is_wanted[keys.take(newest_rows(keys)).filter(condition)["row"].to_numpy()] = True
+    wanted = np.split(is_wanted, np.cumsum([len(piece) for piece in pieces]))[:-1]  # the last is what is left: nothing
+    rows_of_parts = [(part, pa.array(rows)) for part, rows in zip(parts, wanted, strict=True) if rows.any()]
+    return _together([read_part(part, columns).filter(rows) for part, rows in rows_of_parts], columns)
+
+
+def _together(tables: Sequence[pa.Table], columns: Sequence[str]) -> pa.Table:
+    """Tables of parts as one; columns that old parts lack are null."""
+    schema = pa.schema([SCHEMA.field(name) for name in columns])
+    return pa.concat_tables([schema.empty_table(), *tables], promote_options="default").unify_dictionaries()
+
+
+def _condition(where: Where | None) -> pc.Expression:
+    try:
+        if not isinstance(where, pc.Expression):
+            where = pq.filters_to_expression(where) if where else pc.scalar(True)
+        SCHEMA.empty_table().filter(where)
+    except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        if unknown := re.match(r"No match for FieldRef\.Name\((.*?)\) in ", reason):
+            _check_columns([unknown[1]])
+        example = '[("label", "==", "short"), ("score", "<", 0.8)]'
+        raise ConfigError(f"where can't be applied: {reason}; it is like {example}, or a pyarrow Expression") from error
+    return where
+
+
+def _columns_of(condition: pc.Expression) -> list[str]:
+    """The columns that a condition needs, which an Expression doesn't tell: it fails without them."""
+
+    def fails_without(name: str) -> bool:
         try:
-            return [read_part(part, columns) for part in part_files(out)]
-        except FileNotFoundError:
-            continue  # compacted meanwhile; the new parts have its rows
+            SCHEMA.empty_table().drop_columns([name]).filter(condition)
+        except pa.ArrowInvalid:
+            return True
+        return False
+
+    return [name for name in SCHEMA.names if fails_without(name)]
+
+
+def _check_columns(names: Sequence[str]) -> None:
+    if unknown := set(names) - set(SCHEMA.names):
+        raise ConfigError(f"no such column: {', '.join(sorted(unknown))}; there are {', '.join(SCHEMA.names)}")
 
 
 def stack_attention(frame: "pd.DataFrame") -> npt.NDArray[np.float32]:
