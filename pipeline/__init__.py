@@ -4,9 +4,10 @@
 the table back as a DataFrame, `stack_attention(frame)` its maps as one array.
 """
 
+from pipeline.analysis import stack_attention
 from pipeline.config import RunConfig
 from pipeline.errors import VitrolloutError
-from pipeline.results import read_results, stack_attention
+from pipeline.results import read_results
 from pipeline.run import run
 from pipeline.summary import RunSummary
 

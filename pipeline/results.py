@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -175,25 +174,3 @@ def _columns_of(condition: pc.Expression) -> list[str]:
 def _check_columns(names: Sequence[str]) -> None:
     if unknown := set(names) - set(SCHEMA.names):
         raise ConfigError(f"no such column: {', '.join(sorted(unknown))}; there are {', '.join(SCHEMA.names)}")
-
-
-def stack_attention(frame: "pd.DataFrame") -> npt.NDArray[np.float32]:
-    """The maps of a table as one array.
-
-    Args:
-        frame: rows of `read_results` with attention, grid_h and grid_w; failed rows are left out.
-
-    Returns:
-        (n, grid_h, grid_w) float32, raw as the model gave them, in the order of the rows.
-
-    Raises:
-        ValueError: the rows come from models with different grids; select those of one first.
-    """
-    rows = frame[frame["attention"].notna()]
-    grids = set(zip(rows["grid_h"], rows["grid_w"], strict=True))
-    if len(grids) > 1:
-        raise ValueError(f"maps of different grids can't be stacked: {sorted(grids)}; select the rows of one grid")
-    if not grids:
-        return np.empty((0, 0, 0), np.float32)
-    grid_h, grid_w = grids.pop()
-    return np.stack(rows["attention"].to_list()).astype(np.float32).reshape(-1, int(grid_h), int(grid_w))

@@ -15,7 +15,7 @@ from pyarrow.dataset import dataset
 
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
-from pipeline.results import read_results, stack_attention
+from pipeline.results import read_results
 from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
 from pipeline.store import ResultsFolder, done_files
 from pipeline.table_writer import TableWriter
@@ -152,16 +152,6 @@ def test_parts_of_an_older_schema_open_with_newer_ones(out, source):
     write(out, source, [make_row("b.jpg")])
     frame = read_results(out)
     assert frame["overlay"].isna().tolist() == [True, False]
-
-
-def test_stack_attention_shapes_and_refusal(out, source):
-    write(out, source, [make_row("a.jpg"), make_row("b.jpg"), make_row("f.jpg", attention=None)])
-    maps = stack_attention(read_results(out))
-    assert maps.shape == (2, 2, 3)
-    assert maps[0].tolist() == [[0, 1, 2], [3, 4, 5]]
-    write(out, source, [make_row("c.jpg", grid=(4, 4))])
-    with pytest.raises(ValueError, match="different grids"):
-        stack_attention(read_results(out))
 
 
 def test_damaged_part_is_named(out, source):

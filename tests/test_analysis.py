@@ -1,0 +1,241 @@
+"""The maps of a whole table: against plain float64, photo by photo, and in pixels worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pipeline
+from pipeline import analysis
+from pipeline.analysis import hot_boxes, map_statistics, mean_maps, nearest_maps, stack_attention
+from pipeline.geometry import Framing
+from pipeline.results import read_results
+from pipeline.schema import to_table
+from tests.test_maps import reference
+from tests.test_results import FAILED
+from tests.test_store import make_row, write
+
+GRID = (5, 8)
+LABELS = ["ok", "short", "open"]
+NO_MAP = FAILED | {"width": None, "height": None, "grid_h": None, "grid_w": None, "map_box": None}
+
+
+def table_of(rows) -> pd.DataFrame:
+    """As `read_results` gives it, by path."""
+    return to_table(rows).to_pandas().set_index("path")
+
+
+def row_of(path: str, attention: np.ndarray, **changes):
+    return make_row(path, grid=attention.shape, attention=attention.ravel().astype(np.float32), **changes)
+
+
+def random_rows(count: int, grid: tuple[int, int] = GRID, seed: int = 0, failed: float = 0.2) -> list:
+    chance = np.random.default_rng(seed)
+    return [
+        make_row(f"{number:03d}.jpg", **NO_MAP)
+        if chance.random() < failed
+        else row_of(
+            f"{number:03d}.jpg",
+            chance.gamma(0.3, size=grid) * 10.0 ** chance.integers(-4, 2),
+            label=LABELS[chance.integers(3)],
+            width=400 + number,
+            height=300,
+            map_box=[number, -10.0, 500.0, 290.0],
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    found = table_of(random_rows(60))
+    assert 5 < found["attention"].isna().sum() < 20
+    return found
+
+
+def maps_of(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Each photo's map in float64."""
+    rows = frame[frame["status"] == "ok"]
+    return {path: row["attention"].astype(float).reshape(GRID) for path, row in rows.iterrows()}
+
+
+def test_maps_of_a_results_folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    out = tmp_path / "out"
+    write(out, tmp_path / "photos", [make_row("b.jpg"), make_row("a.jpg"), make_row("f.jpg", **NO_MAP)])
+    maps = pipeline.stack_attention(read_results(out))
+    assert maps.shape == (2, 2, 3)
+    assert maps.dtype == np.float32
+    assert maps[0].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_maps_come_in_the_order_of_the_rows(frame):
+    shuffled = frame.sample(frac=1, random_state=1)
+    maps = maps_of(shuffled)
+    assert np.array_equal(stack_attention(shuffled), np.stack(list(maps.values())))
+
+
+@pytest.mark.parametrize("by", ["label", "run_id"])
+def test_mean_maps(frame, by):
+    frame = frame.assign(run_id=pd.Categorical([str(number % 4) for number in range(len(frame))], list("012345")))
+    members: dict[str, list] = {}
+    for path, one in maps_of(frame).items():
+        members.setdefault(frame.loc[path, by], []).append(one)
+    found = mean_maps(frame.sample(frac=1, random_state=2), by)
+    assert list(found) == sorted(members)
+    for label, maps in members.items():
+        assert found[label] == pytest.approx(np.mean(maps, axis=0), rel=1e-6)
+        assert found[label].shape == GRID
+
+
+def test_statistics_of_each_photo(frame):
+    found = map_statistics(frame.sample(frac=1, random_state=3)).loc[frame.index]
+    maps = maps_of(frame)
+    assert found.isna().all(axis=1).tolist() == [path not in maps for path in frame.index]
+    for path, one in maps.items():
+        entropy, concentration, x, y = reference(one)
+        left = int(path.removesuffix(".jpg"))
+        in_pixels = [left + x / GRID[1] * (500 - left), y / GRID[0] * 300 - 10]
+        assert found.loc[path].to_list() == pytest.approx([entropy, concentration, *in_pixels], rel=1e-5)
+
+
+def test_statistics_line_up_with_rows_that_share_an_index(frame):
+    twice = pd.concat([frame, frame.iloc[::-1]])
+    found = map_statistics(twice)
+    assert found.index.equals(twice.index)
+    once = map_statistics(frame)
+    pd.testing.assert_frame_equal(found, pd.concat([once, once.iloc[::-1]]))
+
+
+def planted(*cells: tuple[slice | int, slice | int], grid: tuple[int, int] = (14, 14)) -> np.ndarray:
+    """A map with a little noise and these cells hot, the first ones most."""
+    one = np.random.default_rng(0).random(grid) * 0.01
+    for number, place in enumerate(cells):
+        one[place] = 1 - 0.1 * number
+    return one
+
+
+def boxes_of(attention: np.ndarray, framing: Framing, width: int, height: int, **options) -> list[list[float]]:
+    row = row_of("a.jpg", attention, width=width, height=height, map_box=framing.map_box(width, height))
+    return hot_boxes(table_of([row]), **options)[["x0", "y0", "x1", "y1"]].to_numpy().tolist()
+
+
+def test_boxes_on_a_whole_photo():
+    framing = Framing(resize=(70, 120), shortest_edge=None, crop=None, patch_size=10)
+    one = planted((slice(2, 4), slice(5, 8)), (6, 11), grid=(7, 12))
+    assert boxes_of(one, framing, 600, 140) == pytest.approx(np.array([[250, 40, 400, 80], [550, 120, 600, 140]]))
+
+
+def test_boxes_under_a_centre_crop():
+    """640 x 480 becomes 320 x 240; of that the middle 224 x 224, from 48, 8, in cells of 16: 32 pixels of the photo."""
+    framing = Framing(resize=None, shortest_edge=240, crop=(224, 224), patch_size=16)
+    one = planted((slice(3, 5), slice(5, 8)))
+    assert boxes_of(one, framing, 640, 480) == pytest.approx(np.array([[256, 112, 352, 176]]))
+
+
+def test_boxes_stay_within_the_photo_where_the_map_reaches_beyond():
+    """160 x 160 in the middle of a 224 x 224 input: two cells of padding around it, 32 pixels."""
+    framing = Framing(resize=None, shortest_edge=160, crop=(224, 224), patch_size=16)
+    one = planted((slice(0, 4), slice(0, 5)), (slice(6, 9), 13), (slice(10, 14), 9))
+    assert boxes_of(one, framing, 160, 160) == pytest.approx(np.array([[0, 0, 48, 32], [112, 128, 128, 160]]))
+
+
+def test_threshold_is_on_the_scale_of_overlays():
+    framing = Framing(resize=(140, 140), shortest_edge=None, crop=None, patch_size=10)
+    one = planted((slice(0, 3), slice(0, 3)))
+    one[8, 8] = 0.3
+    assert len(boxes_of(one, framing, 140, 140, threshold=0.2)) == 2
+    assert len(boxes_of(one, framing, 140, 140, threshold=0.4)) == 1
+    one[13, 13] = 50  # a patch that outshines all, but is less than 2% of the map
+    assert len(boxes_of(one, framing, 140, 140, threshold=0.4)) == 2
+
+
+def test_each_photo_has_its_own_boxes(frame):
+    found = hot_boxes(frame)
+    assert list(found.columns) == ["x0", "y0", "x1", "y1", "cells", "share"]
+    inside = [path for path in maps_of(frame) if path in found.index]
+    assert list(found.index.unique()) == inside
+    assert len(inside) > 40
+    for path in inside:
+        pd.testing.assert_frame_equal(found.loc[[path]], hot_boxes(frame.loc[[path]]), check_index_type=False)
+        assert found.loc[[path], "share"].is_monotonic_decreasing
+    left = found.index.str[:3].astype(int)
+    assert ((left <= found["x0"]) & (found["x0"] < found["x1"]) & (found["x1"] <= 400 + left)).all()
+    assert ((found["y0"] >= 0) & (found["y0"] < found["y1"]) & (found["y1"] <= 290)).all()
+
+
+def test_cells_and_share_of_a_region():
+    one = np.zeros(GRID)
+    one[1, 1], one[2, 2], one[4, 7] = 3, 2, 4
+    rows = [row_of("a.jpg", one, width=80, height=50, map_box=[0, 0, 80, 50])]
+    found = hot_boxes(table_of(rows), threshold=0.4)
+    assert found[["x0", "y0", "x1", "y1", "cells"]].to_numpy().tolist() == [[10, 10, 30, 30, 2], [70, 40, 80, 50, 1]]
+    assert found["share"].tolist() == pytest.approx([5 / 9, 4 / 9])
+
+
+@pytest.mark.parametrize("block", [1, 10**9])
+def test_nearest_maps(frame, block, monkeypatch):
+    monkeypatch.setattr(analysis, "_BLOCK", block)
+    maps = maps_of(frame)
+    likeness = pd.DataFrame(np.corrcoef([one.ravel() for one in maps.values()]), list(maps), list(maps))
+    found = nearest_maps(frame, count=4)
+    assert found.index.tolist() == [path for path in maps for _ in range(4)]
+    for path, nearest in found.groupby("path"):
+        expected = likeness[path].drop(path).sort_values(ascending=False)[:4]
+        assert nearest["nearest"].tolist() == expected.index.tolist()
+        assert nearest["similarity"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-5)
+
+
+def test_nearest_to_some(frame):
+    every = nearest_maps(frame, count=3)
+    some = list(maps_of(frame))[7:2:-2]
+    pd.testing.assert_frame_equal(
+        nearest_maps(frame, count=3, of=some), pd.concat([every.loc[[path]] for path in some])
+    )
+    with pytest.raises(ValueError, match=r"no map in this frame: \['elsewhere.jpg'\]"):
+        nearest_maps(frame, of=[some[0], "elsewhere.jpg"])
+
+
+def test_nearest_of_even_and_of_equal_maps():
+    """However large and bright: only where a map is hot counts; an even one is like nothing."""
+    one = np.arange(40.0).reshape(GRID) % 7
+    rows = [row_of("a", one), row_of("b", 3 * one + 100), row_of("c", np.full(GRID, 0.1)), row_of("d", -one)]
+    found = nearest_maps(table_of(rows), count=9)
+    assert found.loc["a", "nearest"].tolist() == ["b", "c", "d"]
+    assert found.loc["a", "similarity"].to_numpy() == pytest.approx([1, 0, -1], abs=1e-5)
+    assert found.loc["c", "similarity"].tolist() == [0, 0, 0]
+    assert found["similarity"].between(-1, 1).all()
+
+
+ALL = [stack_attention, mean_maps, map_statistics, hot_boxes, nearest_maps]
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_maps_of_different_grids_are_refused(frame, function):
+    mixed = pd.concat([frame, table_of([make_row("other.jpg", grid=(8, 5))])])
+    with pytest.raises(ValueError, match=r"different grids can't be stacked: \[\[5, 8\], \[8, 5\]\]"):
+        function(mixed)
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_column_that_was_not_read_is_named(frame, function):
+    with pytest.raises(ValueError, match="the frame has no column attention, grid_w"):
+        function(frame.drop(columns=["attention", "grid_w"]))
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [make_row("a.jpg", **NO_MAP), make_row("b.jpg", **NO_MAP)]], ids=["none", "failed"]
+)
+def test_tables_without_maps(rows):
+    frame = table_of(rows)
+    assert stack_attention(frame).shape == (0, 0, 0)
+    assert mean_maps(frame) == {}
+    assert map_statistics(frame).isna().all(axis=None)
+    assert map_statistics(frame).index.equals(frame.index)
+    assert list(hot_boxes(frame).columns) == ["x0", "y0", "x1", "y1", "cells", "share"]
+    assert list(nearest_maps(frame).columns) == ["nearest", "similarity"]
+    assert hot_boxes(frame).empty
+    assert nearest_maps(frame).empty
+
+
+def test_single_photo_has_no_nearest(frame):
+    assert nearest_maps(frame.loc[list(maps_of(frame))[:1]]).empty
