@@ -122,7 +122,8 @@ def nearest_maps(frame: "pd.DataFrame", count: int = 5, of: Sequence[Hashable] |
     Returns:
         `count` rows for each photo, the most similar first, with the photo's index:
         nearest: the other photo's label of the index.
-        similarity: -1..1, the correlation of the two maps' cells; 0 where one is even.
+        similarity: -1..1, the correlation of the two maps' cells on the scale of overlays, on which no single cell
+        outshines the rest; 0 where a map is even.
 
     Raises:
         ValueError: a photo to look up has no map. And see above.
@@ -136,7 +137,7 @@ def nearest_maps(frame: "pd.DataFrame", count: int = 5, of: Sequence[Hashable] |
     count = min(count, len(rows) - 1)
     if count < 1:
         return pd.DataFrame(columns=["nearest", "similarity"], index=rows.index[:0])
-    nearest, similarity = _most_similar(_directions(maps), places, count)
+    nearest, similarity = _most_similar(_directions(scaled(maps, HOT_PERCENTILE)), places, count)
     index = rows.index[places].repeat(count)
     return pd.DataFrame({"nearest": rows.index[nearest.ravel()], "similarity": similarity.ravel()}, index)
 
@@ -180,8 +181,8 @@ def _directions(maps: Floats) -> Floats:
     """(n, grid_h, grid_w) -> (n, cells): each map less its mean, of length 1; of length 0 where the map is even."""
     cells = maps.reshape(len(maps), -1)
     directions: Floats = cells - cells.mean(axis=1, keepdims=True)
-    is_even = cells.min(axis=1, keepdims=True) == cells.max(axis=1, keepdims=True)  # 0 by now, but for rounding
-    directions /= np.where(is_even, np.inf, np.linalg.norm(directions, axis=1, keepdims=True))
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    directions /= np.where(lengths > 0, lengths, 1)
     return directions
 
 
