@@ -1,7 +1,7 @@
 """vitrollout: attention rollout over folders of photos.
 
 `run(RunConfig(input=..., out=...))` does what the command `vitrollout run` does; `read_results(out)` gives
-the table back as a DataFrame, `stack_attention(frame)` its maps as one array.
+the table back as a DataFrame, `stack_attention(frame)` its maps as one array, and `analysis` has what to do with them.
 """
 
 from pipeline.analysis import stack_attention
