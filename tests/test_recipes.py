@@ -191,6 +191,8 @@ def test_newest_rows(rows):
     with duckdb.connect() as connection:
         connection.sql(blocks("docs/recipes.md", "sql")["The newest row of each photo"])
         assert sorted(connection.sql("SELECT path, run_id FROM newest").fetchall()) == expected
+        overlays = dict(connection.sql("SELECT path, overlay FROM newest").fetchall())
+    assert overlays == {row["path"]: row.get("overlay") for row in rows}
 
 
 @pytest.mark.parametrize("run", [by_duckdb, by_polars])
