@@ -5,7 +5,7 @@ sorted or set as the index before: `frame.join(map_statistics(frame))`. All func
 lacks a column that they need, and where its maps are of different grids.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,7 +110,7 @@ def hot_boxes(frame: "pd.DataFrame", threshold: float = 0.5) -> "pd.DataFrame":
     return boxes[(boxes["x0"] < boxes["x1"]) & (boxes["y0"] < boxes["y1"])].astype({"cells": int})
 
 
-def nearest_maps(frame: "pd.DataFrame", count: int = 5, of: Sequence[Hashable] | None = None) -> "pd.DataFrame":
+def nearest_maps(frame: "pd.DataFrame", count: int = 5, of: Collection[Hashable] | None = None) -> "pd.DataFrame":
     """The photos where the model looked at most nearly the same places.
 
     Args:
@@ -131,9 +131,11 @@ def nearest_maps(frame: "pd.DataFrame", count: int = 5, of: Sequence[Hashable] |
     import pandas as pd
 
     rows, maps = _with_maps(frame), stack_attention(frame)
-    places = np.arange(len(rows)) if of is None else rows.index.get_indexer_for(pd.Index(of))
-    if (places < 0).any():
-        raise ValueError(f"no map in this frame: {[label for label in of or () if label not in rows.index]}")
+    places = np.arange(len(rows))
+    if of is not None:
+        if missing := [label for label in of if label not in rows.index]:
+            raise ValueError(f"no map in this frame: {missing}")
+        places = rows.index.get_indexer_for(pd.Index(list(of)))
     count = min(count, len(rows) - 1)
     if count < 1:
         return pd.DataFrame(columns=["nearest", "similarity"], index=rows.index[:0])

@@ -193,7 +193,11 @@ def test_nearest_to_some(frame):
         nearest_maps(frame, count=3, of=some), pd.concat([every.loc[[path]] for path in some])
     )
     with pytest.raises(ValueError, match=r"no map in this frame: \['elsewhere.jpg'\]"):
-        nearest_maps(frame, of=[some[0], "elsewhere.jpg"])
+        nearest_maps(frame, of=pd.Series([some[0], "elsewhere.jpg"]))
+    failed = frame.index[frame["status"] == "failed"]
+    with pytest.raises(ValueError, match=f"no map in this frame: .*{failed[0]}"):
+        nearest_maps(frame, of=failed)
+    assert nearest_maps(frame, of=[]).empty
 
 
 def test_nearest_of_even_and_of_equal_maps():
