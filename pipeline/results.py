@@ -127,15 +127,23 @@ def newest_rows(keys: pa.Table) -> pa.Array:
 
 
 def _current_rows(parts: Sequence[Path], columns: Sequence[str], condition: pc.Expression) -> pa.Table:
-    """The newest row of each path, where it meets the condition; parts without such rows are not read in full."""
-    needed = list(dict.fromkeys(["path", "run_id", *_columns_of(condition)]))
+    """The newest row of each path, where it meets the condition, in the order of the parts."""
+    lists = [name for name in columns if pa.types.is_nested(SCHEMA.field(name).type)]
+    others = [name for name in columns if name not in lists]
+    needed = list(dict.fromkeys(["path", "run_id", *others, *_columns_of(condition)]))
     pieces = [read_part(part, needed) for part in parts]
-    keys = _together(pieces, needed).append_column("row", pa.array(np.arange(sum(map(len, pieces)))))
-    is_wanted = np.zeros(len(keys), bool)
-    is_wanted[keys.take(newest_rows(keys)).filter(condition)["row"].to_numpy()] = True
-    wanted = np.split(is_wanted, np.cumsum([len(piece) for piece in pieces]))[:-1]  # the last is what is left: nothing
-    rows_of_parts = [(part, pa.array(rows)) for part, rows in zip(parts, wanted, strict=True) if rows.any()]
-    return _together([read_part(part, columns).filter(rows) for part, rows in rows_of_parts], columns)
+    table = _together(pieces, needed).append_column("row", pa.array(np.arange(sum(map(len, pieces)))))
+    is_wanted = np.zeros(len(table), bool)
+    is_wanted[table.take(newest_rows(table)).filter(condition)["row"].to_numpy()] = True
+    found = table.select(others).filter(pa.array(is_wanted))
+    if lists:  # the bulk of the table: only of parts that have such rows
+        ends = np.cumsum([len(piece) for piece in pieces], dtype=int)
+        rows_of_parts = [is_wanted[end - len(piece) : end] for piece, end in zip(pieces, ends, strict=True)]
+        wanted = [(part, rows) for part, rows in zip(parts, rows_of_parts, strict=True) if rows.any()]
+        bulk = _together([read_part(part, lists).filter(pa.array(rows)) for part, rows in wanted], lists)
+        for name in lists:
+            found = found.append_column(name, bulk[name])
+    return found
 
 
 def _together(tables: Sequence[pa.Table], columns: Sequence[str]) -> pa.Table:
