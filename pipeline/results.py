@@ -95,16 +95,13 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None, where: W
 
 def read_rows(out: Path, columns: Sequence[str]) -> "pd.DataFrame":
     """These columns of every row of the table, also of those that a newer one has replaced, in no order."""
-    schema = pa.schema([SCHEMA.field(name) for name in columns])
     while True:
         try:
-            tables = [schema.empty_table(), *(read_part(part, columns) for part in part_files(out))]
-            break
+            tables = [read_part(part, columns) for part in part_files(out)]
         except FileNotFoundError:
-            continue  # compacted meanwhile
-    table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
-    frame: pd.DataFrame = table.select(schema.names).to_pandas()
-    return frame
+            continue  # as above
+        frame: pd.DataFrame = _together(tables, columns).to_pandas()
+        return frame
 
 
 def newest_rows(keys: pa.Table) -> pa.Array:
