@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from jobs.elpv import format_table, label_cells, main, module_blocks, split_blocks, split_random
 from pipeline.errors import ConfigError, DataError
@@ -82,6 +83,21 @@ def test_prepare_writes_what_finetune_reads(tmp_path: Path) -> None:
         assert {photo.split for photo in photos} == {"train", "validation", "test"}
         assert {round(photo.weight, 2) for photo in photos} == {0.33, 0.67, 1.0}
     assert len(list((tmp_path / "cells").iterdir())) == len(TYPES)
+
+
+@pytest.mark.usefixtures("elpv_package")
+def test_photo_that_was_half_written_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(_: Image.Image, file: Path, *rest: object) -> None:
+        file.write_bytes(b"\x89PNG")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(Image.Image, "save", cut)
+        CliRunner().invoke(main, ["prepare", "--out", str(tmp_path)])
+    assert list((tmp_path / "cells").iterdir()) == []
+    assert CliRunner().invoke(main, ["prepare", "--out", str(tmp_path)]).exit_code == 0
+    for file in (tmp_path / "cells").iterdir():
+        Image.open(file).load()
 
 
 def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
