@@ -43,7 +43,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     if field.is_required():
         return click.option(flag, name, required=True, metavar=_metavar(field), help=field.description)
     text = f"{field.description}  [default: {_shown(field)}]"
-    several = field.annotation == tuple[str, ...]  # such an option may be given more than once
+    several = get_args(field.annotation)[-1:] == (...,)  # such an option may be given more than once
     return click.option(flag, name, default=None, multiple=several, metavar=_metavar(field), help=text)
 
 
@@ -51,13 +51,16 @@ def _shown(field: FieldInfo) -> str:
     extra = field.json_schema_extra
     if field.default in (None, ()) and isinstance(extra, dict):
         return str(extra["none"])  # the word that stands for None in this field
+    if isinstance(field.default, tuple):
+        return ",".join(field.default)
     return "none" if field.default is None else str(field.default) or "empty"
 
 
 def _metavar(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
-        return "[" + "|".join(get_args(field.annotation)) + "]"
     types = get_args(field.annotation) or (field.annotation,)
+    one = types[0] if types[-1] is ... else field.annotation
+    if get_origin(one) is Literal:
+        return "[" + "|".join(get_args(one)) + "]"
     if int in types or tuple[int, int] in types:
         return "N"
     return "X" if float in types else "TEXT"

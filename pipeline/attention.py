@@ -5,14 +5,15 @@ silently returns nothing under SDPA. Instead one attention function is registere
 computes the layer's output as eager attention does and hands the fused (B, N, N) map to a recorder.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import linear
 from transformers import AttentionInterface
 
 from pipeline.rollout import HeadFusion, fuse_heads
@@ -20,21 +21,49 @@ from pipeline.rollout import HeadFusion, fuse_heads
 IMPLEMENTATION = "vitrollout"
 
 
+# query (scaled), key, value (B, heads, N, head width) and mask -> output, the same shape
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
 @dataclass
 class Recorder:
-    """Collects one (B, N, N) float32 tensor a layer, from the first to the last."""
+    """Collects what the layers compute, from the first to the last.
 
-    head_fusion: HeadFusion
+    Attributes:
+        head_fusion: how a layer's heads become one; None: no attention is wanted.
+        attend: computes the output instead, in a pass whose gradient is wanted.
+        layers: one (B, N, N) float32 tensor a layer.
+        shapes: (B, N, N) of every layer that ran, be its attention wanted or not.
+        value: (B, heads, N, head width), value vectors of the layer that ran last.
+    """
+
+    head_fusion: HeadFusion | None
+    attend: Attend | None = None
     layers: list[Tensor] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    value: Tensor | None = None
+
+    def output(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Output of one layer's attention, (B, heads, N, head width); what is wanted of it is recorded."""
+        self.shapes.append((query.shape[0], query.shape[2], key.shape[2]))
+        self.value = value
+        if self.attend is not None and self.head_fusion is None:
+            return self.attend(query, key, value, mask)
+        attention = attention_weights(query, key, mask)  # (B, heads, N, N)
+        if self.head_fusion is not None:
+            self.layers.append(fuse_heads(attention.detach(), self.head_fusion))  # (B, N, N)
+        if self.attend is not None:
+            return self.attend(query, key, value, mask)
+        return attention.to(value.dtype) @ value
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("vitrollout_recorder", default=None)
 
 
 @contextmanager
-def record_attention(head_fusion: HeadFusion) -> Iterator[Recorder]:
-    """Record the attention of every layer that runs inside the block."""
-    recorder = Recorder(head_fusion)
+def record_attention(head_fusion: HeadFusion | None, attend: Attend | None = None) -> Iterator[Recorder]:
+    """Record the attention of every layer that runs inside the block; args as of `Recorder`."""
+    recorder = Recorder(head_fusion, attend)
     token = _recorder.set(recorder)
     try:
         yield recorder
@@ -66,14 +95,24 @@ def recorded_attention(
     """
     # scaled before the product: unscaled scores can exceed float16
     query = query * (scaling if scaling is not None else query.shape[-1] ** -0.5)
-    scores = (query @ key.transpose(-1, -2)).float()  # (B, heads, N, N)
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    attention = scores.softmax(dim=-1)  # (B, heads, N, N), float32: rounding would show in the rollout
-    if (recorder := _recorder.get()) is not None:
-        recorder.layers.append(fuse_heads(attention, recorder.head_fusion))  # (B, N, N)
-    output = attention.to(value.dtype) @ value  # (B, heads, N, head width)
+    recorder = _recorder.get() or Recorder(None)  # nobody's
+    output = recorder.output(query, key, value, attention_mask)
     return output.transpose(1, 2).contiguous(), None
+
+
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax of the scores, (B, heads, N, N) in float32 or wider: rounding would show in the maps.
+
+    Args:
+        query: (B, heads, N, head width), scaled.
+        key: (B, heads, N, head width).
+        mask: added to the scores, or None.
+    """
+    scores = query @ key.transpose(-1, -2)  # (B, heads, N, N)
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    if mask is not None:
+        scores = scores + mask
+    return scores.softmax(dim=-1)
 
 
 def select_recorded_attention(model: Any) -> None:
@@ -82,15 +121,42 @@ def select_recorded_attention(model: Any) -> None:
     model.set_attn_implementation(IMPLEMENTATION)
 
 
-def check_captures(layers: list[Tensor], *, layer_count: int, batch: int, tokens: int) -> None:
+@contextmanager
+def record_growth(encoder: nn.ModuleList, recorder: Recorder) -> Iterator[list[Tensor]]:
+    """Record for each layer how large what each token gives is beside the token itself, (B, N) float32.
+
+    It gives its value vectors through the output projection and, where the family has one, the layer scale.
+    """
+    growth: list[Tensor] = []
+
+    def record(layer: Any, arguments: tuple[Tensor, ...], _: Tensor) -> None:
+        attention = layer.attention if hasattr(layer, "attention") else layer.self_attn
+        project = attention.o_proj if hasattr(attention, "o_proj") else attention.out_proj
+        assert recorder.value is not None
+        given = linear(recorder.value.detach().transpose(1, 2).flatten(2), project.weight)  # (B, N, width)
+        if hasattr(layer, "layer_scale1"):  # DINOv2
+            given = layer.layer_scale1(given)
+        given = given * getattr(layer, "lambda_1", 1.0)  # BEiT
+        growth.append(given.float().norm(dim=-1) / arguments[0].detach().float().norm(dim=-1))
+
+    with ExitStack() as hooks:
+        for layer in encoder:
+            hooks.callback(layer.register_forward_hook(record).remove)
+        yield growth
+
+
+def check_captures(shapes: list[tuple[int, ...]], *, layer_count: int, batch: int, tokens: int) -> None:
     """Make sure that what was captured is what the maps are computed from.
+
+    Args:
+        shapes: as `Recorder` has them.
+        layer_count, batch, tokens: what they must be.
 
     Raises:
         RuntimeError: a number of layers or a shape differs from (batch, tokens, tokens).
     """
-    shapes = {tuple(layer.shape) for layer in layers}
-    if len(layers) != layer_count or shapes != {(batch, tokens, tokens)}:
+    if len(shapes) != layer_count or set(shapes) != {(batch, tokens, tokens)}:
         raise RuntimeError(
-            f"captured {len(layers)} layers of shapes {sorted(shapes)}, "
+            f"captured {len(shapes)} layers of shapes {sorted(set(shapes))}, "
             f"expected {layer_count} of {(batch, tokens, tokens)}: this model's attention can't be read"
         )

@@ -44,6 +44,21 @@ class Checkpoint:
         names = ", ".join(str(name) for name in classes[:8]) + (", ..." if len(classes) > 8 else "")
         return f"{len(classes)} classes ({names})" if classes else "classes without names"
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names by id, as transformers reads them from the config.
+
+        Raises:
+            ModelError: an id is no number.
+        """
+        names = self.config.get("id2label")
+        if not isinstance(names, dict):
+            return tuple(f"LABEL_{index}" for index in range(int(self.config.get("num_labels", 2))))
+        try:
+            return tuple(str(names[key]) for key in sorted(names, key=int))
+        except ValueError as error:
+            raise ModelError(f"--model {self.name}: id2label in its config.json: {error}; correct it") from None
+
     def weight_files(self) -> list[Path]:
         """The files that hold the weights: safetensors where there are any, else pickled tensors."""
         for pattern in _WEIGHTS:

@@ -18,6 +18,7 @@ from pydantic import (
 
 from pipeline.decode import MAX_PIXELS
 from pipeline.errors import ConfigError
+from pipeline.methods import BACKWARD, Method
 
 
 class Settings(BaseModel):
@@ -47,6 +48,20 @@ class Settings(BaseModel):
 def none_or(value: object) -> object:
     """The word `none`, as a command line has it, means None."""
     return None if value == "none" else value
+
+
+def split_at_commas(value: object) -> object:
+    """`open,short` and ("open", "short") -> ("open", "short"), each once."""
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        return value
+    names = (name.strip() for part in parts for name in str(part).split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _number_as_text(value: object) -> object:
+    """An id in a TOML file may be written as a number."""
+    return str(value) if isinstance(value, int) else value
 
 
 def _parse_size(value: object) -> object:
@@ -110,6 +125,7 @@ def _check_device(name: str) -> str:
 
 OutFolder = Annotated[Path, AfterValidator(_check_out_folder)]
 LabelledData = Annotated[Path, AfterValidator(_check_labelled_data)]
+Label = Annotated[str, BeforeValidator(_number_as_text)]
 Device = Annotated[str, AfterValidator(_check_device)]
 AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_parse_auto_count)]
 InputSize = Annotated[tuple[int, int] | None, BeforeValidator(_parse_size)]
@@ -125,7 +141,15 @@ class RunConfig(Settings):
         None,
         description="model input in pixels, N or HEIGHTxWIDTH: more gives a finer map; none: the checkpoint's own",
     )
-    method: Literal["rollout", "article"] = Field("rollout", description="how attention becomes a map")
+    method: Annotated[tuple[Method, ...], BeforeValidator(split_at_commas)] = Field(
+        ("rollout",), description="what makes the maps; of several the first is drawn, the others go to more_maps"
+    )
+    target: Label = Field(
+        "top1",
+        description=f"label, or its id, that {', '.join(BACKWARD)} explain; top1: each photo's; expected: by --labels",
+    )
+    versus: Label | None = Field(None, description="explain the target rather than this label")
+    labels: Path | None = Field(None, description="CSV path,expected or path,label with the labels that are expected")
     head_fusion: Literal["mean", "max", "min"] = Field("mean", description="how a layer's heads become one")
     discard_ratio: float = Field(0.0, ge=0, lt=1, description="share of the weakest attention to drop in each layer")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of the forward pass")
@@ -180,6 +204,39 @@ class RunConfig(Settings):
     @classmethod
     def _check_out(cls, folder: Path, info: ValidationInfo) -> Path:
         return check_outside(folder, info.data.get("input"))
+
+    @field_validator("method")
+    @classmethod
+    def _check_method(cls, methods: tuple[Method, ...]) -> tuple[Method, ...]:
+        if not methods:
+            raise ValueError("names no method")
+        return methods
+
+    @field_validator("target", "versus")
+    @classmethod
+    def _check_explained(cls, label: str | None, info: ValidationInfo) -> str | None:
+        methods = info.data.get("method", BACKWARD)
+        if label not in (None, "top1") and not set(methods) & set(BACKWARD):
+            raise ValueError(
+                f"{', '.join(methods)} gives the same map whatever the label; "
+                f"add a --method that explains one: {', '.join(BACKWARD)}"
+            )
+        return label
+
+    @field_validator("labels")
+    @classmethod
+    def _check_labels(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        expected = info.data.get("target", "expected") == "expected"
+        if file is None and info.data.get("target") == "expected":
+            raise ValueError("name the CSV that target = expected takes the labels from")
+        if file is None:
+            return None
+        if not expected:
+            raise ValueError("is only read with target = expected")
+        file = resolve(file)
+        if not file.is_file():
+            raise ValueError("no such file")
+        return file
 
     @field_validator("colormap")
     @classmethod

@@ -1,33 +1,26 @@
 """Load a checkpoint; a batch of uint8 pixels -> logits and attention maps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from pipeline.attention import check_captures, record_attention, select_recorded_attention
+from pipeline.attention import check_captures, select_recorded_attention
 from pipeline.checkpoint import Checkpoint, check_family
 from pipeline.device import Precision
 from pipeline.errors import ModelError
 from pipeline.families import FAMILIES
 from pipeline.geometry import Framing, framing_of
-from pipeline.records import Floats
-from pipeline.rollout import METHODS, HeadFusion
+from pipeline.map_passes import MapPass, MapSettings
+from pipeline.methods import Method
+from pipeline.records import Floats, Output
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class MapSettings:
-    """How attention becomes a map; see `pipeline.rollout`."""
-
-    method: str = "rollout"
-    head_fusion: HeadFusion = "mean"
-    discard_ratio: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +32,7 @@ class Classifier:
         processor: the checkpoint's image processor: resize and crop, uint8 in and out.
         framing: what the processor does to a photo, as geometry.
         labels: class names by id, C of them.
-        layer_count: L, layers whose attention is captured.
+        encoder: its L layers, whose attention is captured.
         readout_tokens: leading tokens that the rollout starts from.
         prefix_tokens: tokens before the first patch.
         interpolate_positions: the input has another size than the model was trained for.
@@ -50,39 +43,57 @@ class Classifier:
     processor: Any
     framing: Framing
     labels: tuple[str, ...]
-    layer_count: int
+    encoder: nn.ModuleList
     readout_tokens: int
     prefix_tokens: int
     interpolate_positions: bool
     mean: Tensor
     scale: Tensor
 
-    @torch.inference_mode()
-    def predict(self, pixels: Tensor, maps: MapSettings) -> tuple[Floats, Floats]:
-        """One forward pass.
+    def predict(self, pixels: Tensor, maps: MapSettings, targets: Sequence[int] | None = None) -> Output:
+        """Classify a batch and map it: a forward pass, and for each method that explains a label a backward pass.
 
         Args:
             pixels: (B, 3, H, W) uint8, out of the image processor, on the host.
             maps: how to compute the maps.
-
-        Returns:
-            logits (B, C) and maps (B, grid_h, grid_w), float32.
+            targets: B ids of the labels to explain; None: of each image the most likely one.
         """
-        device, dtype = self.network.device, self.network.dtype
-        inputs = pixels.to(device, non_blocking=True).float()  # (B, 3, H, W)
-        inputs = ((inputs - self.mean) * self.scale).to(dtype)
-        with record_attention(maps.head_fusion) as recorder:
-            logits = self.network(
-                pixel_values=inputs, interpolate_pos_encoding=self.interpolate_positions
-            ).logits  # (B, C)
-        batch, (grid_h, grid_w) = len(pixels), self.framing.grid
-        tokens = self.prefix_tokens + grid_h * grid_w
-        check_captures(recorder.layers, layer_count=self.layer_count, batch=batch, tokens=tokens)
-        rollout = METHODS[maps.method](
-            recorder.layers, readout_tokens=self.readout_tokens, discard_ratio=maps.discard_ratio
-        )  # (B, N)
-        attention = rollout[:, self.prefix_tokens :].reshape(batch, grid_h, grid_w)
-        return logits.float().cpu().numpy(), attention.float().cpu().numpy()
+        found: dict[Method, Tensor] = {}
+        ids = None if targets is None else torch.tensor(targets, device=self.network.device)  # (B,)
+        with torch.inference_mode(not maps.backward):
+            inputs = pixels.to(self.network.device, non_blocking=True).float()  # (B, 3, H, W)
+            inputs = ((inputs - self.mean) * self.scale).to(self.network.dtype)
+            for one in maps.passes():
+                logits, ids, tokens = self._run(one, inputs, ids)
+                found |= tokens
+        return Output(
+            logits=_as_array(logits),
+            maps={method: self._on_grid(found[method]) for method in maps.methods},
+            targets=ids.tolist() if maps.backward and ids is not None else None,
+        )
+
+    def _run(self, one: MapPass, inputs: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor, dict[Method, Tensor]]:
+        """One pass: logits (B, C), label ids (B,), and maps with their prefix tokens, (B, N). No graph outlives it."""
+        grid_h, grid_w = self.framing.grid
+        with one.watch(self.network, self.encoder) as recorder:
+            output = self.network(pixel_values=inputs, interpolate_pos_encoding=self.interpolate_positions).logits
+        check_captures(
+            recorder.shapes,
+            layer_count=len(self.encoder),
+            batch=len(inputs),
+            tokens=self.prefix_tokens + grid_h * grid_w,
+        )
+        logits = output[: len(inputs)].detach()  # legrad puts more behind them
+        ids = logits.argmax(dim=1) if ids is None else ids
+        return logits, ids, one.tokens(output, ids, self.readout_tokens)
+
+    def _on_grid(self, tokens: Tensor) -> Floats:
+        """(B, N) -> the patches' values, (B, grid_h, grid_w)."""
+        return _as_array(tokens[:, self.prefix_tokens :].reshape(-1, *self.framing.grid))
+
+
+def _as_array(values: Tensor) -> Floats:
+    return values.float().cpu().numpy()
 
 
 def load_classifier(
@@ -110,7 +121,7 @@ def load_classifier(
     transformers_logging.set_verbosity_error()  # what it would warn of is checked here
     transformers_logging.disable_progress_bar()
     processor = load_processor(checkpoint, input_size)
-    network = _load_network(checkpoint, _DTYPES[precision]).to(device).eval()
+    network = _load_network(checkpoint, _DTYPES[precision]).to(device).eval().requires_grad_(False)
     select_recorded_attention(network)
     config = network.config
     vision = getattr(config, "vision_config", config)
@@ -125,7 +136,7 @@ def load_classifier(
         processor=processor,
         framing=framing,
         labels=tuple(str(config.id2label[index]) for index in range(config.num_labels)),
-        layer_count=int(vision.num_hidden_layers),
+        encoder=_encoder(network, int(vision.num_hidden_layers)),
         readout_tokens=readout,
         prefix_tokens=readout + (int(vision.num_register_tokens) if family.has_registers else 0),
         interpolate_positions=framing.input_size != native_size,
@@ -197,6 +208,12 @@ def _load_network(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             f"--model {checkpoint.name}: {len(missing)} weights are missing ({missing[0]}, ...); fetch it again"
         )
     return network
+
+
+def _encoder(network: nn.Module, layer_count: int) -> nn.ModuleList:
+    """The layers of the network, first to last."""
+    lists = (module for module in network.modules() if isinstance(module, nn.ModuleList))
+    return next(layers for layers in lists if len(layers) == layer_count)
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
+import numpy as np
 from PIL import Image
 
 from pipeline.overlay import OverlayLook, draw_overlay
@@ -65,7 +66,8 @@ class OverlayWriter:
         height, width = photo.shape[:2]
         scale_x, scale_y = width / sample.width, height / sample.height
         scaled = box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y
-        picture = draw_overlay(photo, prediction.attention, scaled, self._look)
+        attention = np.maximum(prediction.attention, 0)  # below is what speaks against a label: no heat
+        picture = draw_overlay(photo, attention, scaled, self._look)
         png = io.BytesIO()
         # run-length matching at level 1: several times faster than the default, about as small on photos
         picture.save(png, "PNG", compress_level=1, compress_type=zlib.Z_RLE)

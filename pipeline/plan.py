@@ -2,15 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import RunConfig
 from pipeline.loading import DRAFT_LONGER_SIDE, hash_file
+from pipeline.methods import BACKWARD
 from pipeline.records import ImageRef
 from pipeline.store import DoneFile
+from pipeline.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,34 @@ class Plan:
     done: int
 
 
-def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str) -> str:
+def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str, targets: Targets) -> str:
     """A short hash over all that changes the numbers, and nothing that doesn't."""
     decode = "exact" if config.exact_decode else f"draft-{DRAFT_LONGER_SIDE}"
-    parts: list[object] = [checkpoint.digest(), config.input_size, config.rescale, config.method, config.head_fusion]
+    method, *more = config.method
+    parts: list[object] = [checkpoint.digest(), config.input_size, config.rescale, method, config.head_fusion]
     parts += [config.discard_ratio, precision, decode]
+    if more:
+        parts.append(sorted(more))
+    if set(config.method) & set(BACKWARD):
+        parts.append(["expected" if targets.expected else targets.label, targets.versus])
+    return _digest(parts)
+
+
+def photo_fingerprint(fingerprint: str, targets: Targets, path: str) -> str:
+    """That of one photo: with the label that is expected of it, where that is what its maps explain."""
+    if targets.expected is None:
+        return fingerprint
+    return _digest([fingerprint, targets.expected.get(path)])
+
+
+def _digest(parts: list[object]) -> str:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=6).hexdigest()
 
 
 def make_plan(
     refs: Sequence[ImageRef],
     done: Mapping[str, DoneFile],
-    fingerprint: str,
+    fingerprint_of: Callable[[str], str],  # by path
     *,
     retry_failed: bool = False,
     limit: int | None = None,
@@ -56,7 +74,7 @@ def make_plan(
         row = done.get(ref.path)
         if (
             row is None
-            or row.fingerprint != fingerprint
+            or row.fingerprint != fingerprint_of(ref.path)
             or row.file_bytes != ref.file_bytes
             or (row.failed and retry_failed)
         ):

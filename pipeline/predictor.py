@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from pipeline.errors import VitrolloutError
-from pipeline.model import Classifier, MapSettings
-from pipeline.records import Floats, Prediction, Sample
+from pipeline.map_passes import MapSettings
+from pipeline.model import Classifier
+from pipeline.records import Output, Prediction, Sample
+from pipeline.targets import Targets
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +23,14 @@ _WORTH_DOUBLING = 1.05
 class Predictor:
     """Runs batches through a classifier; out of memory on the device, it halves them and goes on."""
 
-    def __init__(self, classifier: Classifier, maps: MapSettings, batch_size: int) -> None:
-        """Args: the model, how to compute maps, and how many photos at once."""
+    def __init__(
+        self, classifier: Classifier, maps: MapSettings, batch_size: int, targets: Targets | None = None
+    ) -> None:
+        """Args: the model, how to compute maps, how many photos at once, and which labels maps explain."""
         self._classifier = classifier
         self._maps = maps
         self._most = batch_size
+        self._targets = targets or Targets()
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """Classify photos.
@@ -36,18 +41,19 @@ class Predictor:
         predictions: list[Prediction] = []
         while len(predictions) < len(samples):
             part = samples[len(predictions) : len(predictions) + self._most]
-            pixels = torch.from_numpy(np.stack([sample.pixels for sample in part]))  # (B, 3, H, W)
-            output = self._attempt(pixels)
+            output = self._attempt(part)
             if output is None:
                 self._halve(len(part))
             else:
-                predictions += [Prediction(*row) for row in zip(part, *output, strict=True)]
+                predictions += _split(part, output)
         return predictions
 
-    def _attempt(self, pixels: torch.Tensor) -> tuple[Floats, Floats] | None:
+    def _attempt(self, part: Sequence[Sample]) -> Output | None:
         """None: out of memory. The error ends here, for it holds on to the tensors of the failed pass."""
+        pixels = torch.from_numpy(np.stack([sample.pixels for sample in part]))  # (B, 3, H, W)
+        targets = [target for sample in part if (target := self._targets.of(sample.ref.path)) is not None]
         try:
-            return self._classifier.predict(pixels, self._maps)
+            return self._classifier.predict(pixels, self._maps, targets or None)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -61,6 +67,21 @@ class Predictor:
         self._most = (photos + 1) // 2
         torch.cuda.empty_cache()
         log.warning("out of memory on the device: going on with batches of %d", self._most)
+
+
+def _split(samples: Sequence[Sample], output: Output) -> list[Prediction]:
+    """A batch's output by photo."""
+    first, targets = next(iter(output.maps)), output.targets or (None,) * len(samples)
+    return [
+        Prediction(
+            sample,
+            output.logits[place],
+            output.maps[first][place],
+            {method: maps[place] for method, maps in output.maps.items() if method != first},
+            targets[place],
+        )
+        for place, sample in enumerate(samples)
+    ]
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -8,7 +8,8 @@
 A photo's path travels with its pixels; nothing is ever rejoined by order alone.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +80,21 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Output:
+    """What the model says of a batch.
+
+    Attributes:
+        logits: (B, C).
+        maps: by method, (B, grid_h, grid_w) each, raw, not normalised.
+        targets: B ids of the labels that label-dependent maps explain; None: there is no such map.
+    """
+
+    logits: Floats
+    maps: Mapping[str, Floats]
+    targets: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the model says of one sample.
 
@@ -86,16 +102,20 @@ class Prediction:
         sample: the photo it is about.
         logits: (C,).
         attention: (grid_h, grid_w), the raw map, not normalised.
+        more_maps: those of further methods, by method.
+        target: id of the label that label-dependent maps explain; None: there is no such map.
     """
 
     sample: Sample
     logits: Floats
     attention: Floats
+    more_maps: Mapping[str, Floats] = field(default_factory=dict)
+    target: int | None = None
 
     @property
     def failure(self) -> Failure | None:
         """Why it can't be used: an overflow in the model leaves values that are not finite."""
-        if np.isfinite(self.logits).all() and np.isfinite(self.attention).all():
+        if all(np.isfinite(values).all() for values in (self.logits, self.attention, *self.more_maps.values())):
             return None
         reason = "the model's output is not finite; --precision fp32 has the range that it needs"
         return Failure(self.sample.ref, reason, self.sample.content_hash)

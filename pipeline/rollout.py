@@ -76,10 +76,7 @@ def attention_rollout(layers: Sequence[Tensor], *, readout_tokens: int, discard_
     Returns:
         (B, N), each row sums to 1.
     """
-    batch, tokens, _ = layers[0].shape
-    start = layers[0].new_zeros(batch, 1, tokens)  # (B, 1, N)
-    start[:, :, : readout_tokens or tokens] = 1 / (readout_tokens or tokens)
-    row = start
+    row = _start(layers[0], readout_tokens)  # (B, 1, N)
     for fused in reversed(layers):
         row = row @ with_residual(discard_weakest(fused, discard_ratio, readout_tokens))  # (B, 1, N)
     return row[:, 0]
@@ -101,4 +98,45 @@ def article_rollout(layers: Sequence[Tensor], *, readout_tokens: int, discard_ra
     return 1 - column[:, :, 0]
 
 
-METHODS = {"rollout": attention_rollout, "article": article_rollout}
+def last_attention(layers: Sequence[Tensor], *, readout_tokens: int, discard_ratio: float = 0.0) -> Tensor:
+    """The last layer's attention alone: the mean of the readout tokens' rows.
+
+    Args and returns as `attention_rollout`.
+    """
+    *_, fused = layers
+    row = _start(fused, readout_tokens) @ discard_weakest(fused, discard_ratio, readout_tokens)  # (B, 1, N)
+    return row[:, 0]
+
+
+def norm_rollout(
+    layers: Sequence[Tensor], *, growth: Sequence[Tensor], readout_tokens: int, discard_ratio: float = 0.0
+) -> Tensor:
+    """Rollout in which attention counts by what it brings along (Chen et al., Beyond Intuition, TMLR 2023).
+
+    Attentive perception, the paper's term P, by tokens: P = (I + A_L M_L) ... (I + A_1 M_1), with M_l diagonal and
+    as large as the transformed value vector of each token is beside the token itself. Here too only a row is pushed
+    through the layers: r <- r + (r A) M.
+
+    Args:
+        layers: L tensors (B, N, N), head-fused attention from the first layer to the last.
+        growth: L tensors (B, N), the diagonals of M.
+        readout_tokens, discard_ratio: as in `attention_rollout`.
+
+    Returns:
+        (B, N), not negative.
+    """
+    row = _start(layers[0], readout_tokens)
+    for fused, size in zip(reversed(layers), reversed(growth), strict=True):
+        row = row + (row @ discard_weakest(fused, discard_ratio, readout_tokens)) * size[:, None]  # (B, 1, N)
+    return row[:, 0]
+
+
+def _start(fused: Tensor, readout_tokens: int) -> Tensor:
+    """The row vector that the maps start from, (B, 1, N): the mean over the readout tokens, or over all."""
+    batch, tokens, _ = fused.shape
+    start = fused.new_zeros(batch, 1, tokens)
+    start[:, :, : readout_tokens or tokens] = 1 / (readout_tokens or tokens)
+    return start
+
+
+METHODS = {"rollout": attention_rollout, "article": article_rollout, "attention": last_attention}

@@ -1,7 +1,7 @@
 """Predictions and failures -> rows of the table."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +19,17 @@ class RowMaker:
 
     Attributes:
         labels: class names by id.
-        model, method, fingerprint, run_id: what the columns of these names say.
+        model, method, run_id: what the columns of these names say.
+        fingerprint_of: by path, what the column fingerprint says.
+        versus: id of the label that label-dependent maps set against their target.
     """
 
     labels: Sequence[str]
     model: str
     method: str
-    fingerprint: str
     run_id: str
+    fingerprint_of: Callable[[str], str]
+    versus: int | None
 
     def ok(self, prediction: Prediction, box: Box, overlay: str | None) -> Row:
         """The row of a photo that was classified."""
@@ -35,10 +38,15 @@ class RowMaker:
         scores = odds / odds.sum()
         top = np.argsort(-scores, kind="stable")[:_TOP]
         grid_h, grid_w = prediction.attention.shape
+        target = prediction.target
+        versus = None if target is None else self.versus
+        notes = [sample.note] if sample.note else []
+        if versus is not None and versus == target:
+            notes.append("target and versus are the same label, so nothing sets them apart")
         return Row(
             **self._of_file(sample.ref, sample.content_hash),
             status="ok",
-            note=sample.note,
+            note="; ".join(notes) or None,
             width=sample.width,
             height=sample.height,
             label=self.labels[top[0]],
@@ -48,6 +56,9 @@ class RowMaker:
             top_scores=scores[top].astype(np.float32),
             logits=prediction.logits,
             attention=prediction.attention.ravel(),
+            more_maps=[(method, values.ravel()) for method, values in prediction.more_maps.items()] or None,
+            target=None if target is None else self.labels[target],
+            versus=None if versus is None else self.labels[versus],
             grid_h=grid_h,
             grid_w=grid_w,
             map_box=box,
@@ -67,7 +78,7 @@ class RowMaker:
             "mtime": ref.mtime_ns,
             "model": self.model,
             "method": self.method,
-            "fingerprint": self.fingerprint,
+            "fingerprint": self.fingerprint_of(ref.path),
             "run_id": self.run_id,
             "processed_at": time.time_ns() // 1000,
         }

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.loading import LoadSpec, PhotoLoader, available_cores
 from pipeline.overlay import OverlayLook
 from pipeline.overlay_writer import OverlayWriter
-from pipeline.plan import Plan, fingerprint, make_plan
+from pipeline.plan import Plan, fingerprint, make_plan, photo_fingerprint
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef
 from pipeline.results import part_files
@@ -23,6 +24,7 @@ from pipeline.rows import RowMaker
 from pipeline.store import ResultsFolder, check_source, done_files, run_records
 from pipeline.summary import RunSummary, run_record
 from pipeline.table_writer import TableWriter
+from pipeline.targets import Targets, choose_targets
 
 if TYPE_CHECKING:  # transformers takes seconds to import: only once there is something to do
     from pipeline.model import Classifier
@@ -45,6 +47,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         found = find_photos(config)
     checkpoint = resolve_checkpoint(config.model)
     check_family(checkpoint)
+    targets = choose_targets(config, checkpoint, found.refs)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     log.info(
@@ -53,9 +56,10 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
     )  # fmt: skip
     with ResultsFolder(config.out, config.input, rebind=config.rebind, repair=config.repair) as results:
         with clock("plan"):
-            mark = fingerprint(config, checkpoint, precision)
+            mark = fingerprint(config, checkpoint, precision, targets)
+            mark_of = partial(photo_fingerprint, mark, targets)
             done = done_files(config.out)
-            plan = make_plan(found.refs, done, mark, retry_failed=config.retry_failed, limit=config.limit)
+            plan = make_plan(found.refs, done, mark_of, retry_failed=config.retry_failed, limit=config.limit)
             results.restamp(plan.touched, done)
         log.info("%d photos in %s, %d to process", len(found.refs), config.input, len(plan.pending))
         profiler = Profiler()
@@ -66,8 +70,8 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
                 classifier = load_classifier(
                     checkpoint, device=device, precision=precision, input_size=config.input_size, rescale=config.rescale
                 )
-            rows = RowMaker(classifier.labels, config.model, config.method, mark, results.run_id)
-            _process(plan.pending, classifier, rows, results, profiler, config, clock, stop)
+            rows = RowMaker(classifier.labels, config.model, config.method[0], results.run_id, mark_of, targets.versus)
+            _process(targets.check(plan.pending), classifier, targets, rows, results, profiler, config, clock, stop)
         profile = profiler.profile()
         news = changes(profile, earlier_profiles(run_records(config.out), mark, config.compare_runs))
         for sentence in news:
@@ -103,6 +107,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
 def _process(
     pending: Sequence[ImageRef],
     classifier: "Classifier",
+    targets: Targets,
     rows: RowMaker,
     results: ResultsFolder,
     profiler: Profiler,
@@ -111,16 +116,16 @@ def _process(
     stop: Callable[[], bool],
 ) -> None:
     """Photos through the model into the table."""
-    from pipeline.model import MapSettings
+    from pipeline.map_passes import MapSettings
     from pipeline.predictor import Predictor, find_batch_size
 
-    maps = MapSettings(config.method, config.head_fusion, config.discard_ratio)
+    maps = MapSettings(config.method, config.head_fusion, config.discard_ratio, targets.versus)
     batch_size = find_batch_size(classifier, maps) if config.batch_size == "auto" else config.batch_size
     workers = _worker_count(config, classifier)
     look = OverlayLook(config.style, config.overlay_opacity, config.colormap)
     draft = None if config.exact_decode else classifier.framing.draft_size
     spec = LoadSpec(classifier.processor, draft, config.overlay_size, config.max_pixels)
-    predictor = Predictor(classifier, maps, batch_size)
+    predictor = Predictor(classifier, maps, batch_size, targets)
     with (
         PhotoLoader(spec, workers=workers, decode_seconds=config.decode_seconds) as photos,
         OverlayWriter(results, look, threads=workers) as overlays,
@@ -175,8 +180,10 @@ def preview(config: RunConfig) -> Plan:
     check_family(checkpoint)
     if not config.rebind:
         check_source(config.out, config.input)
-    mark = fingerprint(config, checkpoint, choose_precision(config.precision, choose_device(config.device)))
-    return make_plan(found.refs, done_files(config.out), mark, retry_failed=config.retry_failed, limit=config.limit)
+    targets = choose_targets(config, checkpoint, found.refs)
+    mark = fingerprint(config, checkpoint, choose_precision(config.precision, choose_device(config.device)), targets)
+    mark_of = partial(photo_fingerprint, mark, targets)
+    return make_plan(found.refs, done_files(config.out), mark_of, retry_failed=config.retry_failed, limit=config.limit)
 
 
 def find_photos(config: RunConfig) -> Discovery:

@@ -165,28 +165,31 @@ def test_only_fused_maps_are_kept_while_recording(network):
         assert layer.untyped_storage().nbytes() == 2 * 37 * 37 * 4  # not a view into (B, heads, N, N)
 
 
-def layers(*shapes):
-    return [torch.zeros(shape) for shape in shapes]
-
-
 def test_complete_captures_pass_the_check():
-    check_captures(layers((2, 5, 5), (2, 5, 5)), layer_count=2, batch=2, tokens=5)
+    check_captures([(2, 5, 5), (2, 5, 5)], layer_count=2, batch=2, tokens=5)
 
 
 @pytest.mark.parametrize(
     "captured",
     [
-        layers(),
-        layers((2, 5, 5)),
-        layers((2, 5, 5), (2, 5, 5), (2, 5, 5)),
-        layers((2, 5, 5), (2, 4, 4)),
-        layers((2, 5, 4), (2, 5, 4)),
-        layers((1, 5, 5), (1, 5, 5)),
-        layers((8, 5, 5), (8, 5, 5)),
-        layers((2, 3, 5, 5), (2, 3, 5, 5)),
+        [],
+        [(2, 5, 5)],
+        [(2, 5, 5), (2, 5, 5), (2, 5, 5)],
+        [(2, 5, 5), (2, 4, 4)],
+        [(2, 5, 4), (2, 5, 4)],
+        [(1, 5, 5), (1, 5, 5)],
+        [(8, 5, 5), (8, 5, 5)],
     ],
-    ids=["none", "a layer short", "a layer too many", "uneven", "not square", "batch", "windows", "heads"],
+    ids=["none", "a layer short", "a layer too many", "uneven", "not square", "batch", "windows"],
 )
 def test_captures_that_do_not_fit_are_refused(captured):
     with pytest.raises(RuntimeError, match=r"expected 2 of \(2, 5, 5\)"):
         check_captures(captured, layer_count=2, batch=2, tokens=5)
+
+
+def test_the_shapes_of_all_layers_are_recorded_be_their_attention_wanted_or_not(network):
+    recorded, _ = network
+    with torch.no_grad(), record_attention(None) as recorder:
+        recorded(pixel_values=pixels())
+    assert recorder.shapes == [(2, 37, 37)] * 3
+    assert recorder.layers == []

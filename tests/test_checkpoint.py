@@ -24,7 +24,8 @@ from jobs.run import run as run_command
 from pipeline.checkpoint import BUNDLED, check_family, resolve_checkpoint
 from pipeline.errors import ModelError
 from pipeline.families import FAMILIES
-from pipeline.model import MapSettings, load_classifier
+from pipeline.map_passes import MapSettings
+from pipeline.model import load_classifier
 from tests import reference
 from tests.tiny import save_photos
 from tests.tiny_models import LABELS, TINY_MODELS, make_photos, save_checkpoint
@@ -534,9 +535,9 @@ def test_weights_in_several_files_load_and_are_all_in_the_digest(tiny_checkpoint
 
 def test_pickled_weights_give_the_same_logits_as_safetensors(folder):
     pixels = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8)
-    logits, _ = load(folder).predict(pixels, MapSettings())
+    logits = load(folder).predict(pixels, MapSettings()).logits
     as_pickle(folder)
-    np.testing.assert_array_equal(load(folder).predict(pixels, MapSettings())[0], logits)
+    np.testing.assert_array_equal(load(folder).predict(pixels, MapSettings()).logits, logits)
 
 
 @pytest.mark.parametrize(
@@ -678,7 +679,8 @@ def test_every_weight_of_a_checkpoint_of_2021_arrives(zipped, tmp_path):
     resized = [photo.resize((384, 384), resample=2) for photo in make_photos(2)]  # bilinear, the default of that time
     pixels = torch.from_numpy(np.stack([np.asarray(photo).transpose(2, 0, 1) for photo in resized]))
     expected, layers = forward_of_2021(weights, (pixels.double() / 255 - 0.5) / 0.5)
-    logits, maps = classifier.predict(pixels, MapSettings())
+    output = classifier.predict(pixels, MapSettings())
+    logits, maps = output.logits, output.maps["rollout"]
     np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
     for image in range(2):
         truth = reference.rollout_map([layer[image].numpy() for layer in layers], (12, 12), prefix=1)

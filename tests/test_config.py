@@ -39,7 +39,10 @@ def test_defaults_are_those_of_the_readme(photos):
     assert config.model_dump(exclude={"input", "out"}) == {
         "model": "bundled",
         "input_size": None,
-        "method": "rollout",
+        "method": ("rollout",),
+        "target": "top1",
+        "versus": None,
+        "labels": None,
         "head_fusion": "mean",
         "discard_ratio": 0.0,
         "precision": "auto",
@@ -112,7 +115,13 @@ def test_missing_input_is_named():
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("method", "gradcam", "must be 'rollout' or 'article'"),
+        ("method", "gradcam", "must be 'rollout', 'article', 'attention', 'rollout-norm', 'relevance', "),
+        ("method", "", "names no method"),
+        ("method", 3, "must be"),
+        ("target", "cat", "rollout gives the same map whatever the label; add a --method that explains one"),
+        ("versus", "cat", "relevance, legrad, libragrad"),
+        ("target", "expected", "relevance, legrad, libragrad"),
+        ("labels", "labels.csv", "is only read with target = expected"),
         ("head_fusion", "median", "must be 'mean', 'max' or 'min'"),
         ("precision", "int8", "must be 'auto', 'fp32', 'bf16' or 'fp16'"),
         ("style", "pretty", "must be 'heat' or 'article'"),
@@ -237,7 +246,10 @@ OPTIONS = {
     "out": ("elsewhere", None),
     "model": ("some/model", "some/model"),
     "input_size": ("384x512", (384, 512)),
-    "method": ("article", "article"),
+    "method": ("legrad,article", ("legrad", "article")),
+    "target": ("spur", "spur"),
+    "versus": ("3", "3"),
+    "labels": ("labels.csv", "labels.csv"),
     "head_fusion": ("max", "max"),
     "discard_ratio": ("0.25", 0.25),
     "precision": ("fp32", "fp32"),
@@ -262,6 +274,13 @@ OPTIONS = {
     "decode_seconds": ("2.5", 2.5),
     "part_rows": ("10", 10),
     "part_seconds": ("5", 5.0),
+}
+
+# What an option is nothing without.
+BESIDE = {
+    "target": {"method": ("relevance",)},
+    "versus": {"method": ("relevance",)},
+    "labels": {"method": ("relevance",), "target": "expected"},
 }
 
 SUMMARY = RunSummary(
@@ -301,12 +320,36 @@ def test_every_setting_has_an_example():
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_setting_is_an_option(photos, configured, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("path,label\n")
     typed, expected = OPTIONS[name]
+    beside = BESIDE.get(name, {})
+    others = [part for key, value in beside.items() for part in (f"--{key}", "".join(value))]
     flag = ("--no-" if expected is False else "--") + name.replace("_", "-")
-    config = configured(photos, flag, *([typed] if typed else []))
-    assert getattr(config, name) == (tmp_path.resolve() / typed if name == "out" else expected)
-    untouched = RunConfig(input=photos).model_dump(exclude={name})
+    config = configured(photos, *others, flag, *([typed] if typed else []))
+    assert getattr(config, name) == (tmp_path.resolve() / typed if name in ("out", "labels") else expected)
+    untouched = RunConfig(input=photos).model_dump(exclude={name}) | beside
     assert config.model_dump(exclude={name}) == untouched
+
+
+def test_a_method_may_be_named_by_commas_or_again(photos, configured):
+    several = configured(photos, "--method", "legrad, rollout", "--method", "attention", "--method", "rollout")
+    assert several.method == ("legrad", "rollout", "attention")
+
+
+def test_the_wrong_one_of_several_methods_is_named(photos):
+    (line,) = errors_of(input=photos, method="rollout,gradcam")
+    assert line.startswith("method = gradcam: must be 'rollout', ")
+
+
+def test_labels_that_are_expected_need_a_csv(photos, tmp_path):
+    explained = {"input": photos, "method": "relevance", "target": "expected"}
+    assert errors_of(**explained) == ["labels = None: name the CSV that target = expected takes the labels from"]
+    lines = errors_of(**explained, labels=tmp_path / "none.csv")
+    assert lines == [f"labels = {tmp_path / 'none.csv'}: no such file"]
+
+
+def test_an_id_may_be_a_number(photos):
+    assert RunConfig(input=photos, method=["libragrad"], target=3).target == "3"
 
 
 def test_without_options_the_defaults_hold(photos, configured):
@@ -329,7 +372,8 @@ def test_help_shows_every_option_with_its_default():
         flag = "--" + name.replace("_", "-")
         assert field.description in entries[flag]
         if field.annotation is not bool:
-            assert f"[default: {'none' if field.default is None else field.default}]" in entries[flag]
+            default = ",".join(field.default) if name == "method" else field.default
+            assert f"[default: {'none' if default is None else default}]" in entries[flag]
         elif field.default:
             assert entries[flag].startswith(f"{flag} / --no-{flag[2:]}")
             assert entries[flag].endswith(f"[default: {flag}]")

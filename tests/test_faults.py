@@ -144,7 +144,8 @@ import logging, resource, sys
 from pathlib import Path
 import numpy as np, torch
 from pipeline.checkpoint import resolve_checkpoint
-from pipeline.model import MapSettings, load_classifier
+from pipeline.map_passes import MapSettings
+from pipeline.model import load_classifier
 from pipeline.predictor import Predictor
 from pipeline.records import ImageRef, Sample
 from tests.tiny import save_tiny_vit

@@ -20,7 +20,8 @@ from pipeline.checkpoint import resolve_checkpoint
 from pipeline.decode import register_heif
 from pipeline.discover import discover
 from pipeline.loading import LoadSpec, load_sample
-from pipeline.model import MapSettings, load_classifier
+from pipeline.map_passes import MapSettings
+from pipeline.model import load_classifier
 from tests.image_files import encoded, frames, png_bomb, smooth_photo, tiff_bytes, with_orientation
 
 ROOT = Path(__file__).parents[1]
@@ -298,12 +299,13 @@ def test_contents_and_predictions_belong_to_their_names(commands, folder, table,
         assert (row["width"], row["height"]) == (sample.width, sample.height), ref.path
         assert row["file_bytes"] == sample.ref.file_bytes == os.stat(ref.file).st_size
         assert row["mtime"].value == sample.ref.mtime_ns
-        logits, attention = classifier.predict(torch.from_numpy(sample.pixels[None]), MapSettings())
-        np.testing.assert_allclose(row["logits"], logits[0], atol=1e-4, err_msg=ref.path)
-        np.testing.assert_allclose(row["attention"], attention[0].ravel(), atol=1e-5, err_msg=ref.path)
+        output = classifier.predict(torch.from_numpy(sample.pixels[None]), MapSettings())
+        logits, attention = output.logits[0], output.maps["rollout"][0]
+        np.testing.assert_allclose(row["logits"], logits, atol=1e-4, err_msg=ref.path)
+        np.testing.assert_allclose(row["attention"], attention.ravel(), atol=1e-5, err_msg=ref.path)
         with Image.open(commands.out / row["overlay"]) as overlay:  # at an opacity of 0 the photo itself
             assert (np.asarray(overlay) == sample.photo).all(), ref.path
-        every_logits.append(tuple(np.round(logits[0], 3)))
+        every_logits.append(tuple(np.round(logits, 3)))
     assert len(set(every_logits)) >= len(every_logits) - 6, "photos too much alike prove nothing"  # links, frames
 
 

@@ -14,10 +14,11 @@ import torch
 from scipy.stats import spearmanr
 from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig
 
-import pipeline.model
+import pipeline.map_passes
 from pipeline.checkpoint import resolve_checkpoint
 from pipeline.errors import ConfigError, ModelError
-from pipeline.model import MapSettings, load_classifier, load_processor
+from pipeline.map_passes import MapSettings
+from pipeline.model import load_classifier, load_processor
 from tests import reference
 from tests.tiny_models import LABELS, TINY_MODELS, build_network, make_checkpoint, make_photos, save_checkpoint
 
@@ -66,8 +67,10 @@ def model_pixels(classifier, photos):
     return torch.from_numpy(np.stack(rows))
 
 
-def predict(classifier, photos, **settings):
-    return classifier.predict(model_pixels(classifier, photos), MapSettings(**settings))
+def predict(classifier, photos, method="rollout", **settings):
+    """Logits (B, C) and the maps of one method, (B, grid_h, grid_w)."""
+    output = classifier.predict(model_pixels(classifier, photos), MapSettings((method,), **settings))
+    return output.logits, output.maps[method]
 
 
 def plain_output(folder, photos, *, size=None, do_rescale=None):
@@ -330,8 +333,8 @@ def test_no_attention_is_kept_after_a_prediction(method, classifier, monkeypatch
         seen.extend(weakref.ref(layer) for layer in layers)
         return rollout(layers, **options)
 
-    rollout = pipeline.model.METHODS[method]
-    monkeypatch.setitem(pipeline.model.METHODS, method, watched)
+    rollout = pipeline.map_passes.METHODS[method]
+    monkeypatch.setitem(pipeline.map_passes.METHODS, method, watched)
     predict(classifier("vit"), PHOTOS[:3], method=method)
     gc.collect()
     assert len(seen) == 3
@@ -339,15 +342,15 @@ def test_no_attention_is_kept_after_a_prediction(method, classifier, monkeypatch
 
 
 def test_captures_that_do_not_fit_end_the_run(classifier, monkeypatch):
-    monkeypatch.setattr(pipeline.model, "record_attention", _record_nothing)
+    monkeypatch.setattr(pipeline.map_passes, "record_attention", _record_nothing)
     with pytest.raises(RuntimeError, match="captured 0 layers"):
         predict(classifier("vit"), PHOTOS[:1])
 
 
 class _record_nothing:  # noqa: N801, stands in for a function
-    layers = ()
+    layers, shapes = (), ()
 
-    def __init__(self, head_fusion):
+    def __init__(self, head_fusion, attend):
         pass
 
     def __enter__(self):

@@ -83,7 +83,7 @@ def test_all_errors_at_once_with_the_nearest_key(write_config):
         "metrics_file = ",
         "must end in .prom",
         "archive a: max_faild_share: no such setting; did you mean max_failed_share?",
-        "archive a: method = rolout: must be 'rollout' or 'article'",
+        "archive a: method = rolout: must be 'rollout', 'article', ",
         "archive boards: batch_sise: no such setting; did you mean batch_size?",
         "name = f: 2 archives have it",
     ):

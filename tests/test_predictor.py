@@ -10,7 +10,8 @@ import torch
 import pipeline.predictor
 from pipeline.checkpoint import resolve_checkpoint
 from pipeline.errors import VitrolloutError
-from pipeline.model import MapSettings, load_classifier
+from pipeline.map_passes import MapSettings
+from pipeline.model import load_classifier
 from pipeline.predictor import Predictor, fastest_batch_size, find_batch_size, is_out_of_memory
 from pipeline.records import ImageRef, Sample
 
@@ -33,14 +34,14 @@ class Cramped:
         self.batches = []
         self.held = lambda: None  # what the last failed pass has allocated
 
-    def predict(self, pixels, maps):
+    def predict(self, pixels, maps, targets=None):
         assert self.held() is None, "the failed pass still holds its tensors"
         self.batches.append(len(pixels))
         if len(pixels) > self.room:
             activations = torch.zeros(8)
             self.held = weakref.ref(activations)
             raise type(self.error)(*self.error.args)  # a new one: it holds its traceback
-        return self.classifier.predict(pixels, maps)
+        return self.classifier.predict(pixels, maps, targets)
 
 
 def make_samples(count):
@@ -79,9 +80,9 @@ def test_each_prediction_belongs_to_its_sample_whatever_the_batch(classifier, ba
     predictions = Predictor(classifier, MAPS, batch_size).predict(samples)
     assert [prediction.sample for prediction in predictions] == samples
     for sample, prediction in zip(samples, predictions, strict=True):
-        logits, attention = classifier.predict(torch.from_numpy(sample.pixels)[None], MAPS)
-        np.testing.assert_allclose(prediction.logits, logits[0], atol=1e-5, rtol=0)
-        np.testing.assert_allclose(prediction.attention, attention[0], atol=1e-6, rtol=0)
+        alone = classifier.predict(torch.from_numpy(sample.pixels)[None], MAPS)
+        np.testing.assert_allclose(prediction.logits, alone.logits[0], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(prediction.attention, alone.maps["rollout"][0], atol=1e-6, rtol=0)
         assert prediction.logits.shape == (7,)
         assert prediction.attention.shape == (6, 6)
 

@@ -42,7 +42,8 @@ def _variants(checkpoint: Path, batch: int, precision: str) -> dict[str, Callabl
     from transformers import AutoModelForImageClassification
 
     from pipeline.checkpoint import resolve_checkpoint
-    from pipeline.model import MapSettings, load_classifier
+    from pipeline.map_passes import MapSettings
+    from pipeline.model import load_classifier
 
     classifier = load_classifier(resolve_checkpoint(str(checkpoint)), device="cpu", precision=precision)  # type: ignore[arg-type]
     dtype = classifier.network.dtype

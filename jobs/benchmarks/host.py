@@ -52,7 +52,7 @@ def _one_photo(folder: Path, rounds: int) -> Figure:
     spec = LoadSpec(classifier.processor, classifier.framing.draft_size, 1024, 10**9)
     logits = torch.zeros(1000).numpy()
     attention = torch.rand(classifier.framing.grid).numpy()
-    rows = RowMaker(classifier.labels, "model", "rollout", "fingerprint", "run")
+    rows = RowMaker(classifier.labels, "model", "rollout", "run", lambda path: "fingerprint", None)
 
     with ResultsFolder(folder / "one-out", photos) as results:
 
@@ -99,16 +99,18 @@ class SimulatedDevice:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.classifier, name)
 
-    def predict(self, pixels: Any, maps: Any) -> tuple[Any, Any]:
+    def predict(self, pixels: Any, maps: Any, targets: Any) -> Any:
         """Zero logits and a map, after the time that the device takes."""
         import numpy as np
+
+        from pipeline.records import Output
 
         self.started = self.started or time.perf_counter()
         time.sleep(self.seconds_an_image * len(pixels))
         self.ended = time.perf_counter()
         self.busy += self.seconds_an_image * len(pixels)
         attention = np.random.default_rng(0).random((len(pixels), *self.classifier.framing.grid), dtype=np.float32)
-        return np.zeros((len(pixels), 1000), np.float32), attention
+        return Output(np.zeros((len(pixels), 1000), np.float32), {"rollout": attention})
 
 
 def _simulated_run(folder: Path, seconds: float, *, overlays: bool, workers: int) -> tuple[float, float]:

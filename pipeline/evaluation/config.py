@@ -5,18 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.config import AutoCount, Device, LabelledData, OutFolder, Settings, check_outside
+from pipeline.config import AutoCount, Device, LabelledData, OutFolder, Settings, check_outside, split_at_commas
 
 
-def _split_at_commas(value: object) -> object:
-    """`open,short` and ("open", "short") -> ("open", "short"); `auto` -> ()."""
-    if value == "auto":
-        return ()
-    parts = [value] if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)):
-        return value
-    labels = (label.strip() for part in parts for label in str(part).split(","))
-    return tuple(dict.fromkeys(label for label in labels if label))
+def _parse_positive(value: object) -> object:
+    """`auto` -> (), labels by commas."""
+    return () if value == "auto" else split_at_commas(value)
 
 
 class EvaluateConfig(Settings):
@@ -29,7 +23,7 @@ class EvaluateConfig(Settings):
         "auto",
         description="which photos; auto: the test split that the data, or else the model's split.csv, names; else all",
     )
-    positive: Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)] = Field(
+    positive: Annotated[tuple[str, ...], BeforeValidator(_parse_positive)] = Field(
         (),
         json_schema_extra={"none": "auto"},
         description="LABEL[,LABEL...]: the classes that are a defect; auto: all but ok, good, normal, functional",

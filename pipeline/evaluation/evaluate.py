@@ -27,7 +27,8 @@ from pipeline.evaluation.metrics import (
 )
 from pipeline.evaluation.result import Evaluation, Judged, card_section, write_metrics, write_predictions
 from pipeline.loading import LoadSpec, PhotoLoader, available_cores
-from pipeline.model import Classifier, MapSettings, load_classifier
+from pipeline.map_passes import MapSettings
+from pipeline.model import Classifier, load_classifier
 from pipeline.predictor import Predictor, find_batch_size
 from pipeline.progress import Progress
 from pipeline.records import Sample

@@ -103,7 +103,7 @@ def _shared(archives: list[ArchiveConfig]) -> list[str]:
 def _with_paths(settings: Mapping[str, Any], base: Path) -> dict[str, Any]:
     """Settings whose paths don't depend on where one is."""
     changed = dict(settings)
-    for name in ("input", "out", "metrics_file"):
+    for name in ("input", "out", "labels", "metrics_file"):
         if isinstance(path := changed.get(name), str) and path:
             changed[name] = str(base / Path(path).expanduser())
     if isinstance(model := changed.get("model"), str) and model.startswith("."):
