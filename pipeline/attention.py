@@ -35,13 +35,19 @@ class Recorder:
         layers: one (B, N, N) float32 tensor a layer.
         shapes: (B, N, N) of every layer that ran, be its attention wanted or not.
         value: (B, heads, N, head width), value vectors of the layer that ran last.
+        heads_layer: index of the layer whose heads are kept apart as well; None: of no layer.
+        readout_tokens: leading tokens whose rows these heads show; 0: all of them.
+        heads: (B, heads, N), the mean of those rows in each head; they sum to 1.
     """
 
     head_fusion: HeadFusion | None
     attend: Attend | None = None
+    heads_layer: int | None = None
+    readout_tokens: int = 0
     layers: list[Tensor] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     value: Tensor | None = None
+    heads: Tensor | None = None
 
     def output(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Output of one layer's attention, (B, heads, N, head width); what is wanted of it is recorded."""
@@ -50,6 +56,8 @@ class Recorder:
         if self.attend is not None and self.head_fusion is None:
             return self.attend(query, key, value, mask)
         attention = attention_weights(query, key, mask)  # (B, heads, N, N)
+        if len(self.layers) == self.heads_layer:
+            self.heads = attention[:, :, : self.readout_tokens or None].mean(dim=2)  # (B, heads, N)
         if self.head_fusion is not None:
             self.layers.append(fuse_heads(attention.detach(), self.head_fusion))  # (B, N, N)
         if self.attend is not None:
@@ -61,9 +69,15 @@ _recorder: ContextVar[Recorder | None] = ContextVar("vitrollout_recorder", defau
 
 
 @contextmanager
-def record_attention(head_fusion: HeadFusion | None, attend: Attend | None = None) -> Iterator[Recorder]:
+def record_attention(
+    head_fusion: HeadFusion | None,
+    attend: Attend | None = None,
+    *,
+    heads_layer: int | None = None,
+    readout_tokens: int = 0,
+) -> Iterator[Recorder]:
     """Record the attention of every layer that runs inside the block; args as of `Recorder`."""
-    recorder = Recorder(head_fusion, attend)
+    recorder = Recorder(head_fusion, attend, heads_layer, readout_tokens)
     token = _recorder.set(recorder)
     try:
         yield recorder

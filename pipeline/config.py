@@ -123,11 +123,22 @@ def _check_device(name: str) -> str:
     return name
 
 
+def _check_colormap(name: str) -> str:
+    from cmap import Colormap
+
+    try:
+        Colormap(name)
+    except Exception:  # cmap raises several kinds for a name that it can't parse
+        raise ValueError("no such colour map; try plasma, viridis, inferno, cividis or turbo") from None
+    return name
+
+
 OutFolder = Annotated[Path, AfterValidator(_check_out_folder)]
 LabelledData = Annotated[Path, AfterValidator(_check_labelled_data)]
 Label = Annotated[str, BeforeValidator(_number_as_text)]
 Device = Annotated[str, AfterValidator(_check_device)]
 AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_parse_auto_count)]
+ColormapName = Annotated[str, AfterValidator(_check_colormap)]
 InputSize = Annotated[tuple[int, int] | None, BeforeValidator(_parse_size)]
 
 
@@ -168,7 +179,7 @@ class RunConfig(Settings):
         1024, description="longest side of an overlay in pixels; none: draw no overlays"
     )
     overlay_opacity: float = Field(0.7, ge=0, le=1, description="of the hottest spot of an overlay")
-    colormap: str = Field("plasma", description="colour map of the overlays, a name of the package cmap")
+    colormap: ColormapName = Field("plasma", description="colour map of the overlays, a name of the package cmap")
     style: Literal["heat", "article"] = Field("heat", description="look of the overlays; article: a white veil")
     report: bool = Field(True, description="write report.html at the end")
     retry_failed: bool = Field(False, description="process files again that failed before")
@@ -237,14 +248,3 @@ class RunConfig(Settings):
         if not file.is_file():
             raise ValueError("no such file")
         return file
-
-    @field_validator("colormap")
-    @classmethod
-    def _check_colormap(cls, name: str) -> str:
-        from cmap import Colormap
-
-        try:
-            Colormap(name)
-        except Exception:  # cmap raises several kinds for a name that it can't parse
-            raise ValueError("no such colour map; try plasma, viridis, inferno, cividis or turbo") from None
-        return name

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from pipeline.attention import check_captures, select_recorded_attention
+from pipeline.attention import Recorder, check_captures, record_attention, select_recorded_attention
 from pipeline.checkpoint import Checkpoint, check_family
 from pipeline.device import Precision
 from pipeline.errors import ModelError
@@ -19,6 +19,7 @@ from pipeline.geometry import Framing, framing_of
 from pipeline.map_passes import MapPass, MapSettings
 from pipeline.methods import Method
 from pipeline.records import Floats, Output
+from pipeline.rollout import HeadFusion
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -61,35 +62,50 @@ class Classifier:
         found: dict[Method, Tensor] = {}
         ids = None if targets is None else torch.tensor(targets, device=self.network.device)  # (B,)
         with torch.inference_mode(not maps.backward):
-            inputs = pixels.to(self.network.device, non_blocking=True).float()  # (B, 3, H, W)
-            inputs = ((inputs - self.mean) * self.scale).to(self.network.dtype)
+            inputs = self._inputs(pixels)
             for one in maps.passes():
                 logits, ids, tokens = self._run(one, inputs, ids)
                 found |= tokens
         return Output(
             logits=_as_array(logits),
-            maps={method: self._on_grid(found[method]) for method in maps.methods},
+            maps={method: _as_array(self.on_grid(found[method])) for method in maps.methods},
             targets=ids.tolist() if maps.backward and ids is not None else None,
         )
 
+    @torch.inference_mode()
+    def capture(self, pixels: Tensor, head_fusion: HeadFusion, heads_layer: int) -> tuple[Tensor, Recorder]:
+        """One forward pass as `predict`: logits (B, C) and the attention of all layers, on the device.
+
+        The heads of the layer with index `heads_layer` are kept apart as well.
+        """
+        with record_attention(head_fusion, heads_layer=heads_layer, readout_tokens=self.readout_tokens) as recorder:
+            logits = self._forward(self._inputs(pixels), recorder)
+        return logits, recorder
+
+    def on_grid(self, tokens: Tensor) -> Tensor:
+        """Values of all tokens, (..., N), without those of the prefix: (..., grid_h, grid_w)."""
+        return tokens[..., self.prefix_tokens :].reshape(*tokens.shape[:-1], *self.framing.grid)
+
+    def _inputs(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 on the host -> the network's input on its device."""
+        inputs = pixels.to(self.network.device, non_blocking=True).float()
+        return ((inputs - self.mean) * self.scale).to(self.network.dtype)
+
     def _run(self, one: MapPass, inputs: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor, dict[Method, Tensor]]:
         """One pass: logits (B, C), label ids (B,), and maps with their prefix tokens, (B, N). No graph outlives it."""
-        grid_h, grid_w = self.framing.grid
         with one.watch(self.network, self.encoder) as recorder:
-            output = self.network(pixel_values=inputs, interpolate_pos_encoding=self.interpolate_positions).logits
-        check_captures(
-            recorder.shapes,
-            layer_count=len(self.encoder),
-            batch=len(inputs),
-            tokens=self.prefix_tokens + grid_h * grid_w,
-        )
+            output = self._forward(inputs, recorder)
         logits = output[: len(inputs)].detach()  # legrad puts more behind them
         ids = logits.argmax(dim=1) if ids is None else ids
         return logits, ids, one.tokens(output, ids, self.readout_tokens)
 
-    def _on_grid(self, tokens: Tensor) -> Floats:
-        """(B, N) -> the patches' values, (B, grid_h, grid_w)."""
-        return _as_array(tokens[:, self.prefix_tokens :].reshape(-1, *self.framing.grid))
+    def _forward(self, inputs: Tensor, recorder: Recorder) -> Tensor:
+        """Logits; makes sure that the attention of every layer went through the recorder."""
+        output: Tensor = self.network(pixel_values=inputs, interpolate_pos_encoding=self.interpolate_positions).logits
+        grid_h, grid_w = self.framing.grid
+        tokens = self.prefix_tokens + grid_h * grid_w
+        check_captures(recorder.shapes, layer_count=len(self.encoder), batch=len(inputs), tokens=tokens)
+        return output
 
 
 def _as_array(values: Tensor) -> Floats:

@@ -6,11 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.records import Box, Failure, ImageRef, Prediction
+from pipeline.records import Box, Failure, Floats, ImageRef, Prediction
 from pipeline.schema import Row
 
 _TOP = 5
+
+
+def best_scores(logits: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """The ids of the best five classes, fewer with fewer classes, and their softmax probabilities.
+
+    Args:
+        logits: (C,), of one photo.
+    """
+    odds = np.exp(logits.astype(np.float64) - logits.max())  # (C,)
+    top = np.argsort(-odds, kind="stable")[:_TOP]
+    return top, odds[top] / odds.sum()
 
 
 @dataclass(frozen=True)
@@ -33,10 +45,8 @@ class RowMaker:
 
     def ok(self, prediction: Prediction, box: Box, overlay: str | None) -> Row:
         """The row of a photo that was classified."""
-        sample, logits = prediction.sample, prediction.logits.astype(np.float64)  # (C,)
-        odds = np.exp(logits - logits.max())
-        scores = odds / odds.sum()
-        top = np.argsort(-scores, kind="stable")[:_TOP]
+        sample = prediction.sample
+        top, scores = best_scores(prediction.logits)
         grid_h, grid_w = prediction.attention.shape
         target = prediction.target
         versus = None if target is None else self.versus
@@ -51,9 +61,9 @@ class RowMaker:
             height=sample.height,
             label=self.labels[top[0]],
             label_id=int(top[0]),
-            score=float(scores[top[0]]),
+            score=float(scores[0]),
             top_labels=[self.labels[index] for index in top],
-            top_scores=scores[top].astype(np.float32),
+            top_scores=scores.astype(np.float32),
             logits=prediction.logits,
             attention=prediction.attention.ravel(),
             more_maps=[(method, values.ravel()) for method, values in prediction.more_maps.items()] or None,

@@ -165,6 +165,27 @@ def test_only_fused_maps_are_kept_while_recording(network):
         assert layer.untyped_storage().nbytes() == 2 * 37 * 37 * 4  # not a view into (B, heads, N, N)
 
 
+@pytest.mark.parametrize("wanted", [0, 1, 2])
+@pytest.mark.parametrize("readout_tokens", [0, 1, 2])
+def test_heads_of_one_layer_are_kept_apart(network, wanted, readout_tokens):
+    recorded, eager = network
+    with torch.no_grad(), record_attention("max", heads_layer=wanted, readout_tokens=readout_tokens) as recorder:
+        recorded(pixel_values=pixels())
+    attention = eager(pixel_values=pixels(), output_attentions=True).attentions[wanted]  # (B, heads, N, N)
+    rows = attention[:, :, list(range(readout_tokens or 37))]
+    torch.testing.assert_close(recorder.heads, rows.mean(dim=2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(recorder.heads.sum(dim=-1), torch.ones(2, 4), atol=1e-5, rtol=0)
+    assert recorder.heads.untyped_storage().nbytes() == 2 * 4 * 37 * 4  # not a view into (B, heads, N, N)
+    assert len(recorder.layers) == 3
+
+
+def test_heads_are_not_kept_unless_asked_for(network):
+    recorded, _ = network
+    with torch.no_grad(), record_attention("mean") as recorder:
+        recorded(pixel_values=pixels())
+    assert recorder.heads is None
+
+
 def test_complete_captures_pass_the_check():
     check_captures([(2, 5, 5), (2, 5, 5)], layer_count=2, batch=2, tokens=5)
 
