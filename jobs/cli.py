@@ -9,6 +9,7 @@ from jobs.logs import set_up_log
 
 COMMANDS = {
     "run": "Classify a folder of photos, with an attention map of each.",
+    "explain": "Show what the model sees in one photo, as figures.",
     "nightly": "Do that for several archives, by a scheduler.",
     "status": "Show the last runs of a results folder, and what failed.",
     "report": "Write a results folder's report.html anew.",

@@ -34,6 +34,12 @@ class DataError(VitrolloutError):
     exit_code = 2
 
 
+class PhotoError(VitrolloutError):
+    """The one photo that was asked for can't be fetched or decoded."""
+
+    exit_code = 2
+
+
 class StoreError(VitrolloutError):
     """The results folder can't be read or written; what was committed stays."""
 

@@ -16,19 +16,29 @@ Doubles = npt.NDArray[np.float64]
 HOT_PERCENTILE = 98.0
 
 
-def scaled(maps: Floats, percentile: float) -> Floats:
-    """Each map between its minimum and a percentile of its cells.
+def value_range(maps: Floats, percentile: float) -> tuple[Floats, Floats]:
+    """What counts as coldest and as hottest in each map.
 
     Args:
         maps: (..., grid_h, grid_w), any range.
-        percentile: of each map's cells, 0..100: what becomes 1. If it is the minimum as well, the maximum does.
+        percentile: of each map's cells, 0..100: the hottest. If it is the minimum as well, the maximum is.
+
+    Returns:
+        Two of (..., 1, 1); they are equal where a map is even.
+    """
+    low, high = maps.min(axis=(-2, -1), keepdims=True), maps.max(axis=(-2, -1), keepdims=True)
+    hot = np.percentile(maps, percentile, axis=(-2, -1), keepdims=True)
+    return low, np.where(hot > low, hot, high)
+
+
+def scaled(maps: Floats, percentile: float) -> Floats:
+    """Each map over its `value_range`, of the same arguments.
 
     Returns:
         (..., grid_h, grid_w), 0..1: clipped above, 0 where a map is even.
     """
-    low, high = maps.min(axis=(-2, -1), keepdims=True), maps.max(axis=(-2, -1), keepdims=True)
-    hot = np.percentile(maps, percentile, axis=(-2, -1), keepdims=True)
-    span = np.where(hot > low, hot, high) - low
+    low, high = value_range(maps, percentile)
+    span = high - low
     unit: Floats = np.clip((maps - low) / np.where(span > 0, span, 1), 0, 1).astype(np.float32)
     return unit
 

@@ -7,10 +7,12 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
-from pipeline.maps import HOT_PERCENTILE, scaled
+from pipeline.maps import HOT_PERCENTILE, scaled, value_range
 from pipeline.records import Box, Floats, Pixels
 
 Style = Literal["heat", "article"]
+
+_PERCENTILES: dict[Style, float] = {"heat": HOT_PERCENTILE, "article": 100.0}  # of a map's cells: the hottest shown
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,12 @@ def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) 
     return picture
 
 
+def shown_range(attention: Floats, style: Style) -> tuple[float, float]:
+    """The values of a map that its picture shows as the coldest and the hottest; some are hotter still."""
+    low, high = value_range(attention, _PERCENTILES[style])
+    return low.item(), high.item()
+
+
 def _visible(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """The whole pixels of the picture that a box covers."""
     x0, y0, x1, y1 = box
@@ -66,7 +74,7 @@ def _visible(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 def _upsample(attention: Floats, box: Box, visible: tuple[int, int, int, int], style: Style) -> Image.Image:
     """The map over the visible pixels, mode L: bicubic, then a light blur that hides the cells' edges."""
-    values = scaled(attention, 100.0 if style == "article" else HOT_PERCENTILE)
+    values = scaled(attention, _PERCENTILES[style])
     grid_h, grid_w = attention.shape
     x0, y0, x1, y1 = box
     left, top, right, bottom = visible

@@ -1,0 +1,49 @@
+"""Show what the model sees in one photo, as figures.
+
+IMAGE is a file, or a URL with http or https. It becomes overlay.png (the photo, and its map laid over it), map.png
+(the map alone), labels.png (the best five), heads.png (where each head of one layer looks), filmstrip.png (the map
+layer by layer), and all.png.
+
+vitrollout explain board.png --out explained/board
+vitrollout explain board.png --layer 1 --input-size 448
+vitrollout explain https://example.org/cats.jpg --model google/vit-large-patch32-384
+"""
+
+import json
+from typing import Any
+
+import click
+
+from jobs.extras import require_extra
+from jobs.options import given, settings_options
+from pipeline.explain.config import ExplainConfig
+
+
+@click.command(help=__doc__.replace("\n\nvit", "\n\n\b\nvit"))
+@settings_options(ExplainConfig, argument="image")
+def explain(**options: Any) -> None:  # noqa: D103 - its help is the module's
+    require_extra("figures", "matplotlib")
+    config = ExplainConfig(**given(options))
+    from pipeline.explain.explain import explain as look_closely
+
+    explanation = look_closely(config)
+    from pipeline.explain.figures import write_figures  # and torch, for which a wrong URL must not wait
+    from pipeline.overlay import OverlayLook
+
+    look = OverlayLook(config.style, config.overlay_opacity, config.colormap)
+    figures = write_figures(explanation, look, config.out)
+    summary = {
+        "image": str(config.image),
+        "label": explanation.labels[0],
+        "score": explanation.scores[0],
+        "top_labels": explanation.labels,
+        "top_scores": explanation.scores,
+        "layer": explanation.layer,
+        "note": explanation.prediction.sample.note,
+        "figures": {name: str(file) for name, file in figures.items()},
+    }
+    click.echo(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    explain()
