@@ -79,11 +79,13 @@ elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's 
 	done; \
 	$(BIN)/python -m jobs.elpv table "$$made"/results/*
 
-picture: $(VENV)/.browser ## the README's pictures, from a run over the sample images
+picture: $(VENV)/.browser ## the README's pictures, from a run over the sample images and from a close look at one
 	rm -rf results/sample_images
 	$(BIN)/vitrollout run sample_images --out results/sample_images
 	$(BIN)/python -m jobs.picture results/sample_images docs/overlays.png board-1344.png board-6108.png board-9599.png board-6100.png
 	$(BIN)/python -m jobs.screenshot results/sample_images/report.html docs/report.png
+	$(BIN)/vitrollout explain sample_images/board-9599.png --out results/explained
+	cp results/explained/all.png docs/explained.png
 
 clean: ## remove .venv, caches and builds; results stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,12 @@
 """The command `vitrollout`. Each subcommand is a file of this folder, imported only when it is called."""
 
 import sys
+from _thread import interrupt_main
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
+from threading import Timer
+from typing import Any
 
 import click
 
@@ -50,8 +55,17 @@ def cli() -> None:
     set_up_log()
 
 
+def _interrupt_again(otherwise: Callable[[Any], Any], unraisable: Any) -> None:
+    """Python drops a Ctrl-C that falls into a `__del__`, of which the import of transformers is full."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        Timer(0.01, interrupt_main).start()  # not at once, which would still be within
+    else:
+        otherwise(unraisable)
+
+
 def main() -> None:
     """Run the command; errors that a user can act on are one line, without a traceback."""
+    sys.unraisablehook = partial(_interrupt_again, sys.unraisablehook)
     try:
         sys.exit(cli.main(prog_name="vitrollout", standalone_mode=False))
     except click.ClickException as error:

@@ -143,6 +143,22 @@ def test_all_wrong_settings_are_reported_at_once(tmp_path):
         assert f"{name} = " in refused.stderr
 
 
+def test_ctrl_c_that_falls_into_the_end_of_an_object_is_not_lost():
+    program = """if True:
+        import threading, jobs.cli
+        class Interrupted:
+            def __del__(self):
+                raise KeyboardInterrupt
+        def command(**_):
+            Interrupted()
+            threading.Event().wait(20)
+        jobs.cli.cli.main = command
+        jobs.cli.main()
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_help_imports_neither_torch_nor_the_pipeline():
     check = "import sys, jobs.cli; sys.argv = ['vitrollout', '--help']\ntry: jobs.cli.main()\nexcept SystemExit: pass\n"
     check += "assert not {'torch', 'pipeline', 'transformers', 'pandas'} & set(sys.modules), sorted(sys.modules)"

@@ -278,6 +278,12 @@ def test_long_names_are_wrapped_and_cut(explained):
         assert max(map(len, lines)) <= 40
 
 
+def test_a_font_for_more_letters_is_used_where_there_is_one(explained, monkeypatch):
+    monkeypatch.setattr("matplotlib.font_manager.get_font_names", lambda: ["DejaVu Sans", "Noto Sans CJK JP", "Other"])
+    (axes,) = draw_figures(brief(explained), OverlayLook())["labels"].get_axes()
+    assert axes.get_yticklabels()[0].get_fontfamily() == ["DejaVu Sans", "Noto Sans CJK JP"]
+
+
 def test_letters_that_no_font_has_are_told(explained, tmp_path, caplog):
     unknown = replace(explained, labels=("\N{CUNEIFORM SIGN A}",), scores=(1.0,))
     write_figures(brief(unknown), OverlayLook(), tmp_path)
@@ -361,6 +367,13 @@ def test_all_wrong_settings_at_once(photo):
         "colormap",
         "fetch_bytes",
     ]
+
+
+def test_without_matplotlib_the_extra_is_named(photo, monkeypatch, capsys):
+    monkeypatch.setattr("jobs.extras.find_spec", lambda name: None)
+    code, _, stderr = call(monkeypatch, capsys, photo)
+    assert code == 2
+    assert "matplotlib is missing; install it with: pip install 'vitrollout[figures]'" in stderr
 
 
 def test_any_format_and_any_name(tiny_vit, tmp_path):

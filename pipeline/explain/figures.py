@@ -133,7 +133,7 @@ def _draw_map(canvas: FigureBase, explanation: Explanation, look: OverlayLook) -
 def _draw_labels(canvas: FigureBase, explanation: Explanation, _: OverlayLook) -> None:
     axes, scores = canvas.subplots(), explanation.scores
     places = range(len(scores))
-    bars = axes.barh(places, scores, color=[_BEST_BAR, *[_BAR] * (len(scores) - 1)], height=0.6)
+    bars = axes.barh(places, scores, color=[_BEST_BAR, *[_BAR] * (len(scores) - 1)], height=0.45)
     axes.bar_label(bars, [_score(score) for score in scores], padding=4)
     axes.set_yticks(places, [_lines(label, 30) for label in explanation.labels])
     axes.set(xlim=(0, 1.15), ylim=(len(scores) - 0.5, -0.5), xticks=[])
