@@ -73,7 +73,7 @@ def write_figures(explanation: Explanation, look: OverlayLook, out: Path) -> dic
 
 
 def _as_text() -> AbstractContextManager[None]:
-    """Names are shown letter by letter: a `$` begins no formula."""
+    """Names are shown letter by letter: a `$` begins no formula, and Chinese is shown where there is a font for it."""
     more = sorted(name for name in font_manager.get_font_names() if "CJK" in name)
     return rc_context({"text.parse_math": False, "font.family": ["DejaVu Sans", *more[:1]]})
 
