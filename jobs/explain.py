@@ -5,6 +5,7 @@ IMAGE is a file, or a URL with http or https. It becomes overlay.png (the photo,
 layer by layer), and all.png.
 
 vitrollout explain board.png --out explained/board
+vitrollout explain board.png --method relevance --target short --versus open
 vitrollout explain board.png --layer 1 --input-size 448
 vitrollout explain https://example.org/cats.jpg --model google/vit-large-patch32-384
 """
@@ -38,6 +39,8 @@ def explain(**options: Any) -> None:  # noqa: D103 - its help is the module's
         "score": explanation.scores[0],
         "top_labels": explanation.labels,
         "top_scores": explanation.scores,
+        "target": explanation.target,
+        "versus": explanation.versus,
         "layer": explanation.layer,
         "note": explanation.prediction.sample.note,
         "figures": {name: str(file) for name, file in figures.items()},

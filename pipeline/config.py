@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -123,6 +124,16 @@ def _check_device(name: str) -> str:
     return name
 
 
+def check_explained(label: str | None, methods: Collection[Method]) -> str | None:
+    """Refuse to name a label where no map explains one."""
+    if label not in (None, "top1") and not set(methods) & set(BACKWARD):
+        raise ValueError(
+            f"{', '.join(methods)} gives the same map whatever the label; "
+            f"add a --method that explains one: {', '.join(BACKWARD)}"
+        )
+    return label
+
+
 def _check_colormap(name: str) -> str:
     from cmap import Colormap
 
@@ -226,13 +237,7 @@ class RunConfig(Settings):
     @field_validator("target", "versus")
     @classmethod
     def _check_explained(cls, label: str | None, info: ValidationInfo) -> str | None:
-        methods = info.data.get("method", BACKWARD)
-        if label not in (None, "top1") and not set(methods) & set(BACKWARD):
-            raise ValueError(
-                f"{', '.join(methods)} gives the same map whatever the label; "
-                f"add a --method that explains one: {', '.join(BACKWARD)}"
-            )
-        return label
+        return check_explained(label, info.data.get("method", BACKWARD))
 
     @field_validator("labels")
     @classmethod

@@ -73,14 +73,14 @@ class Classifier:
         )
 
     @torch.inference_mode()
-    def capture(self, pixels: Tensor, head_fusion: HeadFusion, heads_layer: int) -> tuple[Tensor, Recorder]:
-        """One forward pass as `predict`: logits (B, C) and the attention of all layers, on the device.
+    def capture(self, pixels: Tensor, head_fusion: HeadFusion, heads_layer: int) -> Recorder:
+        """The attention of all layers in one forward pass over such pixels as `predict` takes, on the device.
 
         The heads of the layer with index `heads_layer` are kept apart as well.
         """
         with record_attention(head_fusion, heads_layer=heads_layer, readout_tokens=self.readout_tokens) as recorder:
-            logits = self._forward(self._inputs(pixels), recorder)
-        return logits, recorder
+            self._forward(self._inputs(pixels), recorder)
+        return recorder
 
     def on_grid(self, tokens: Tensor) -> Tensor:
         """Values of all tokens, (..., N), without those of the prefix: (..., grid_h, grid_w)."""

@@ -15,7 +15,6 @@ from pipeline.targets import Targets
 
 log = logging.getLogger(__name__)
 
-NO_ROOM = "the device has not enough memory for one photo; use --device cpu, a smaller --input-size or model"
 _CPU_BATCH = 8  # larger ones are no faster on a CPU, and only need more memory
 _LARGEST_BATCH = 256
 _WORTH_DOUBLING = 1.05
@@ -62,7 +61,9 @@ class Predictor:
 
     def _halve(self, photos: int) -> None:
         if photos == 1:
-            raise VitrolloutError(NO_ROOM)
+            raise VitrolloutError(
+                "the device has not enough memory for one photo; use --device cpu, a smaller --input-size or model"
+            )
         self._most = (photos + 1) // 2
         torch.cuda.empty_cache()
         log.warning("out of memory on the device: going on with batches of %d", self._most)

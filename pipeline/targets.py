@@ -57,18 +57,9 @@ def choose_targets(config: RunConfig, checkpoint: Checkpoint, refs: Sequence[Ima
     """
     if not set(config.method) & set(BACKWARD):
         return Targets()
-    labels, problems = checkpoint.labels, list[str]()
-
-    def find(setting: str, text: str | None) -> int | None:
-        try:
-            return None if text in (None, "top1", "expected") else find_label(str(text), labels)
-        except ValueError as error:
-            problems.append(f"{setting} = {text}: {error}")
-            return None
-
-    label, versus, expected = find("target", config.target), find("versus", config.versus), None
-    if label is not None and label == versus:
-        problems.append(f"versus = {config.versus}: is the target itself; name another label")
+    labels, expected = checkpoint.labels, None
+    target = None if config.target in ("top1", "expected") else config.target
+    targets, problems = find_targets(target, config.versus, labels)
     if config.labels is not None:
         try:
             expected = read_expected(config.labels, labels)
@@ -78,7 +69,24 @@ def choose_targets(config: RunConfig, checkpoint: Checkpoint, refs: Sequence[Ima
             problems.append(f"labels = {config.labels}: {error}")
     if problems:
         raise ConfigError(*problems)
-    return Targets(label, expected, versus)
+    return replace(targets, expected=expected)
+
+
+def find_targets(target: str | None, versus: str | None, labels: Sequence[str]) -> tuple[Targets, list[str]]:
+    """Two labels that somebody typed, as ids, and what is wrong with them; None: the most likely one, and nothing."""
+    problems: list[str] = []
+
+    def find(setting: str, text: str | None) -> int | None:
+        try:
+            return None if text is None else find_label(text, labels)
+        except ValueError as error:
+            problems.append(f"{setting} = {text}: {error}")
+            return None
+
+    found = Targets(find("target", target), versus=find("versus", versus))
+    if found.label is not None and found.label == found.versus:
+        problems.append(f"versus = {versus}: is the target itself; name another label")
+    return found, problems
 
 
 def find_label(text: str, labels: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from cmap import Colormap
 from matplotlib.figure import Figure
@@ -22,6 +23,7 @@ from pipeline.errors import ConfigError, PhotoError
 from pipeline.explain.config import ExplainConfig
 from pipeline.explain.explain import explain
 from pipeline.explain.figures import PANELS, draw_figures, write_figures
+from pipeline.methods import BACKWARD, FORWARD
 from pipeline.overlay import OverlayLook, draw_overlay
 from tests import reference
 from tests.image_files import encoded, frames, smooth_photo, with_orientation
@@ -82,6 +84,11 @@ def texts(figure):
         {"method": "article", "rescale": False},
         {"head_fusion": "max", "discard_ratio": 0.5, "exact_decode": True},
         {"input_size": (48, 80), "precision": "bf16"},
+        {"method": "attention"},
+        {"method": "rollout-norm"},
+        {"method": "relevance"},
+        {"method": "legrad", "target": "dent"},
+        {"method": "libragrad", "target": "4", "versus": "hole"},
     ],
     ids=str,
 )
@@ -92,7 +99,10 @@ def test_numbers_are_those_of_a_run(photo, tiny_checkpoint, tmp_path, settings):
     found = explain(ExplainConfig(image=photo, **settings))
     np.testing.assert_array_equal(found.prediction.logits, row["logits"])
     np.testing.assert_array_equal(found.prediction.attention.ravel(), row["attention"])
-    np.testing.assert_array_equal(found.filmstrip[-1].ravel(), row["attention"])
+    if found.film_method == found.method:
+        np.testing.assert_array_equal(found.filmstrip[-1].ravel(), row["attention"])
+    for label, column in ((found.target, "target"), (found.versus, "versus")):
+        assert label == (None if pd.isna(row[column]) else row[column])
     assert found.filmstrip.shape == (3, row["grid_h"], row["grid_w"])
     assert list(found.labels) == list(row["top_labels"])
     np.testing.assert_allclose(found.scores, row["top_scores"], rtol=1e-6)
@@ -101,7 +111,7 @@ def test_numbers_are_those_of_a_run(photo, tiny_checkpoint, tmp_path, settings):
 
 
 def test_settings_shared_with_a_run_are_the_same():
-    apart = {"input", "out", "method"}  # a run may have several methods
+    apart = {"input", "out", "method", "target"}  # a run may have several methods, and take targets from a CSV
     shared = set(ExplainConfig.model_fields) & set(RunConfig.model_fields) - apart
     assert {"model", "input_size", "head_fusion", "discard_ratio", "precision", "rescale"} <= shared
     for name in shared:
@@ -130,6 +140,29 @@ def test_heads_and_filmstrip_of_every_family(name, tiny_checkpoint, tmp_path):
     for depth, frame in enumerate(found.filmstrip, start=1):
         expected = reference.rollout_map(layers[:depth], (6, 6), prefix=case.prefix, readout=case.readout)
         np.testing.assert_allclose(frame, expected, atol=1e-5)
+
+
+def test_the_filmstrip_is_of_the_map_s_method_where_attention_is_all_it_needs(photo, tiny_vit):
+    films = {
+        method: explain(ExplainConfig(image=photo, model=str(tiny_vit), method=method)).film_method
+        for method in (*FORWARD, *BACKWARD)
+    }
+    own = {"rollout", "article", "attention"}
+    assert films == {method: method if method in own else "rollout" for method in films}
+
+
+def test_labels_to_explain_are_checked(photo, tiny_vit):
+    settings = {"image": photo, "model": str(tiny_vit)}
+    with pytest.raises(ConfigError, match="target = clas-1: is no class of the model, which knows class-1") as caught:
+        explain(ExplainConfig(method="legrad", target="clas-1", versus="nothing", **settings))
+    assert len(caught.value.problems) == 2
+    with pytest.raises(ConfigError, match="versus = 2: is the target itself"):
+        explain(ExplainConfig(method="legrad", target="class-2", versus="2", **settings))
+    likely = explain(ExplainConfig(**settings)).labels[0]
+    with pytest.raises(ConfigError, match=f"versus = {likely}: is the photo's most likely label itself"):
+        explain(ExplainConfig(method="legrad", versus=likely, **settings))
+    with pytest.raises(ConfigError, match="rollout gives the same map whatever the label; add a --method"):
+        ExplainConfig(target="class-2", **settings)
 
 
 def test_family_without_rollout_is_refused(tmp_path, photo):
@@ -284,6 +317,21 @@ def test_a_font_for_more_letters_is_used_where_there_is_one(explained, monkeypat
     assert axes.get_yticklabels()[0].get_fontfamily() == ["DejaVu Sans", "Noto Sans CJK JP"]
 
 
+def test_map_says_what_it_explains_and_shows_no_heat_where_something_speaks_against_it(explained):
+    signed = np.linspace(-1, 1, 36, dtype=np.float32).reshape(6, 6)
+    prediction = replace(explained.prediction, attention=signed)
+    against = replace(explained, prediction=prediction, method="libragrad", target="dent", versus="_hole_")
+    (axes,) = image_axes(draw("map", against))
+    assert axes.get_title() == "Map (libragrad: dent rather than _hole_)"
+    image = axes.get_images()[0]
+    np.testing.assert_array_equal(image.get_array(), signed)
+    assert image.get_clim()[0] == 0
+    assert image.colorbar.extend == "both"
+    height, width = prediction.sample.photo.shape[:2]
+    expected = draw_overlay(prediction.sample.photo, np.maximum(signed, 0), (0, 0, width, height), OverlayLook())
+    np.testing.assert_array_equal(panels(draw("overlay", against))[1][0], np.asarray(expected))
+
+
 def test_letters_that_no_font_has_are_told(explained, tmp_path, caplog):
     unknown = replace(explained, labels=("\N{CUNEIFORM SIGN A}",), scores=(1.0,))
     write_figures(brief(unknown), OverlayLook(), tmp_path)
@@ -311,6 +359,7 @@ def test_command_writes_figures_and_replaces_those_of_another_photo(photo, tiny_
     assert summary["label"] == summary["top_labels"][0]
     assert summary["score"] == summary["top_scores"][0] == max(summary["top_scores"])
     assert (summary["image"], summary["layer"], summary["note"]) == (str(photo), 3, None)
+    assert (summary["target"], summary["versus"]) == (None, None)
     assert summary["figures"] == {name: str(out / f"{name}.png") for name in FIGURES}
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     assert sorted(before) == sorted(f"{name}.png" for name in FIGURES)

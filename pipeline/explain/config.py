@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.config import ColormapName, Device, InputSize, OutFolder, Settings, resolve
+from pipeline.config import ColormapName, Device, InputSize, Label, OutFolder, Settings, check_explained, resolve
 from pipeline.decode import MAX_PIXELS
+from pipeline.methods import BACKWARD, Method
 
 
 def _file_or_url(image: object) -> object:
@@ -48,7 +49,11 @@ class ExplainConfig(Settings):
         None,
         description="model input in pixels, N or HEIGHTxWIDTH: more gives a finer map; none: the checkpoint's own",
     )
-    method: Literal["rollout", "article"] = Field("rollout", description="how attention becomes a map")
+    method: Method = Field("rollout", description="what makes the map")
+    target: Label = Field(
+        "top1", description=f"label, or its id, that {', '.join(BACKWARD)} explain; top1: the most likely one"
+    )
+    versus: Label | None = Field(None, description="explain the target rather than this label")
     head_fusion: Literal["mean", "max", "min"] = Field("mean", description="how a layer's heads become one")
     discard_ratio: float = Field(0.0, ge=0, lt=1, description="share of the weakest attention to drop in each layer")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of the forward pass")
@@ -63,3 +68,8 @@ class ExplainConfig(Settings):
     fetch_seconds: float = Field(30, gt=0, le=86_400, description="give up on a URL that takes longer")
     fetch_bytes: int = Field(100_000_000, ge=1, description="give up on a URL that sends more")
     allow_private: bool = Field(False, description="fetch from private, loopback and link-local addresses too")
+
+    @field_validator("target", "versus")
+    @classmethod
+    def _check_explained(cls, label: str | None, info: ValidationInfo) -> str | None:
+        return check_explained(label, [info.data.get("method", BACKWARD[0])])

@@ -9,13 +9,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from pipeline.checkpoint import check_family, resolve_checkpoint
+from pipeline.checkpoint import Checkpoint, check_family, resolve_checkpoint
 from pipeline.discover import escape
 from pipeline.errors import ConfigError, PhotoError
 from pipeline.explain.config import ExplainConfig
 from pipeline.explain.fetch import fetch
 from pipeline.loading import LoadSpec, PhotoLoader
+from pipeline.methods import BACKWARD
 from pipeline.records import ImageRef, Sample
+from pipeline.targets import Targets, find_targets
 
 if TYPE_CHECKING:  # transformers takes seconds to import: only once the photo is there
     from pipeline.explain.look import Explanation
@@ -38,6 +40,7 @@ def explain(config: ExplainConfig) -> "Explanation":
         ref = _photo(config, Path(folder))
         checkpoint = resolve_checkpoint(config.model)
         check_family(checkpoint)
+        targets = _targets(config, checkpoint)
         from pipeline.device import choose_device, choose_precision
         from pipeline.explain.look import look_closely
         from pipeline.map_passes import MapSettings
@@ -51,9 +54,8 @@ def explain(config: ExplainConfig) -> "Explanation":
         )
         layer = _layer_number(config.layer, len(classifier.encoder))
         sample = _load(ref, classifier, config)
-    return look_closely(
-        sample, classifier, MapSettings((config.method,), config.head_fusion, config.discard_ratio), layer
-    )
+    maps = MapSettings((config.method,), config.head_fusion, config.discard_ratio, targets.versus)
+    return look_closely(sample, classifier, maps, targets, layer)
 
 
 def _photo(config: ExplainConfig, folder: Path) -> ImageRef:
@@ -72,6 +74,16 @@ def _photo(config: ExplainConfig, folder: Path) -> ImageRef:
         url = urlsplit(config.image)
         name = unquote(url.path.rpartition("/")[2]) or str(url.hostname)
     return ImageRef(name, None, str(file), file_bytes=0, mtime_ns=0)  # both are set when it is read
+
+
+def _targets(config: ExplainConfig, checkpoint: Checkpoint) -> Targets:
+    if config.method not in BACKWARD:
+        return Targets()
+    target = None if config.target == "top1" else config.target
+    targets, problems = find_targets(target, config.versus, checkpoint.labels)
+    if problems:
+        raise ConfigError(*problems)
+    return targets
 
 
 def _layer_number(layer: int, count: int) -> int:

@@ -113,7 +113,8 @@ def _draw_overlay(canvas: FigureBase, explanation: Explanation, look: OverlayLoo
     height, width = sample.photo.shape[:2]
     to_photo = np.tile([width / sample.width, height / sample.height], 2)
     x0, y0, x1, y1 = (np.array(explanation.box) * to_photo).tolist()
-    overlay = draw_overlay(sample.photo, explanation.prediction.attention, (x0, y0, x1, y1), look)
+    attention = np.maximum(explanation.prediction.attention, 0)  # below is what speaks against a label: no heat
+    overlay = draw_overlay(sample.photo, attention, (x0, y0, x1, y1), look)
     titles = (sample.ref.path, f"{explanation.labels[0]} ({_score(explanation.scores[0])})")
     for axes, picture, title in zip(canvas.subplots(1, 2), (sample.photo, overlay), titles, strict=True):
         _show(axes, picture, extent=(0, sample.width, sample.height, 0))
@@ -126,8 +127,13 @@ def _draw_map(canvas: FigureBase, explanation: Explanation, look: OverlayLook) -
     image = _show_map(axes, attention, explanation, look)
     width, _ = _map_size(explanation, 1)
     bar = axes.inset_axes((1 + 0.03 / width, 0, 0.05 / width, 1))  # as high as the map
-    canvas.colorbar(image, cax=bar, extend="max" if attention.max() > image.norm.vmax else "neither")
-    axes.set_title(f"Map ({explanation.maps.methods[0]})", **_TITLE)
+    beyond = (bool(attention.min() < image.norm.vmin), bool(attention.max() > image.norm.vmax))
+    ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    canvas.colorbar(image, cax=bar, extend=ends[beyond])
+    why = f": {explanation.target}" if explanation.target else ""
+    why += f" rather than {explanation.versus}" if explanation.versus else ""
+    letters = _LETTERS_AN_INCH * _map_panel_size(explanation)[0]
+    axes.set_title(_lines(f"Map ({explanation.method}{why})", letters), **_TITLE)
 
 
 def _draw_labels(canvas: FigureBase, explanation: Explanation, _: OverlayLook) -> None:
@@ -153,7 +159,7 @@ def _draw_filmstrip(canvas: FigureBase, explanation: Explanation, look: OverlayL
     frames = explanation.filmstrip
     names = ["layer 1", *(f"layers 1 to {last}" for last in range(2, len(frames) + 1))]
     _draw_grid(canvas, frames, names, _film_columns(explanation), explanation, look)
-    canvas.suptitle("Layer by layer", **_TITLE)
+    canvas.suptitle(f"Layer by layer ({explanation.film_method})", **_TITLE)
     canvas.supxlabel("the map of the first layers alone; each on its own scale", **_CAPTION)
 
 
@@ -169,7 +175,7 @@ def _draw_grid(
 
 def _show_map(axes: Axes, values: Floats, explanation: Explanation, look: OverlayLook) -> Any:
     """A map with one cell a patch, in the photo's proportions and the overlay's colours."""
-    low, high = shown_range(values, look.style)
+    low, high = shown_range(np.maximum(values, 0), look.style)
     x0, y0, x1, y1 = explanation.box
     colours = Colormap(look.colormap).to_mpl()
     return _show(axes, values, extent=(x0, x1, y1, y0), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
