@@ -1,6 +1,7 @@
 """What tests share: no network, a tiny checkpoint, and a process that isn't almighty."""
 
 import ctypes
+import logging
 import os
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +13,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads cost tiny models more t
 
 _DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2  # the capabilities that let root read whatever it likes
 _EFFECTIVE = 0
+
+
+@pytest.fixture(autouse=True)
+def _log_handlers_stay():
+    """A command called within a test leaves a handler behind, which writes to a file that is closed by then."""
+    root = logging.getLogger()
+    before = root.handlers[:]
+    yield
+    root.handlers[:] = before
 
 
 @pytest.fixture(scope="session")

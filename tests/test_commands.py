@@ -145,7 +145,8 @@ def test_all_wrong_settings_are_reported_at_once(tmp_path):
 
 def test_ctrl_c_that_falls_into_the_end_of_an_object_is_not_lost():
     program = """if True:
-        import threading, jobs.cli
+        import signal, threading, jobs.cli
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         class Interrupted:
             def __del__(self):
                 raise KeyboardInterrupt

@@ -482,6 +482,7 @@ def test_ctrl_c_is_130_without_a_traceback(tiny_vit, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         )
         assert asked.wait(60)
         process.send_signal(signal.SIGINT)

@@ -25,9 +25,13 @@ def run_quietly(input_, out, model):
 
 @pytest.fixture(scope="module")
 def server():
-    """Starts runs as processes of their own, with transformers imported once for all of them."""
+    """Starts runs as processes of their own, with what is slow to import imported once for all of them."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline", "pipeline.model", "pipeline.predictor", "tests.test_processes"])
+    slow = ["pipeline.model", "pipeline.predictor", "pipeline.report.write"]
+    context.set_forkserver_preload(["pipeline", *slow, "tests.test_processes"])
+    first = context.Process(target=int)  # waits for the imports, so that the runs take their own time only
+    first.start()
+    first.join()
     return context
 
 
