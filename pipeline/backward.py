@@ -76,9 +76,9 @@ class Relevance:
 class LeGrad:
     """`legrad`: each layer has a score of its own, what the classifier says of the mean of its tokens.
 
-    The gradient of a layer's score with respect to its attention ends at the layer itself. So the layers are cut
-    from one another, and one backward pass through all of them is worth two thirds of a full one. The means are
-    scored by the network's own head: after the last layer they go on as further images of the batch.
+    That score's gradient with respect to the layer's attention stays within the layer. So the layers are cut from one
+    another, and one backward pass goes through all of them. The means are scored by the network's own head: behind
+    the last layer they go on as further images of the batch.
     """
 
     def __init__(self) -> None:

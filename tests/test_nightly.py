@@ -65,6 +65,14 @@ def test_paths_are_relative_to_the_file_and_defaults_hold(tmp_path, write_config
     assert (boards.name, cells.overlay_size, boards.overlay_size, boards.workers) == ("boards", 512, None, 1)
 
 
+def test_the_csv_of_expected_labels_is_relative_to_the_file_too(tmp_path, write_config, monkeypatch):
+    monkeypatch.chdir("/")
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    explained = {"method": ["legrad", "rollout"], "target": "expected", "labels": "labels.csv", "versus": 3}
+    (cells,) = read_config(write_config(archive("cells", **explained))).archive
+    assert (cells.method, cells.labels, cells.versus) == (("legrad", "rollout"), tmp_path / "labels.csv", "3")
+
+
 def test_all_errors_at_once_with_the_nearest_key(write_config):
     file = write_config(
         {"input": "a", "out": "b", "max_faild_share": 0.1, "method": "rolout"},

@@ -116,6 +116,19 @@ def test_every_photo_gets_its_own_picture(tmp_path, results):
                 assert picture.getpixel((3, 3)) == colour
 
 
+def test_what_speaks_against_a_label_is_not_drawn(tmp_path, results):
+    image, pictures = Image.new("RGB", (80, 80), "black"), []
+    with OverlayWriter(results, OverlayLook(style="article"), threads=1) as writer:
+        for name, below in (("a.jpg", 0.0), ("b.jpg", -0.2)):
+            prediction = make_prediction(name, image, hot=(1, 1))
+            prediction.attention[prediction.attention == 0] = below
+            pictures.append(writer.submit(prediction, (0, 0, 160, 160)))
+        writer.flush()
+    one, other = (np.asarray(Image.open(tmp_path / "out" / picture)) for picture in pictures)
+    assert one.max() > 200
+    np.testing.assert_array_equal(one, other)
+
+
 def test_box_is_in_pixels_of_the_file_not_of_the_picture(tmp_path, results):
     image = Image.new("RGB", (80, 80), "black")
     with OverlayWriter(results, OverlayLook(style="article"), threads=1) as writer:

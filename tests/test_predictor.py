@@ -13,7 +13,8 @@ from pipeline.errors import VitrolloutError
 from pipeline.map_passes import MapSettings
 from pipeline.model import load_classifier
 from pipeline.predictor import Predictor, fastest_batch_size, find_batch_size, is_out_of_memory
-from pipeline.records import ImageRef, Sample
+from pipeline.records import ImageRef, Prediction, Sample
+from pipeline.targets import Targets
 
 MAPS = MapSettings(discard_ratio=0.3)
 
@@ -139,6 +140,24 @@ def test_one_photo_too_many_ends_the_run_with_what_to_do(classifier):
     with pytest.raises(VitrolloutError, match="not enough memory for one photo; use --device cpu") as caught:
         Predictor(Cramped(classifier, room=0), MAPS, 8).predict(make_samples(2))
     assert caught.value.exit_code == 1
+
+
+def test_each_photo_keeps_its_own_target_when_the_batch_is_halved(classifier):
+    samples, maps = make_samples(5), MapSettings(("libragrad", "rollout"))
+    targets = Targets(expected={sample.ref.path: place for place, sample in enumerate(samples)})
+    halved = Predictor(Cramped(classifier, room=2), maps, 5, targets).predict(samples)
+    for place, prediction in enumerate(halved):
+        assert prediction.target == place
+        alone = classifier.predict(torch.from_numpy(samples[place].pixels)[None], maps, [place])
+        np.testing.assert_allclose(prediction.attention, alone.maps["libragrad"][0], atol=1e-5, rtol=0)
+        assert list(prediction.more_maps) == ["rollout"]
+        np.testing.assert_allclose(prediction.more_maps["rollout"], alone.maps["rollout"][0], atol=1e-6, rtol=0)
+
+
+def test_a_further_map_that_is_not_finite_fails_too():
+    fine, broken = np.zeros((2, 2), np.float32), np.full((2, 2), np.nan, np.float32)
+    assert Prediction(make_samples(1)[0], np.zeros(3, np.float32), fine, {"legrad": fine}).failure is None
+    assert Prediction(make_samples(1)[0], np.zeros(3, np.float32), fine, {"legrad": broken}).failure is not None
 
 
 def test_the_last_photo_alone_that_does_not_fit_is_not_tried_again(classifier):
