@@ -19,7 +19,7 @@ from transformers import AttentionInterface
 from pipeline.rollout import HeadFusion, fuse_heads
 
 IMPLEMENTATION = "vitrollout"
-
+_CACHE_BYTES = 4 * 2**20  # of a core's share; half and double of it are as fast
 
 # query (scaled), key, value (B, heads, N, head width) and mask -> output, the same shape
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -53,16 +53,48 @@ class Recorder:
         """Output of one layer's attention, (B, heads, N, head width); what is wanted of it is recorded."""
         self.shapes.append((query.shape[0], query.shape[2], key.shape[2]))
         self.value = value
-        if self.attend is not None and self.head_fusion is None:
-            return self.attend(query, key, value, mask)
-        attention = attention_weights(query, key, mask)  # (B, heads, N, N)
-        if len(self.layers) == self.heads_layer:
-            self.heads = attention[:, :, : self.readout_tokens or None].mean(dim=2)  # (B, heads, N)
+        if self.attend is None:
+            return self._record(query, key, value, mask)
         if self.head_fusion is not None:
-            self.layers.append(fuse_heads(attention.detach(), self.head_fusion))  # (B, N, N)
-        if self.attend is not None:
-            return self.attend(query, key, value, mask)
-        return attention.to(value.dtype) @ value
+            self._record(query, key, value, mask)
+        return self.attend(query, key, value, mask)
+
+    @torch.no_grad()
+    def _record(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention by blocks of query rows: recorded, and its output."""
+        batch, heads, tokens, _ = query.shape
+        wide = torch.promote_types(query.dtype, torch.float32)
+        fused = query.new_empty(batch, tokens, tokens, dtype=wide)
+        shown = query.new_zeros(batch, heads, tokens, dtype=wide)
+        readout = self.readout_tokens or tokens
+        output = torch.empty_like(query)
+        for images, rows in _blocks(query):
+            bias = None if mask is None else mask.expand(batch, -1, -1, -1)[images, :, rows]
+            attention = attention_weights(query[images, :, rows], key[images], bias)  # (b, heads, rows, N)
+            output[images, :, rows] = attention.to(value.dtype) @ value[images]
+            if len(self.layers) == self.heads_layer:
+                shown[images] += attention[:, :, : max(0, readout - rows.start)].sum(dim=2) / readout
+            if self.head_fusion is not None:
+                fused[images, rows] = fuse_heads(attention, self.head_fusion)
+        if len(self.layers) == self.heads_layer:
+            self.heads = shown
+        if self.head_fusion is not None:
+            self.layers.append(fused)
+        return output
+
+
+def _blocks(query: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Images and query rows whose scores fit in the processor's cache together; elsewhere all at once.
+
+    What is in the cache is read again at the speed of arithmetic: softmax, fusion and the product with the values
+    then cost little beside the scores themselves.
+    """
+    batch, heads, tokens, _ = query.shape
+    at_once = _CACHE_BYTES // (4 * heads * tokens) if query.device.type == "cpu" else batch * tokens  # rows
+    images, rows = max(1, at_once // tokens), max(1, min(tokens, at_once))
+    for image in range(0, batch, images):
+        for row in range(0, tokens, rows):
+            yield slice(image, image + images), slice(row, row + rows)
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("vitrollout_recorder", default=None)
@@ -123,10 +155,10 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor
         mask: added to the scores, or None.
     """
     scores = query @ key.transpose(-1, -2)  # (B, heads, N, N)
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    wide = torch.promote_types(scores.dtype, torch.float32)
     if mask is not None:
-        scores = scores + mask
-    return scores.softmax(dim=-1)
+        scores = scores.to(wide) + mask
+    return scores.softmax(dim=-1, dtype=wide)
 
 
 def select_recorded_attention(model: Any) -> None:

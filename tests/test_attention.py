@@ -8,7 +8,13 @@ import pytest
 import torch
 from transformers.models.vit.modeling_vit import eager_attention_forward
 
-from pipeline.attention import check_captures, record_attention, recorded_attention, select_recorded_attention
+from pipeline.attention import (
+    attention_weights,
+    check_captures,
+    record_attention,
+    recorded_attention,
+    select_recorded_attention,
+)
 from tests.tiny_models import TINY_MODELS, build_network
 
 
@@ -177,6 +183,41 @@ def test_heads_of_one_layer_are_kept_apart(network, wanted, readout_tokens):
     torch.testing.assert_close(recorder.heads.sum(dim=-1), torch.ones(2, 4), atol=1e-5, rtol=0)
     assert recorder.heads.untyped_storage().nbytes() == 2 * 4 * 37 * 4  # not a view into (B, heads, N, N)
     assert len(recorder.layers) == 3
+
+
+@pytest.mark.parametrize("readout_tokens", [0, 2])
+@pytest.mark.parametrize("rows", [0, 1, 5, 36, 37, 74, 111])
+def test_blocks_of_any_size_record_the_same(network, monkeypatch, rows, readout_tokens):
+    recorded, _ = network
+
+    def run():
+        with torch.no_grad(), record_attention("max", heads_layer=1, readout_tokens=readout_tokens) as recorder:
+            logits = recorded(pixel_values=pixels()).logits
+        return [logits, recorder.heads, *recorder.layers]
+
+    monkeypatch.setattr("pipeline.attention._CACHE_BYTES", 10**9)
+    whole = run()
+    monkeypatch.setattr("pipeline.attention._CACHE_BYTES", rows * 4 * 4 * 37)  # float32, 4 heads, 37 tokens
+    for values, expected in zip(run(), whole, strict=True):
+        torch.testing.assert_close(values, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_scores_of_one_block_at_a_time_are_in_memory(monkeypatch):
+    tokens, rows = 200, 10
+    monkeypatch.setattr("pipeline.attention._CACHE_BYTES", rows * 4 * 2 * tokens)
+    shapes = []
+
+    def watched(*args):
+        shapes.append(attention_weights(*args).shape)
+        return attention_weights(*args)
+
+    monkeypatch.setattr("pipeline.attention.attention_weights", watched)
+    query = torch.randn(3, 2, tokens, 4)
+    with record_attention("mean") as recorder:
+        recorded_attention(torch.nn.Identity(), query, query, query, None)
+    assert set(shapes) == {(1, 2, rows, tokens)}
+    assert len(shapes) == 3 * tokens / rows
+    assert recorder.layers[0].shape == (3, tokens, tokens)
 
 
 def test_heads_are_not_kept_unless_asked_for(network):
