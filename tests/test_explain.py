@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from cmap import Colormap
 from matplotlib.figure import Figure
 from PIL import Image
@@ -126,9 +127,8 @@ def test_heads_and_filmstrip_of_every_family(name, tiny_checkpoint, tmp_path):
     make_photos(1)[0].save(file)
     eager = AutoModelForImageClassification.from_pretrained(folder, attn_implementation="eager")
     inputs = AutoImageProcessor.from_pretrained(folder, backend="pil")(Image.open(file), return_tensors="pt")
-    layers = [
-        layer[0].detach().double().numpy() for layer in eager(**inputs, output_attentions=True).attentions
-    ]  # (heads, N, N)
+    with torch.no_grad():
+        layers = [layer[0].double().numpy() for layer in eager(**inputs, output_attentions=True).attentions]
     for layer in (1, 2, -1):
         found = explain(ExplainConfig(image=file, model=str(folder), precision="fp32", layer=layer))
         rows = layers[layer - 1 if layer > 0 else layer][:, list(case.readout) or slice(None)].mean(

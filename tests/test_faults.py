@@ -167,7 +167,7 @@ for one, expected in zip(found, alone):
 """
 
 
-@pytest.mark.parametrize(("method", "room"), [("rollout", 500_000_000), ("relevance", 80_000_000)])
+@pytest.mark.parametrize(("method", "room"), [("rollout", 160_000_000), ("relevance", 160_000_000)])
 def test_short_memory_halves_the_batch(tmp_path, method, room):
     command = [sys.executable, "-c", SHORT_MEMORY, str(tmp_path / "model"), method, str(room)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
