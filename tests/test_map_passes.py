@@ -11,6 +11,7 @@ import transformers
 from scipy.stats import spearmanr
 from transformers import AutoModelForImageClassification
 
+import pipeline.attention
 import pipeline.backward
 import pipeline.map_passes
 import pipeline.relevance
@@ -195,6 +196,17 @@ def counted(function, calls):
         return function(*arguments, **options)
 
     return wrapper
+
+
+def test_attention_is_fused_in_one_pass_only_and_where_it_is_wanted(classifier, monkeypatch):
+    calls = []
+    monkeypatch.setattr(pipeline.attention, "fuse_heads", counted(pipeline.attention.fuse_heads, calls))
+    counts = []
+    for methods in (("rollout",), BACKWARD, METHODS):
+        calls.clear()
+        classifier("vit").predict(make_pixels(2), MapSettings(methods))
+        counts.append(len(calls))
+    assert counts == [3, 0, 3]
 
 
 @pytest.mark.parametrize("methods", [("rollout",), ("relevance",), ("legrad",), ("libragrad",)], ids=str)

@@ -1,0 +1,72 @@
+"""Our maps beside those of other people's programs, on the bundled model and real photos; with the extra `bench`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import spearmanr
+
+from pipeline.checkpoint import resolve_checkpoint
+from pipeline.map_passes import MapSettings
+from pipeline.model import load_classifier
+
+SAMPLES = Path(__file__).parents[1] / "sample_images"
+
+
+class Block(torch.nn.Module):
+    """A layer of DINOv2 as torchcam wants it: its attention is one of PyTorch's own."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, ours = layer, layer.attention
+        width = ours.q_proj.in_features
+        self.self_attention = torch.nn.MultiheadAttention(width, ours.num_attention_heads, batch_first=True)
+        with torch.no_grad():
+            for kind in ("weight", "bias"):
+                joint = torch.cat([getattr(part, kind) for part in (ours.q_proj, ours.k_proj, ours.v_proj)])
+                getattr(self.self_attention, f"in_proj_{kind}").copy_(joint)
+                getattr(self.self_attention.out_proj, kind).copy_(getattr(ours.o_proj, kind))
+
+    def forward(self, tokens):
+        normed = self.layer.norm1(tokens)
+        mixed, _ = self.self_attention(normed, normed, normed, need_weights=False)
+        tokens = tokens + self.layer.layer_scale1(mixed)
+        return tokens + self.layer.layer_scale2(self.layer.mlp(self.layer.norm2(tokens)))
+
+
+class Dinov2(torch.nn.Module):
+    """The bundled classifier out of such blocks."""
+
+    def __init__(self, network, layers):
+        super().__init__()
+        self.network = network
+        self.blocks = torch.nn.ModuleList(Block(layer) for layer in layers)
+
+    def forward(self, inputs):
+        tokens = self.network.dinov2.embeddings(inputs)
+        for block in self.blocks:
+            tokens = block(tokens)
+        tokens = self.network.dinov2.layernorm(tokens)
+        return self.network.classifier(torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1))
+
+    def score_of_the_mean(self, tokens):
+        mean = self.network.dinov2.layernorm(tokens.mean(dim=1))
+        return self.network.classifier(torch.cat([mean, mean], dim=1))
+
+
+def test_legrad_is_that_of_torchcam():
+    methods = pytest.importorskip("torchcam.methods", reason="pip install '.[bench]'")
+    ours = load_classifier(resolve_checkpoint("bundled"), device=torch.device("cpu"), precision="fp32")
+    photos = [Image.open(file).convert("RGB") for file in sorted(SAMPLES.glob("*.png"))[:4]]
+    rows = [ours.processor(photo, do_rescale=False, do_normalize=False)["pixel_values"][0] for photo in photos]
+    pixels = torch.from_numpy(np.stack(rows))
+    found = ours.predict(pixels, MapSettings(("legrad",)))
+    theirs = Dinov2(ours.network, ours.encoder).eval()
+    for place, image in enumerate((pixels.float() - ours.mean) * ours.scale):
+        with methods.LeGrad(theirs, list(theirs.blocks), score_projection=theirs.score_of_the_mean) as legrad:
+            logits = theirs(image[None])
+            (heat,) = legrad(found.targets[place], normalized=False)
+        np.testing.assert_allclose(logits[0].detach(), found.logits[place], atol=1e-3)
+        assert spearmanr(heat.ravel(), found.maps["legrad"][place].ravel()).statistic > 0.9999
