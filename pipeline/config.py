@@ -242,12 +242,12 @@ class RunConfig(Settings):
     @field_validator("labels")
     @classmethod
     def _check_labels(cls, file: Path | None, info: ValidationInfo) -> Path | None:
-        expected = info.data.get("target", "expected") == "expected"
-        if file is None and info.data.get("target") == "expected":
+        target = info.data.get("target")  # None: is wrong itself
+        if file is None and target == "expected":
             raise ValueError("name the CSV that target = expected takes the labels from")
         if file is None:
             return None
-        if not expected:
+        if target not in (None, "expected"):
             raise ValueError("is only read with target = expected")
         file = resolve(file)
         if not file.is_file():

@@ -113,8 +113,8 @@ def norm_rollout(
 ) -> Tensor:
     """Rollout in which attention counts by what it brings along (Chen et al., Beyond Intuition, TMLR 2023).
 
-    Attentive perception, the paper's term P, by tokens: P = (I + A_L M_L) ... (I + A_1 M_1), with M_l diagonal and
-    as large as the transformed value vector of each token is beside the token itself. Here too only a row is pushed
+    The paper's attention perception, P, by tokens: P = (I + A_L M_L) ... (I + A_1 M_1), with M_l diagonal and as
+    large as the transformed value vector of each token is beside the token itself. Here too only a row is pushed
     through the layers: r <- r + (r A) M.
 
     Args:

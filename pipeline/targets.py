@@ -5,6 +5,7 @@ import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 from pipeline.checkpoint import Checkpoint
@@ -142,6 +143,7 @@ def read_expected(file: Path, labels: Sequence[str]) -> dict[str, int]:
     column = "expected" if "expected" in columns else "label"
     if not {"path", column} <= set(columns):
         raise ValueError(f"needs the columns path and expected (or label), has {', '.join(columns) or 'none'}")
+    id_of = cache(partial(find_label, labels=labels))  # many rows, few labels
     expected: dict[str, int] = {}
     wrong = []
     for number, row in enumerate(rows, start=2):
@@ -149,7 +151,7 @@ def read_expected(file: Path, labels: Sequence[str]) -> dict[str, int]:
         try:
             if path in expected:
                 raise ValueError("occurs twice")
-            expected[path] = find_label(label, labels)
+            expected[path] = id_of(label)
         except ValueError as error:
             wrong.append(f"line {number} ({path}, {label!r}) {error}")
     if wrong:

@@ -173,6 +173,11 @@ def test_all_that_is_wrong_is_said_at_once(choose, labels_csv):
     assert len(caught.value.problems) == 2
 
 
+def test_the_words_for_a_target_are_no_label_to_set_against_it(choose):
+    with pytest.raises(ConfigError, match="versus = top1: is no class"):
+        choose(versus="top1")
+
+
 def test_a_target_against_itself_is_refused(choose):
     with pytest.raises(ConfigError, match="versus = 1: is the target itself"):
         choose(target="spur", versus="1")

@@ -87,32 +87,6 @@ def transformers_pipeline(checkpoint: Path, photos: Path) -> Callable[[], object
     return lambda: classify(files, batch_size=best)
 
 
-def torchcam(folder: Path, checkpoint: Path, photos: Path) -> dict[str, Callable[[], None]]:
-    """LeGrad and overlay of torchcam, one photo at a time; nothing where it is not installed."""
-    try:
-        from torchcam.methods import LeGrad
-        from torchcam.utils import overlay_mask
-    except ImportError:
-        return {}
-    import torch
-    from transformers import AutoImageProcessor
-
-    network = load_network(checkpoint, "eager", "fp32")
-    processor = AutoImageProcessor.from_pretrained(checkpoint, backend="pil")
-    out = folder / "torchcam"
-    out.mkdir(exist_ok=True)
-
-    def loop() -> None:
-        with LeGrad(network) as explain:
-            for number, image in enumerate(opened(photos)):
-                logits = network(processor(images=image, return_tensors="pt")["pixel_values"]).logits
-                (heat,) = explain(int(logits.argmax()), logits)
-                mask = Image.fromarray(heat[0].detach().to(torch.float32).numpy())
-                overlay_mask(image, mask).save(out / f"{number}.png")
-
-    return {"torchcam LeGrad": loop}
-
-
 def opened(photos: Path) -> Iterable[Image.Image]:
     """A folder's photos in RGB, by name."""
     for file in sorted(photos.iterdir()):
