@@ -6,7 +6,6 @@ A rollout in bfloat16 leaves about 150 distinct values on a map, so everything h
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 HeadFusion = Literal["mean", "max", "min"]
@@ -47,25 +46,12 @@ def discard_weakest(fused: Tensor, discard_ratio: float, readout_tokens: int) ->
     return fused.masked_fill(dropped, 0)
 
 
-def with_residual(fused: Tensor) -> Tensor:
-    """Â = rownorm(A + I): half of what a token holds is what it held before (Abnar & Zuidema 2020, sec. 3).
-
-    Args:
-        fused: (B, N, N), one layer.
-
-    Returns:
-        (B, N, N), rows sum to 1.
-    """
-    identity = torch.eye(fused.shape[-1], dtype=fused.dtype, device=fused.device)
-    residual = fused + identity
-    return residual / residual.sum(dim=-1, keepdim=True)
-
-
 def attention_rollout(layers: Sequence[Tensor], *, readout_tokens: int, discard_ratio: float = 0.0) -> Tensor:
     """The share of each token in what the classifier reads (Abnar & Zuidema 2020, arXiv:2005.00928, eq. 1).
 
-    R = Â_L ... Â_2 Â_1, of which only one row is wanted. So R is never built: the row vector is pushed
-    through the layers from the last to the first, O(L N^2) instead of O(L N^3).
+    R = Â_L ... Â_2 Â_1 with Â = D^-1 (A + I), D the row sums: half of what a token holds is what it held before. Only
+    one row of R is wanted. So neither R nor Â is ever built: the row vector is pushed through the layers from the last
+    to the first, r <- r D^-1 A + r D^-1, O(L N^2) instead of O(L N^3).
 
     Args:
         layers: L tensors (B, N, N), head-fused attention from the first layer to the last.
@@ -78,7 +64,9 @@ def attention_rollout(layers: Sequence[Tensor], *, readout_tokens: int, discard_
     """
     row = _start(layers[0], readout_tokens)  # (B, 1, N)
     for fused in reversed(layers):
-        row = row @ with_residual(discard_weakest(fused, discard_ratio, readout_tokens))  # (B, 1, N)
+        kept = discard_weakest(fused, discard_ratio, readout_tokens)
+        row = row / (kept.sum(dim=-1) + 1)[:, None]  # (B, 1, N)
+        row = row @ kept + row
     return row[:, 0]
 
 
@@ -94,7 +82,8 @@ def article_rollout(layers: Sequence[Tensor], *, readout_tokens: int, discard_ra
     column = layers[0].new_zeros(batch, tokens, 1)  # (B, N, 1)
     column[:, :2] = 0.5
     for fused in reversed(layers):
-        column = with_residual(discard_weakest(fused, discard_ratio, readout_tokens)) @ column  # (B, N, 1)
+        kept = discard_weakest(fused, discard_ratio, readout_tokens)
+        column = (kept @ column + column) / (kept.sum(dim=-1, keepdim=True) + 1)  # (B, N, 1)
     return 1 - column[:, :, 0]
 
 

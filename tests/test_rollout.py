@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.rollout import METHODS, article_rollout, attention_rollout, discard_weakest, fuse_heads, with_residual
+from pipeline.rollout import METHODS, article_rollout, attention_rollout, discard_weakest, fuse_heads
 from tests import reference
 
 METHOD_NAMES = ("rollout", "article")
@@ -81,18 +81,16 @@ def test_shares_of_a_rollout_sum_to_one(discard_ratio, readout_tokens):
 def test_rows_are_normalised_not_columns():
     # with as many images as tokens `a / a.sum(-1)` would broadcast without an error
     fused = fused_layers(peaked_attention(batch=5, tokens=5))[0]
-    normalised = with_residual(fused)
-    torch.testing.assert_close(normalised.sum(dim=-1), torch.ones(5, 5))
-    assert (normalised.sum(dim=-2) - 1).abs().max() > 0.1
+    rows, columns = attention_rollout([fused], readout_tokens=1), article_rollout([fused], readout_tokens=1)
     for image in range(5):
-        np.testing.assert_allclose(
-            normalised[image].numpy(), reference.row_normalised(fused[image].double().numpy()), atol=1e-6
-        )
+        normalised = reference.row_normalised(fused[image].double().numpy())
+        np.testing.assert_allclose(rows[image], normalised[0], atol=1e-6)
+        np.testing.assert_allclose(columns[image], 1 - normalised[:, :2].mean(axis=1), atol=1e-6)
 
 
 def test_rows_that_do_not_sum_to_one_are_normalised_too():
-    normalised = with_residual(torch.full((1, 3, 3), 0.2))  # heads fused by `min` lose mass
-    torch.testing.assert_close(normalised[0, 0], torch.tensor([1.2, 0.2, 0.2]) / 1.6)
+    shares = attention_rollout([torch.full((1, 3, 3), 0.2)], readout_tokens=1)  # heads fused by `min` lose mass
+    torch.testing.assert_close(shares[0], torch.tensor([1.2, 0.2, 0.2]) / 1.6)
 
 
 @pytest.mark.parametrize("discard_ratio", [0.0, 0.3, 0.9])

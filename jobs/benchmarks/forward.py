@@ -60,12 +60,15 @@ def _variants(checkpoint: Path, batch: int, precision: str) -> dict[str, Callabl
 
 
 def _peak_memory(checkpoint: Path, variant: str) -> float:
-    """MB that a fresh process had resident at most while it ran one variant three times."""
+    """MB that a fresh process needs at most for one variant, run three times, beside what was there before it."""
     script = (
-        "import resource, sys; from pathlib import Path; from jobs.benchmarks.forward import _variants\n"
+        "import re, sys; from pathlib import Path; from jobs.benchmarks.forward import _variants\n"
+        "def resident(name): return int(re.search(name + r':\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
         f"run = _variants(Path(sys.argv[1]), {_MEMORY_BATCH}, sys.argv[3])[sys.argv[2]]\n"
+        "Path('/proc/self/clear_refs').write_text('5')  # from here on the peak counts\n"
+        "before = resident('VmRSS')\n"
         "for _ in range(3): run()\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)"
+        "print((resident('VmHWM') - before) / 1000)"
     )
     arguments = [sys.executable, "-c", script, str(checkpoint), variant, _precisions()[0]]
     return float(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
