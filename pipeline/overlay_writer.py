@@ -21,15 +21,15 @@ _THUMBNAIL_SIDE = 320  # pixels, of the photo and of the overlay beside it
 
 
 class OverlayWriter:
-    """Draws overlays in threads; at most a few photos wait, so memory stays bounded."""
+    """Draws overlays in threads; only so many photos wait, so memory stays bounded."""
 
-    def __init__(self, results: ResultsFolder, look: OverlayLook, threads: int) -> None:
-        """Args: where overlays go, how they look, and how many are drawn at once."""
+    def __init__(self, results: ResultsFolder, look: OverlayLook, *, threads: int, waiting: int) -> None:
+        """Args: where overlays go, how they look, how many are drawn at once, and how many photos may wait."""
         self._results = results
         self._look = look
         self._threads = ThreadPoolExecutor(threads)
         self._waiting: deque[Future[None]] = deque()
-        self._most_waiting = 4 * threads
+        self._most_waiting = max(threads, waiting)
 
     def __enter__(self) -> Self:
         return self

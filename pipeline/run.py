@@ -128,7 +128,8 @@ def _process(
     predictor = Predictor(classifier, maps, batch_size, targets)
     with (
         PhotoLoader(spec, workers=workers, decode_seconds=config.decode_seconds) as photos,
-        OverlayWriter(results, look, threads=workers) as overlays,
+        # a whole batch may wait: its overlays are drawn while the device is at the next one
+        OverlayWriter(results, look, threads=workers, waiting=batch_size) as overlays,
         TableWriter(results, rows=config.part_rows, seconds=config.part_seconds, before_commit=overlays.flush) as table,
         Progress(len(pending)) as progress,
     ):

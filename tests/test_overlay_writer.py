@@ -105,7 +105,7 @@ def results(tmp_path):
 def test_every_photo_gets_its_own_picture(tmp_path, results):
     look = OverlayLook(opacity=0)
     colours = {f"{index:02d}.jpg": (index * 6, 255 - index * 6, 100) for index in range(40)}
-    with OverlayWriter(results, look, threads=3) as writer:
+    with OverlayWriter(results, look, threads=3, waiting=4) as writer:
         for path, colour in colours.items():
             name = writer.submit(make_prediction(path, Image.new("RGB", (8, 8), colour)), (0, 0, 16, 16))
             assert name == f"overlays/{path}.png"
@@ -118,7 +118,7 @@ def test_every_photo_gets_its_own_picture(tmp_path, results):
 
 def test_what_speaks_against_a_label_is_not_drawn(tmp_path, results):
     image, pictures = Image.new("RGB", (80, 80), "black"), []
-    with OverlayWriter(results, OverlayLook(style="article"), threads=1) as writer:
+    with OverlayWriter(results, OverlayLook(style="article"), threads=1, waiting=4) as writer:
         for name, below in (("a.jpg", 0.0), ("b.jpg", -0.2)):
             prediction = make_prediction(name, image, hot=(1, 1))
             prediction.attention[3, 3] = below
@@ -131,7 +131,7 @@ def test_what_speaks_against_a_label_is_not_drawn(tmp_path, results):
 
 def test_box_is_in_pixels_of_the_file_not_of_the_picture(tmp_path, results):
     image = Image.new("RGB", (80, 80), "black")
-    with OverlayWriter(results, OverlayLook(style="article"), threads=1) as writer:
+    with OverlayWriter(results, OverlayLook(style="article"), threads=1, waiting=4) as writer:
         name = writer.submit(make_prediction("a.jpg", image, hot=(1, 2)), (40, 0, 160, 160))
         writer.flush()
     with Image.open(tmp_path / "out" / name) as picture:
@@ -143,7 +143,7 @@ def test_box_is_in_pixels_of_the_file_not_of_the_picture(tmp_path, results):
 
 
 def test_without_a_photo_nothing_is_drawn(tmp_path, results):
-    with OverlayWriter(results, OverlayLook(), threads=1) as writer:
+    with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as writer:
         assert writer.submit(make_prediction("a.jpg", quadrants(), photo=False), (0, 0, 1, 1)) is None
         writer.flush()
     assert list((tmp_path / "out" / "overlays").iterdir()) == []
@@ -151,7 +151,7 @@ def test_without_a_photo_nothing_is_drawn(tmp_path, results):
 
 @pytest.mark.parametrize(("size", "half"), [((1024, 512), (320, 160)), ((60, 90), (60, 90)), ((3000, 300), (320, 32))])
 def test_thumbnail_is_the_photo_beside_its_overlay(tmp_path, results, size, half):
-    with OverlayWriter(results, OverlayLook(style="article"), threads=1) as writer:
+    with OverlayWriter(results, OverlayLook(style="article"), threads=1, waiting=4) as writer:
         box = (0, 0, 2 * size[0], 2 * size[1])
         name = writer.submit(make_prediction("a.jpg", Image.new("RGB", size, (0, 0, 120)), hot=(0, 0)), box)
         writer.flush()
@@ -166,7 +166,7 @@ def test_thumbnail_is_the_photo_beside_its_overlay(tmp_path, results, size, half
 
 
 def test_overlay_replaces_the_one_before(tmp_path, results):
-    with OverlayWriter(results, OverlayLook(opacity=0), threads=1) as writer:
+    with OverlayWriter(results, OverlayLook(opacity=0), threads=1, waiting=4) as writer:
         for image in (Image.new("RGB", (48, 32)), quadrants()):
             writer.submit(make_prediction("a.jpg", image), (0, 0, 96, 64))
             writer.flush()
@@ -178,7 +178,7 @@ def test_overlay_replaces_the_one_before(tmp_path, results):
 def test_what_goes_wrong_in_a_thread_is_raised(tmp_path, results):
     (tmp_path / "out" / "overlays").rmdir()
     (tmp_path / "out" / "overlays").write_bytes(b"a file is in the way")
-    with OverlayWriter(results, OverlayLook(), threads=1) as writer:
+    with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as writer:
         writer.submit(make_prediction("a.jpg", quadrants()), (0, 0, 96, 64))
         with pytest.raises(StoreError, match="can't write"):
             writer.flush()
@@ -187,7 +187,7 @@ def test_what_goes_wrong_in_a_thread_is_raised(tmp_path, results):
 def test_few_photos_wait_in_memory(results, monkeypatch):
     written = []
     monkeypatch.setattr(results, "write_picture", lambda name, _: written.append(name))
-    with OverlayWriter(results, OverlayLook(), threads=1) as writer:
+    with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as writer:
         for index in range(30):
             writer.submit(make_prediction(f"{index}.jpg", quadrants()), (0, 0, 96, 64))
             assert index - len(written) / 2 <= 5
@@ -197,7 +197,7 @@ def test_few_photos_wait_in_memory(results, monkeypatch):
 
 def test_overlay_of_a_photo_whose_name_is_escaped(tmp_path, results):
     path = r"caf\xe9/" + "\n'\N{CAMERA}.jpg"
-    with OverlayWriter(results, OverlayLook(), threads=1) as writer:
+    with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as writer:
         name = writer.submit(make_prediction(path, quadrants()), (0, 0, 96, 64))
         writer.flush()
     assert os.path.isfile(tmp_path / "out" / name)

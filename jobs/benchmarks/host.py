@@ -61,7 +61,7 @@ def _one_photo(folder: Path, rounds: int) -> Figure:
             assert isinstance(sample, Sample)
             prediction = Prediction(sample, logits, attention)
             box = classifier.framing.map_box(sample.width, sample.height)
-            with OverlayWriter(results, OverlayLook(), threads=1) as overlays:
+            with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as overlays:
                 name = overlays.submit(prediction, box)
                 overlays.flush()
             to_table([rows.ok(prediction, box, name)])
