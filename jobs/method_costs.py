@@ -9,10 +9,9 @@ Without a model it is a ViT-B/16 at 224 pixels with random weights. Prints a tab
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
@@ -21,6 +20,7 @@ from torch import Tensor
 from transformers import AutoModelForImageClassification, ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+from jobs.benchmarks.timing import in_turn
 from pipeline.checkpoint import resolve_checkpoint
 from pipeline.device import choose_device, choose_precision
 from pipeline.map_passes import MapSettings
@@ -59,14 +59,13 @@ def method_costs(  # noqa: D103 - its help is the module's
     runs: dict[str, Callable[[], Any]] = {"bare": partial(_bare, bare.to(chosen).eval(), classifier, pixels)}
     for method in (*FORWARD, *BACKWARD):
         runs[method] = partial(classifier.predict, pixels, MapSettings((method,)))
-    seconds = _time_in_turn(runs, chosen, rounds)
-    ratios = {
-        name: median(a / b for a, b in zip(taken, seconds["bare"], strict=True)) for name, taken in seconds.items()
-    }
+    # on a CPU the time of this process alone, whatever else the machine does
+    timings = in_turn(runs, rounds, time.process_time if chosen == "cpu" else time.perf_counter)
+    ratios = {name: timings.ratio(name, "bare") for name in runs}
     print(f"{model or 'ViT-B/16'}, {batch_size} x {pixels.shape[2]} pixels, {classifier.network.dtype}, {chosen}\n")
     print("| method | s a batch | of the bare forward | at most |\n|---|---|---|---|")
     for name, ratio in ratios.items():
-        print(f"| {name} | {median(seconds[name]):.3f} | {ratio:.2f} | {_AT_MOST.get(name, '')} |")
+        print(f"| {name} | {timings.median(name):.3f} | {ratio:.2f} | {_AT_MOST.get(name, '')} |")
     print(json.dumps(ratios))
 
 
@@ -82,19 +81,6 @@ def _bare(network: Any, classifier: Classifier, pixels: Tensor) -> Any:
     inputs = (pixels.to(network.device).float() - classifier.mean) * classifier.scale
     finer = classifier.interpolate_positions
     return network(pixel_values=inputs.to(network.dtype), interpolate_pos_encoding=finer).logits.cpu()
-
-
-def _time_in_turn(runs: Mapping[str, Callable[[], Any]], device: str, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, A B C A B C ...; on a CPU of this process alone, whatever else the machine does."""
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for round_ in range(rounds + 1):
-        for name, run in runs.items():
-            started = clock()
-            run()
-            if round_:  # the first one sets things up
-                seconds[name].append(clock() - started)
-    return seconds
 
 
 if __name__ == "__main__":

@@ -50,13 +50,15 @@ class Timings:
         return ", ".join(f"{name} {1000 * self.median(name):,.1f} ms" for name in self.seconds)
 
 
-def in_turn(variants: Mapping[str, Callable[[], object]], rounds: int) -> Timings:
+def in_turn(
+    variants: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> Timings:
     """Time variants A B A B ..., after one round that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + 1):
         for name, variant in variants.items():
-            started = time.perf_counter()
+            started = clock()
             variant()
             if number:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return Timings(seconds)
