@@ -88,7 +88,13 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     """CUDA has a class for it; MPS and the CPU only have a message."""
     return isinstance(error, torch.OutOfMemoryError) or any(
         words in str(error)
-        for words in ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
+        for words in (
+            "out of memory",
+            "can't allocate memory",
+            "not enough memory",
+            "could not create a primitive",  # oneDNN, for want of its scratchpad
+            "STATUS_ALLOC_FAILED",
+        )
     )
 
 

@@ -194,6 +194,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(classifier):
         ),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1024 bytes."), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("could not create a primitive"), True),
         (RuntimeError("CUDA error: device-side assert triggered"), False),
         (RuntimeError("captured 0 layers of shapes []"), False),
     ],
