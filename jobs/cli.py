@@ -21,6 +21,7 @@ COMMANDS = {
     "compact": "Merge the small parts of a results folder's table.",
     "finetune": "Make a classifier from labelled photos.",
     "evaluate": "Measure a classifier on labelled photos.",
+    "trust": "Measure which maps of a model can be trusted.",
 }
 
 

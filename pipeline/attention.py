@@ -64,7 +64,7 @@ class Recorder:
         """Attention by blocks of query rows: recorded, and its output."""
         batch, heads, tokens, _ = query.shape
         wide = torch.promote_types(query.dtype, torch.float32)
-        fused = query.new_empty(batch, tokens, tokens, dtype=wide)
+        fused = query.new_empty(batch, tokens if self.head_fusion else 0, tokens, dtype=wide)
         shown = query.new_zeros(batch, heads, tokens, dtype=wide)
         readout = self.readout_tokens or tokens
         output = torch.empty_like(query)

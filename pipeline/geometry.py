@@ -97,3 +97,31 @@ def framing_of(processor: Any, patch_size: int) -> Framing:
             "the image processor gives inputs of varying size, which don't fit in a batch; set --input-size"
         )
     return Framing(resize, size.get("shortest_edge"), crop, patch_size)
+
+
+def visible_part(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The whole pixels of a picture, (width, height), that a box covers: left, top, right, bottom."""
+    x0, y0, x1, y1 = box
+    return max(0, round(x0)), max(0, round(y0)), min(size[0], round(x1)), min(size[1], round(y1))
+
+
+def cells_under(visible: tuple[int, int, int, int], box: Box, grid: tuple[int, ...]) -> Box:
+    """The part of a map that lies under pixels of the box that it covers.
+
+    Args:
+        visible: left, top, right, bottom.
+        box: x0, y0, x1, y1, in the same pixels.
+        grid: (grid_h, grid_w).
+
+    Returns:
+        (x0, y0, x1, y1) in cells.
+    """
+    left, top, right, bottom = visible
+    (x0, y0, x1, y1), (grid_h, grid_w) = box, grid
+    per_x, per_y = grid_w / (x1 - x0), grid_h / (y1 - y0)  # cells a pixel
+    return (
+        max(0.0, (left - x0) * per_x),
+        max(0.0, (top - y0) * per_y),
+        min(float(grid_w), (right - x0) * per_x),
+        min(float(grid_h), (bottom - y0) * per_y),
+    )

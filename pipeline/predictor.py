@@ -10,7 +10,7 @@ import torch
 from pipeline.errors import VitrolloutError
 from pipeline.map_passes import MapSettings
 from pipeline.model import Classifier
-from pipeline.records import Output, Prediction, Sample
+from pipeline.records import Output, Pixels, Prediction, Sample
 from pipeline.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -41,19 +41,44 @@ class Predictor:
         predictions: list[Prediction] = []
         while len(predictions) < len(samples):
             part = samples[len(predictions) : len(predictions) + self._most]
-            output = self._attempt(part)
+            targets = [target for sample in part if (target := self._targets.of(sample.ref.path)) is not None]
+            output = self._attempt(np.stack([sample.pixels for sample in part]), targets or None)
             if output is None:
                 self._halve(len(part))
             else:
                 predictions += _split(part, output)
         return predictions
 
-    def _attempt(self, part: Sequence[Sample]) -> Output | None:
+    def outputs(self, pixels: Pixels, targets: Sequence[int] | None = None) -> Output:
+        """Classify inputs that are no photos of a run.
+
+        Args:
+            pixels: (n, 3, H, W), at least one.
+            targets: n ids of the labels to explain; None: of each the most likely one.
+
+        Raises:
+            VitrolloutError: not even one fits in the device's memory.
+        """
+        parts: list[Output] = []
+        done = 0
+        while done < len(pixels):
+            part = slice(done, done + self._most)
+            output = self._attempt(pixels[part], None if targets is None else targets[part])
+            if output is None:
+                self._halve(len(pixels[part]))
+            else:
+                parts.append(output)
+                done += len(output.logits)
+        return Output(
+            logits=np.concatenate([part.logits for part in parts]),
+            maps={method: np.concatenate([part.maps[method] for part in parts]) for method in parts[0].maps},
+            targets=None if parts[0].targets is None else [target for part in parts for target in part.targets or ()],
+        )
+
+    def _attempt(self, pixels: Pixels, targets: Sequence[int] | None) -> Output | None:
         """None: out of memory. The error ends here, for it holds on to the tensors of the failed pass."""
-        pixels = torch.from_numpy(np.stack([sample.pixels for sample in part]))  # (B, 3, H, W)
-        targets = [target for sample in part if (target := self._targets.of(sample.ref.path)) is not None]
         try:
-            return self._classifier.predict(pixels, self._maps, targets or None)
+            return self._classifier.predict(torch.from_numpy(pixels), self._maps, targets)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -173,15 +173,15 @@ def _read_csv(file: Path) -> list[LabelledPhoto]:
             raise DataError(
                 f"{file}: has no column {column!r}, only {', '.join(table.columns)}; the header must name it"
             )
-    _check_column(file, table["path"], table["path"] == "", "path is empty")
-    _check_column(file, table["path"], table["label"] == "", "label is empty")
+    check_column(file, table["path"], table["path"] == "", "path is empty")
+    check_column(file, table["path"], table["label"] == "", "label is empty")
     names = table["path"].map(lambda path: Path(path).as_posix())  # ./a.png is a.png
-    _check_column(file, table["path"], names.duplicated(), "path occurs twice")
+    check_column(file, table["path"], names.duplicated(), "path occurs twice")
     weights = _weights(file, table)
-    splits = _splits(file, table)
+    splits = splits_of(file, table)
     files = [file.parent / path for path in table["path"]]
     missing = pd.Series([not path.is_file() for path in files], dtype=bool)
-    _check_column(file, table["path"], missing, f"no such file under {file.parent}")
+    check_column(file, table["path"], missing, f"no such file under {file.parent}")
     rows = zip(names, files, table["label"], weights, splits, strict=True)
     return [LabelledPhoto(name, path, label, weight, split) for name, path, label, weight, split in rows]
 
@@ -190,19 +190,24 @@ def _weights(file: Path, table: pd.DataFrame) -> list[float]:
     if "weight" not in table:
         return [1.0] * len(table)
     weights = pd.to_numeric(table["weight"].replace("", "1"), errors="coerce")
-    _check_column(file, table["path"], ~(np.isfinite(weights) & (weights > 0)), "weight is no number over 0")
+    check_column(file, table["path"], ~(np.isfinite(weights) & (weights > 0)), "weight is no number over 0")
     return [float(weight) for weight in weights]
 
 
-def _splits(file: Path, table: pd.DataFrame) -> list[str | None]:
+def splits_of(file: Path, table: pd.DataFrame) -> list[str | None]:
+    """The split of each row of a CSV, None where it has none.
+
+    Raises:
+        DataError: names the rows whose split is no split.
+    """
     if "split" not in table:
         return [None] * len(table)
     splits = table["split"].str.strip().str.lower().replace(_SPLIT_ALIASES)
-    _check_column(file, table["path"], ~splits.isin(("", *SPLITS)), f"split is none of {', '.join(SPLITS)}")
+    check_column(file, table["path"], ~splits.isin(("", *SPLITS)), f"split is none of {', '.join(SPLITS)}")
     return [split or None for split in splits]
 
 
-def _check_column(file: Path, paths: pd.Series, wrong: pd.Series, reason: str) -> None:
+def check_column(file: Path, paths: pd.Series, wrong: pd.Series, reason: str) -> None:
     """Raise for the rows that are wrong, naming the first few by line (the header is line 1) and path."""
     if wrong.any():
         rows = [(int(row) + 2, paths[row]) for row in np.flatnonzero(wrong)]

@@ -1,0 +1,1 @@
+"""A classifier and photos -> how far each method's maps can be trusted. Start at `trust.py`."""
