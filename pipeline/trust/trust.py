@@ -130,7 +130,8 @@ class _Judge:
             return
         pixels = np.stack([sample.pixels for sample in samples])
         probabilities = _softmax(self._bare.outputs(pixels).logits)  # (B, C)
-        first, second = probabilities.argsort(axis=1)[:, :-3:-1].T.tolist()
+        order = probabilities.argsort(axis=1)
+        first, second = order[:, -1].tolist(), order[:, -min(2, order.shape[1])].tolist()
         maps: dict[str, Floats] = {}  # (B, grid_h, grid_w)
         others: dict[str, Floats] = {}
         shuffled: dict[str, Floats] = {}
