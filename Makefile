@@ -16,7 +16,7 @@ ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
 ELPV_RECIPE := --train-blocks 5 --input-size 224 --epochs 6 --learning-rate 8e-5 --patience none
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run nightly test soak test-browser bench bench-report check format model elpv picture clean
+.PHONY: help setup run nightly test soak test-browser bench bench-report check format model trust elpv picture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -65,6 +65,11 @@ model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/b
 	mkdir -p pipeline/bundled
 	cd "$$WORK/bundled" && cp README.md config.json model.safetensors preprocessor_config.json "$(CURDIR)/pipeline/bundled/"
 	$(BIN)/python -m jobs.deeppcb samples "$$DEEPPCB" --out sample_images
+
+trust: $(VENV)/.dev ## DEEPPCB=clone: which maps of the bundled model can be trusted, on 600 test windows; an hour on 2 cores
+	@if [ -z "$$DEEPPCB" ]; then echo 'make trust: DEEPPCB=folder of a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
+	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
+	$(BIN)/vitrollout trust "$$WORK/windows/labels.csv" --limit 600 --steps 4 --out "$$WORK/trust"
 
 elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's solar cells, two kinds of split, three seeds
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.maps import Doubles
 from pipeline.trust.baselines import BASELINES
 from pipeline.trust.result import Trust
 
@@ -25,27 +24,28 @@ def draw_figure(trust: Trust, file: Path) -> None:
     has_pointing = trust.pointed > 0
     figure = Figure(figsize=(19 if has_pointing else 14.5, 5.4), layout="constrained")
     panels = figure.subplots(1, 4 if has_pointing else 3)
-    for axes, name, title, label in (
-        (panels[0], "deletion_blur", "Deletion: lower is better", "share of patches blurred, hottest first"),
-        (panels[1], "insertion_blur", "Insertion: higher is better", "share of patches put back, hottest first"),
-    ):
-        for method, look in looks.items():
-            shares, scores = _mean_curve(trust, method, name)
-            axes.plot(shares, scores, label=method, linewidth=1.6, **look)
-        axes.set(title=title, xlabel=label, ylabel="mean probability of the label", ylim=(0, 1.02), xlim=(0, 1))
-    panels[1].legend(fontsize=8, loc="lower right")
+    _draw_curves(panels[0], trust, "deletion_blur", looks, "Deletion: lower is better")
+    panels[0].set_xlabel("patches blurred, those that count most first")
+    _draw_curves(panels[1], trust, "insertion_blur", looks, "Insertion: higher is better")
+    panels[1].set_xlabel("patches put back, those that count most first")
+    panels[0].legend(fontsize=8, loc="lower left")
     _draw_estimates(panels[2], trust, "faithfulness", looks, "Insertion - deletion, both fills, 95%")
     if has_pointing:
-        _draw_estimates(
-            panels[3], trust, "hit_grid", looks, f"Hottest patch inside the defect, {trust.pointed} photos, 95%"
-        )
+        _draw_estimates(panels[3], trust, "hit_grid", looks, f"Pointing game, {trust.pointed} photos, 95%")
         panels[3].set_xlim(0, 1.02)
     figure.savefig(file, format="png", dpi=100)
 
 
-def _mean_curve(trust: Trust, method: str, name: str) -> tuple[Doubles, Doubles]:
-    curves = [one.curves[name] for one in trust.maps if one.method == method]
-    return curves[0].shares, np.mean([curve.scores for curve in curves], axis=0)
+def _draw_curves(axes: Any, trust: Trust, name: str, looks: dict[str, dict[str, Any]], title: str) -> None:
+    """Mean scores over the photos, the shares of patches as close as they were measured."""
+    for method, look in looks.items():
+        curves = [one.curves[name] for one in trust.maps if one.method == method]
+        shares = curves[0].shares
+        axes.plot(shares, np.mean([curve.scores for curve in curves], axis=0), label=method, linewidth=1.6, **look)
+    axes.set_xscale("symlog", linthresh=shares[shares > 0][0])
+    axes.set(title=title, ylabel="mean probability of the label", ylim=(0, 1.02), xlim=(0, 1), xticks=shares)
+    axes.set_xticks([], minor=True)
+    axes.set_xticklabels([f"{share:.3g}%" for share in 100 * shares])
 
 
 def _draw_estimates(axes: Any, trust: Trust, name: str, looks: dict[str, dict[str, Any]], title: str) -> None:

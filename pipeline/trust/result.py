@@ -138,7 +138,7 @@ class Trust:
         best, *others = self.trusted
         top = self.estimates[best]["faithfulness"]
         equal = [method for method in others if self.estimates[method]["faithfulness"].high >= top.low]
-        ties = f"; {' and '.join(equal)} can't be told from it" if equal else ""
+        ties = f"; {', '.join(equal)} can't be told from it" if equal else ""
         hit = self.estimates[best]["hit_grid"].value
         pointing = "" if math.isnan(hit) else f", points inside the marked defect in {hit:.0%} of {self.pointed} photos"
         return (
