@@ -38,19 +38,13 @@ class Predictor:
         Raises:
             VitrolloutError: not even one photo fits in the device's memory.
         """
-        predictions: list[Prediction] = []
-        while len(predictions) < len(samples):
-            part = samples[len(predictions) : len(predictions) + self._most]
-            targets = [target for sample in part if (target := self._targets.of(sample.ref.path)) is not None]
-            output = self._attempt(np.stack([sample.pixels for sample in part]), targets or None)
-            if output is None:
-                self._halve(len(part))
-            else:
-                predictions += _split(part, output)
-        return predictions
+        if not samples:
+            return []
+        targets = [target for sample in samples if (target := self._targets.of(sample.ref.path)) is not None]
+        return _split(samples, self.outputs(np.stack([sample.pixels for sample in samples]), targets or None))
 
     def outputs(self, pixels: Pixels, targets: Sequence[int] | None = None) -> Output:
-        """Classify inputs that are no photos of a run.
+        """Classify inputs, whatever they are of.
 
         Args:
             pixels: (n, 3, H, W), at least one.
