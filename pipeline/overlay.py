@@ -1,5 +1,6 @@
 """Map + photo -> picture. Pure: arrays and images in, an image out."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -12,6 +13,7 @@ from pipeline.records import Box, Floats, Pixels
 
 Style = Literal["heat", "article"]
 
+_PIXELS_A_CELL = 8  # of a map where it is blurred: enough to be smooth, far fewer than a large photo has
 _PERCENTILES: dict[Style, float] = {"heat": HOT_PERCENTILE, "article": 100.0}  # of a map's cells: the hottest shown
 
 
@@ -48,7 +50,6 @@ def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) 
     if right <= left or bottom <= top:
         return picture
     heat = _upsample(attention, box, (left, top, right, bottom), look.style)
-    region = picture.crop((left, top, right, bottom))
     if look.style == "article":
         colour, mask = Image.new("RGB", heat.size, "white"), heat
     else:
@@ -56,7 +57,7 @@ def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) 
         colour.putpalette(_palette(look.colormap))
         colour = colour.convert("RGB")
         mask = heat.point([round(value * look.opacity) for value in range(256)])
-    picture.paste(Image.composite(colour, region, mask), (left, top))
+    picture.paste(colour, (left, top), mask)
     return picture
 
 
@@ -73,7 +74,10 @@ def _visible(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def _upsample(attention: Floats, box: Box, visible: tuple[int, int, int, int], style: Style) -> Image.Image:
-    """The map over the visible pixels, mode L: bicubic, then a light blur that hides the cells' edges."""
+    """The map over the visible pixels, mode L: bicubic, then a light blur that hides the cells' edges.
+
+    It is blurred by two pixels (`article`), or by a quarter of a cell and then before it is as large as the photo.
+    """
     values = scaled(attention, _PERCENTILES[style])
     grid_h, grid_w = attention.shape
     x0, y0, x1, y1 = box
@@ -85,11 +89,13 @@ def _upsample(attention: Floats, box: Box, visible: tuple[int, int, int, int], s
         min(float(grid_w), (right - x0) * per_x),
         min(float(grid_h), (bottom - y0) * per_y),
     )
-    size = (right - left, bottom - top)
-    smooth = Image.fromarray(values).resize(size, Image.Resampling.BICUBIC, box=cells)
+    size = blurred = right - left, bottom - top
+    if style == "heat":
+        columns, rows = cells[2] - cells[0], cells[3] - cells[1]
+        blurred = math.ceil(_PIXELS_A_CELL * columns), math.ceil(_PIXELS_A_CELL * rows)
+    smooth = Image.fromarray(values).resize(blurred, Image.Resampling.BICUBIC, box=cells)
     heat = Image.fromarray(np.clip(np.asarray(smooth) * 255 + 0.5, 0, 255).astype(np.uint8))
-    radius = 2.0 if style == "article" else 0.25 / max(per_x, per_y)  # a quarter of a cell
-    return heat.filter(ImageFilter.GaussianBlur(radius))
+    return heat.filter(ImageFilter.GaussianBlur(2)).resize(size, Image.Resampling.BICUBIC)
 
 
 @lru_cache(maxsize=8)
