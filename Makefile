@@ -16,7 +16,7 @@ ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
 ELPV_RECIPE := --train-blocks 5 --input-size 224 --epochs 6 --learning-rate 8e-5 --patience none
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run nightly test soak test-browser bench bench-report check format model trust elpv picture clean
+.PHONY: help setup run nightly test soak test-browser bench bench-gpu bench-report check format model trust elpv picture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test-browser: $(VENV)/.browser ## the report in a headless Chromium
 
 bench: $(VENV)/.dev ## [ARGS='--only forward']: against the bare model, our own floor and peers; half an hour on a quiet machine
 	$(BIN)/python -m jobs.benchmark $(ARGS)
+
+bench-gpu: $(VENV)/.dev ## the same on a CUDA device: what maps cost in time and memory, and whether the host keeps it busy
+	$(BIN)/python -m jobs.benchmark --only cuda $(ARGS)
 
 bench-report: $(VENV)/.browser ## how long the report of 100,000 photos takes to write, to paint and to filter
 	$(BIN)/python -m jobs.report_speed $(ARGS)

@@ -2,10 +2,12 @@
 
 python -m jobs.benchmark
 python -m jobs.benchmark --only forward --rounds 9 --json figures.json
+python -m jobs.benchmark --only cuda
 """
 
 import json
 import platform
+import sys
 import tempfile
 from dataclasses import asdict
 from importlib import import_module
@@ -15,12 +17,16 @@ from pathlib import Path
 import click
 
 from jobs.benchmarks.timing import Figure
+from pipeline.errors import VitrolloutError
 
 QUESTIONS = ("forward", "host", "runs", "startup")
+ON_REQUEST = ("cuda",)
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
-@click.option("--only", type=click.Choice(QUESTIONS), multiple=True, help="some of the questions; may be repeated")
+@click.option(
+    "--only", type=click.Choice(QUESTIONS + ON_REQUEST), multiple=True, help="some of the questions; may be repeated"
+)
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="how often each thing is timed")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="write the figures there as well")
 @click.option("--work", type=click.Path(path_type=Path), help="folder for photos and models, kept; default: temporary")
@@ -62,4 +68,8 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    benchmark()
+    try:
+        benchmark()
+    except VitrolloutError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import DecodeError
+from pipeline.records import Pixels
 
 EXTENSIONS = frozenset(
     "jpg jpeg jpe jfif mpo png apng tif tiff bmp dib webp gif avif avifs jp2 j2k jpx ppm pgm pbm pnm tga".split()
@@ -50,13 +51,13 @@ class Photo:
     """A decoded photo.
 
     Attributes:
-        image: upright, mode RGB. May be smaller than the file says where `draft_scale` allowed it.
+        rgb: (h, w, 3), upright. May be smaller than the file says where `draft_size` allowed it.
         width: upright pixels of the file.
         height: upright pixels of the file.
         note: what a reader should know ("first of 12 frames"), or None.
     """
 
-    image: Image.Image
+    rgb: Pixels
     width: int
     height: int
     note: str | None
@@ -112,7 +113,7 @@ def decode(
             image.load()
             orientation = _orientation(image)
             turn = _TO_UPRIGHT.get(orientation)
-            rgb = to_rgb(image.copy() if turn is None else image.transpose(turn), value_range)
+            rgb = np.array(to_rgb(image if turn is None else image.transpose(turn), value_range))
         except DecodeError:
             raise
         except Exception as error:  # a decoder raises anything at all on a broken file

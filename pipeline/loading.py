@@ -19,6 +19,7 @@ from pipeline.decode import Photo, decode, load_decoders
 from pipeline.discover import mtime_ns
 from pipeline.errors import DecodeError
 from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample
+from pipeline.resizing import shrunk
 from pipeline.worker import Worker, WorkerDiedError, WorkerTimeoutError
 
 # JPEGs are decoded to at least this on the longer side, whatever the overlay's size: so the numbers never
@@ -60,7 +61,7 @@ def load_sample(ref: ImageRef, spec: LoadSpec) -> Sample | Failure:
     draft = None if spec.draft_shorter_side is None else (spec.draft_shorter_side, DRAFT_LONGER_SIDE)
     try:
         photo = decode(io.BytesIO(data), max_pixels=spec.max_pixels, draft_size=draft)
-        pixels = _model_pixels(photo.image, spec)
+        pixels = _model_pixels(photo.rgb, spec)
         kept = _overlay_photo(photo, data, spec)
     except (DecodeError, MemoryError) as error:
         return Failure(ref, str(error) or "not enough memory for it", content_hash)
@@ -93,14 +94,14 @@ def _read(ref: ImageRef) -> tuple[ImageRef, bytes]:
     return ref, data
 
 
-def _model_pixels(image: Image.Image, spec: LoadSpec) -> Pixels:
+def _model_pixels(rgb: Pixels, spec: LoadSpec) -> Pixels:
     """The model's input as uint8: the processor's resize and crop; the rest runs on the device."""
-    width, height = image.size
+    height, width, _ = rgb.shape
     edge = spec.processor.size.shortest_edge if spec.processor.do_resize else None
     if edge and edge * edge * max(width, height) // min(width, height) > spec.max_pixels:
         raise DecodeError(f"{width} x {height} pixels are too narrow: resized for the model, more than max_pixels")
     try:
-        output = spec.processor(image, do_rescale=False, do_normalize=False)
+        output = spec.processor(rgb, input_data_format="channels_last", do_rescale=False, do_normalize=False)
     except ValueError as error:
         raise DecodeError(f"{width} x {height} pixels can't be resized for the model: {error}") from error
     pixels: Pixels = np.ascontiguousarray(output["pixel_values"][0], dtype=np.uint8)  # (3, H, W)
@@ -111,17 +112,20 @@ def _overlay_photo(photo: Photo, data: bytes, spec: LoadSpec) -> Pixels | None:
     """The photo at the overlay's size, never enlarged, (h, w, 3)."""
     if spec.overlay_size is None:
         return None
-    image = photo.image
+    rgb = photo.rgb
     longest = max(photo.width, photo.height)
-    if max(image.size) < min(spec.overlay_size, longest):
-        image = decode(io.BytesIO(data), max_pixels=spec.max_pixels, draft_size=(1, spec.overlay_size)).image
+    if max(rgb.shape[:2]) < min(spec.overlay_size, longest):
+        rgb = decode(io.BytesIO(data), max_pixels=spec.max_pixels, draft_size=(1, spec.overlay_size)).rgb
     scale = min(1.0, spec.overlay_size / longest)
     size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
-    return np.asarray(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
+    return shrunk(rgb, size)
 
 
 def _load_in_worker(spec: LoadSpec, ref: ImageRef) -> Sample | Failure:
+    import torch
+
     Image.MAX_IMAGE_PIXELS = None  # `decode` has its own limit, with a reason
+    torch.set_num_threads(1)  # the threads that the main process had are not in its fork; waiting for them is forever
     return load_sample(ref, spec)
 
 
@@ -135,6 +139,8 @@ class PhotoLoader:
         """Args: the spec for the workers, how many, and the seconds that one photo may take."""
         # A process that is forked while a thread here imports a module waits for that import forever if it
         # wants the module too. So all that a worker needs is imported before there is a thread.
+        import torch  # noqa: F401
+
         load_decoders()
         self._workers = [Worker(partial(_load_in_worker, spec)) for _ in range(workers)]
         self._idle: SimpleQueue[Worker[ImageRef, Sample | Failure]] = SimpleQueue()

@@ -1,5 +1,6 @@
 """Map + photo -> picture. Pure: arrays and images in, an image out."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -7,11 +8,13 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
+from pipeline.geometry import cells_under, visible_part
 from pipeline.maps import HOT_PERCENTILE, scaled, value_range
 from pipeline.records import Box, Floats, Pixels
 
 Style = Literal["heat", "article"]
 
+_PIXELS_A_CELL = 8  # of a map where it is blurred: enough to be smooth, far fewer than a large photo has
 _PERCENTILES: dict[Style, float] = {"heat": HOT_PERCENTILE, "article": 100.0}  # of a map's cells: the hottest shown
 
 
@@ -44,11 +47,10 @@ def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) 
         RGB, the size of `photo`. Outside the box the photo is untouched.
     """
     picture = Image.fromarray(photo)
-    left, top, right, bottom = _visible(box, picture.size)
+    left, top, right, bottom = visible_part(box, picture.size)
     if right <= left or bottom <= top:
         return picture
     heat = _upsample(attention, box, (left, top, right, bottom), look.style)
-    region = picture.crop((left, top, right, bottom))
     if look.style == "article":
         colour, mask = Image.new("RGB", heat.size, "white"), heat
     else:
@@ -56,7 +58,7 @@ def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) 
         colour.putpalette(_palette(look.colormap))
         colour = colour.convert("RGB")
         mask = heat.point([round(value * look.opacity) for value in range(256)])
-    picture.paste(Image.composite(colour, region, mask), (left, top))
+    picture.paste(colour, (left, top), mask)
     return picture
 
 
@@ -66,30 +68,21 @@ def shown_range(attention: Floats, style: Style) -> tuple[float, float]:
     return low.item(), high.item()
 
 
-def _visible(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The whole pixels of the picture that a box covers."""
-    x0, y0, x1, y1 = box
-    return max(0, round(x0)), max(0, round(y0)), min(size[0], round(x1)), min(size[1], round(y1))
-
-
 def _upsample(attention: Floats, box: Box, visible: tuple[int, int, int, int], style: Style) -> Image.Image:
-    """The map over the visible pixels, mode L: bicubic, then a light blur that hides the cells' edges."""
+    """The map over the visible pixels, mode L: bicubic, then a light blur that hides the cells' edges.
+
+    It is blurred by two pixels (`article`), or by a quarter of a cell and then before it is as large as the photo.
+    """
     values = scaled(attention, _PERCENTILES[style])
-    grid_h, grid_w = attention.shape
-    x0, y0, x1, y1 = box
     left, top, right, bottom = visible
-    per_x, per_y = grid_w / (x1 - x0), grid_h / (y1 - y0)  # cells a pixel
-    cells = (
-        max(0.0, (left - x0) * per_x),
-        max(0.0, (top - y0) * per_y),
-        min(float(grid_w), (right - x0) * per_x),
-        min(float(grid_h), (bottom - y0) * per_y),
-    )
-    size = (right - left, bottom - top)
-    smooth = Image.fromarray(values).resize(size, Image.Resampling.BICUBIC, box=cells)
+    cells = cells_under(visible, box, attention.shape)
+    size = blurred = right - left, bottom - top
+    if style == "heat":
+        columns, rows = cells[2] - cells[0], cells[3] - cells[1]
+        blurred = math.ceil(_PIXELS_A_CELL * columns), math.ceil(_PIXELS_A_CELL * rows)
+    smooth = Image.fromarray(values).resize(blurred, Image.Resampling.BICUBIC, box=cells)
     heat = Image.fromarray(np.clip(np.asarray(smooth) * 255 + 0.5, 0, 255).astype(np.uint8))
-    radius = 2.0 if style == "article" else 0.25 / max(per_x, per_y)  # a quarter of a cell
-    return heat.filter(ImageFilter.GaussianBlur(radius))
+    return heat.filter(ImageFilter.GaussianBlur(2)).resize(size, Image.Resampling.BICUBIC)
 
 
 @lru_cache(maxsize=8)

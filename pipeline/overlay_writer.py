@@ -3,7 +3,6 @@
 import hashlib
 import io
 import re
-import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
@@ -12,7 +11,9 @@ import numpy as np
 from PIL import Image
 
 from pipeline.overlay import OverlayLook, draw_overlay
-from pipeline.records import Box, Prediction
+from pipeline.png import encode_png
+from pipeline.records import Box, Pixels, Prediction
+from pipeline.resizing import shrunk
 from pipeline.store import ResultsFolder
 
 _LONGEST_NAME = 255  # bytes, on every common file system
@@ -68,11 +69,9 @@ class OverlayWriter:
         scaled = box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y
         attention = np.maximum(prediction.attention, 0)  # below is what speaks against a label: no heat
         picture = draw_overlay(photo, attention, scaled, self._look)
-        png = io.BytesIO()
-        # run-length matching at level 1: several times faster than the default, about as small on photos
-        picture.save(png, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-        self._results.write_picture(name, png.getvalue())
-        self._results.write_picture(thumbnail_name(name), _thumbnail(Image.fromarray(photo), picture))
+        overlay = np.asarray(picture)
+        self._results.write_picture(name, encode_png(overlay))
+        self._results.write_picture(thumbnail_name(name), _thumbnail(photo, overlay))
 
 
 def overlay_name(path: str) -> str:
@@ -95,15 +94,12 @@ def thumbnail_name(overlay: str) -> str:
     return f"thumbnails/{digest[:2]}/{digest}.jpg"
 
 
-def _thumbnail(photo: Image.Image, overlay: Image.Image) -> bytes:
+def _thumbnail(photo: Pixels, overlay: Pixels) -> bytes:
     """JPEG of the photo, left, and its overlay, right, each as large as fits in the thumbnail's side."""
-    halves = [photo, overlay.copy()]
-    for half in halves:
-        half.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE), Image.Resampling.BOX, reducing_gap=2)
-    width, height = halves[0].size
-    both = Image.new("RGB", (2 * width, height))
-    for number, half in enumerate(halves):
-        both.paste(half, (number * width, 0))
+    height, width, _ = photo.shape
+    scale = min(1.0, _THUMBNAIL_SIDE / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    both = Image.fromarray(np.hstack([shrunk(photo, size), shrunk(overlay, size)]))
     jpeg = io.BytesIO()
     both.save(jpeg, "JPEG", quality=80)
     return jpeg.getvalue()

@@ -499,6 +499,40 @@ def test_workers_import_nothing(tmp_path):
     assert sorted(done.stdout.split()) == sorted(file.name for file in tmp_path.iterdir())
 
 
+PHOTO_AFTER_THREADS = """
+import sys
+from pathlib import Path
+
+import torch
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+from pipeline import loading
+from pipeline.discover import discover
+from pipeline.loading import LoadSpec, PhotoLoader
+
+def with_threads(photo, size):
+    torch.rand(8, 400, 400).softmax(-1)  # as shrinking does on processors without AVX2
+    return shrunk(photo, size)
+
+shrunk, loading.shrunk = loading.shrunk, with_threads
+torch.set_num_threads(2)
+torch.rand(8, 400, 400).softmax(-1)  # starts the second one
+spec = LoadSpec(ViTImageProcessorPil(size={"height": 32, "width": 32}), None, 64, 10**9)
+with PhotoLoader(spec, workers=1, decode_seconds=20) as loader:
+    for batch in loader.batches(discover(Path(sys.argv[1])).refs, 8, lambda: False):
+        print([sample.photo.shape for sample in batch.samples], batch.failures)
+        print(torch.get_num_threads())
+"""
+
+
+def test_workers_shrink_photos_though_the_main_process_has_torch_threads(tmp_path):
+    """A fork has none of its parent's threads; it would wait for them forever."""
+    save(tmp_path, "a.png", encoded(smooth_photo(640, 480), "PNG"))
+    command = [sys.executable, "-c", PHOTO_AFTER_THREADS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    assert done.stdout == "[(48, 64, 3)] ()\n2\n"
+
+
 def test_many_crashes_in_a_row_cost_nothing_else(coloured, sabotaged):
     """Pools that share one pipe among their workers lose track here, now and then, and give up."""
     sabotaged |= dict.fromkeys(range(0, 60, 2), lambda: os._exit(1))

@@ -19,7 +19,7 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     for shape, batch, bar in _CASES:
         for precision in _precisions() if shape is VIT_S_14 else _precisions()[:1]:
             checkpoint = save_checkpoint(shape, folder / shape.name.replace("/", "-"))
-            timings = in_turn(_variants(checkpoint, batch, precision), rounds)
+            timings = in_turn(variants(checkpoint, batch, precision), rounds)
             question = f"forward + capture + rollout / bare SDPA forward; {shape.name}, batch {batch}, {precision}"
             figures.append(Figure(question, timings.ratio("with maps", "bare"), bar, detail=timings.describe()))
     checkpoint = save_checkpoint(VIT_S_14, folder / VIT_S_14.name.replace("/", "-"))
@@ -36,7 +36,7 @@ def _precisions() -> tuple[str, ...]:
     return ("bf16", "fp32") if cpu_has_bf16() else ("fp32",)
 
 
-def _variants(checkpoint: Path, batch: int, precision: str) -> dict[str, Callable[[], Any]]:
+def variants(checkpoint: Path, batch: int, precision: str, device: str = "cpu") -> dict[str, Callable[[], Any]]:
     """The same weights on the same pixels, by transformers' SDPA and by us."""
     import torch
     from transformers import AutoModelForImageClassification
@@ -45,16 +45,17 @@ def _variants(checkpoint: Path, batch: int, precision: str) -> dict[str, Callabl
     from pipeline.map_passes import MapSettings
     from pipeline.model import load_classifier
 
-    classifier = load_classifier(resolve_checkpoint(str(checkpoint)), device="cpu", precision=precision)  # type: ignore[arg-type]
+    classifier = load_classifier(resolve_checkpoint(str(checkpoint)), device=device, precision=precision)  # type: ignore[arg-type]
     dtype = classifier.network.dtype
     bare = AutoModelForImageClassification.from_pretrained(checkpoint, dtype=dtype, attn_implementation="sdpa").eval()
+    bare.to(device)
     height, width = classifier.framing.input_size
     pixels = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
-    inputs = ((pixels.float() - classifier.mean) * classifier.scale).to(dtype)
+    inputs = ((pixels.to(device).float() - classifier.mean) * classifier.scale).to(dtype)
 
     def forward() -> Any:
         with torch.inference_mode():
-            return bare(pixel_values=inputs)
+            return bare(pixel_values=inputs).logits.cpu()  # which also waits for the device
 
     return {"bare": forward, "with maps": lambda: classifier.predict(pixels, MapSettings())}
 
@@ -62,9 +63,9 @@ def _variants(checkpoint: Path, batch: int, precision: str) -> dict[str, Callabl
 def _peak_memory(checkpoint: Path, variant: str) -> float:
     """MB that a fresh process needs at most for one variant, run three times, beside what was there before it."""
     script = (
-        "import re, sys; from pathlib import Path; from jobs.benchmarks.forward import _variants\n"
+        "import re, sys; from pathlib import Path; from jobs.benchmarks.forward import variants\n"
         "def resident(name): return int(re.search(name + r':\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
-        f"run = _variants(Path(sys.argv[1]), {_MEMORY_BATCH}, sys.argv[3])[sys.argv[2]]\n"
+        f"run = variants(Path(sys.argv[1]), {_MEMORY_BATCH}, sys.argv[3])[sys.argv[2]]\n"
         "Path('/proc/self/clear_refs').write_text('5')  # from here on the peak counts\n"
         "before = resident('VmRSS')\n"
         "for _ in range(3): run()\n"

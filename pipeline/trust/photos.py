@@ -157,7 +157,7 @@ def _mask_of(path: str, masks: Path | None) -> Path | None:
 def _read_mask(file: Path, sample: Sample) -> Image.Image:
     """White where the mask is not black, mode L."""
     try:
-        picture = decode(io.BytesIO(file.read_bytes()), max_pixels=MAX_PIXELS).image
+        picture = decode(io.BytesIO(file.read_bytes()), max_pixels=MAX_PIXELS).rgb
     except OSError as error:
         raise DecodeError(f"its mask can't be read: {error.strerror}") from None
     except DecodeError as error:

@@ -1,0 +1,13 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_gpu_figures_without_a_gpu():
+    command = [sys.executable, "-m", "jobs.benchmark", "--only", "cuda"]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "there is no CUDA device here; `make bench` measures what needs none\n"
