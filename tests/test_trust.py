@@ -161,6 +161,15 @@ def test_outlines_of_boxes_at_a_reduced_size():
     np.testing.assert_array_equal(outline, outline_of((50, 100, 150, 200), (450, 0, 512, 50), size=(384, 512)))
 
 
+def test_a_small_defect_of_a_large_photo_stays(tmp_path):
+    ref = ImageRef("a.png", None, "a.png", 0, 0)
+    mask = np.zeros((3000, 4000), np.uint8)
+    mask[1000:1003, 2000:2003] = 255
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    for photo in (MarkedPhoto(ref, boxes=((2000, 1000, 2003, 1003),)), MarkedPhoto(ref, mask=tmp_path / "a.png")):
+        assert np.argwhere(photo.outline(sample(4000, 3000))).tolist() == [[128, 256]]
+
+
 def test_masks_are_read_and_checked(tmp_path):
     mask = np.zeros((30, 40), np.uint8)
     mask[5:10, 20:30] = 1  # as label images have it

@@ -48,17 +48,19 @@ class MarkedPhoto:
     def outline(self, sample: Sample) -> npt.NDArray[np.bool_]:
         """Where the defects are, (h, w), the photo at a longest side of at most 512 pixels.
 
+        A pixel counts if any part of it is in a defect, or small ones would vanish.
+
         Raises:
             DecodeError: the mask can't be read, or has another size than the photo.
         """
         scale = min(1.0, _LONGEST / max(sample.width, sample.height))
         width, height = max(1, round(sample.width * scale)), max(1, round(sample.height * scale))
         if self.mask is not None:
-            return np.asarray(_read_mask(self.mask, sample).resize((width, height), Image.Resampling.BOX)) >= 128
+            return np.asarray(_read_mask(self.mask, sample).resize((width, height), Image.Resampling.BOX)) > 0
         inside = np.zeros((height, width), np.bool_)
-        x, y = (np.arange(width) + 0.5) / scale, (np.arange(height) + 0.5) / scale  # middles of the pixels
-        for x0, y0, x1, y1 in self.boxes:
-            inside |= ((y >= y0) & (y < y1))[:, None] & (x >= x0) & (x < x1)
+        x, y = np.arange(width), np.arange(height)
+        for x0, y0, x1, y1 in scale * np.array(self.boxes):
+            inside |= ((y > y0 - 1) & (y < y1))[:, None] & (x > x0 - 1) & (x < x1)
         return inside
 
 
@@ -162,8 +164,7 @@ def _read_mask(file: Path, sample: Sample) -> Image.Image:
         raise DecodeError(f"its mask can't be read: {error.strerror}") from None
     except DecodeError as error:
         raise DecodeError(f"its mask can't be read: {error}") from None
-    if picture.size != (sample.width, sample.height):
-        raise DecodeError(
-            f"its mask has {picture.width} x {picture.height} pixels, it {sample.width} x {sample.height}"
-        )
-    return Image.fromarray(np.where(np.asarray(picture).any(axis=2), np.uint8(255), np.uint8(0)))
+    height, width, _ = picture.shape
+    if (width, height) != (sample.width, sample.height):
+        raise DecodeError(f"its mask has {width} x {height} pixels, it {sample.width} x {sample.height}")
+    return Image.fromarray(np.where(picture.any(axis=2), np.uint8(255), np.uint8(0)))
