@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.maps import Doubles
 from pipeline.records import Box, Failure, Floats, ImageRef, Prediction
 from pipeline.schema import Row
 
@@ -20,9 +21,15 @@ def best_scores(logits: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.fl
     Args:
         logits: (C,), of one photo.
     """
-    odds = np.exp(logits.astype(np.float64) - logits.max())  # (C,)
-    top = np.argsort(-odds, kind="stable")[:_TOP]
-    return top, odds[top] / odds.sum()
+    probabilities = softmax(logits)
+    top = np.argsort(-probabilities, kind="stable")[:_TOP]
+    return top, probabilities[top]
+
+
+def softmax(logits: Floats) -> Doubles:
+    """Logits (..., C) -> probabilities, the same shape."""
+    odds = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True)

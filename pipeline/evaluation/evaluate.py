@@ -32,6 +32,7 @@ from pipeline.model import Classifier, load_classifier
 from pipeline.predictor import Predictor, find_batch_size
 from pipeline.progress import Progress
 from pipeline.records import Sample
+from pipeline.rows import softmax
 from pipeline.training.dataset import LabelledPhoto, apply_split_csv, labels_of, read_labelled_photos
 from pipeline.training.model_card import put_evaluation
 from pipeline.training.pixel_cache import labelled_ref
@@ -187,9 +188,8 @@ def _probabilities(predictor: Predictor, samples: Sequence[Sample], config: Eval
         ]
     if not samples:
         return np.zeros((0, 1))
-    logits = np.stack([[row.logits for row in predictor.predict(view)] for view in views]).astype(np.float64)
-    chances = np.exp(logits - logits.max(axis=2, keepdims=True))  # (views, B, C)
-    mean: Probabilities = (chances / chances.sum(axis=2, keepdims=True)).mean(axis=0)
+    logits = np.stack([[row.logits for row in predictor.predict(view)] for view in views])  # (views, B, C)
+    mean: Probabilities = softmax(logits).mean(axis=0)
     return mean
 
 

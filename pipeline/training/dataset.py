@@ -161,18 +161,28 @@ def _read_folder(root: Path) -> list[LabelledPhoto]:
     return photos
 
 
-def _read_csv(file: Path) -> list[LabelledPhoto]:
+def read_table(file: Path, *columns: str) -> pd.DataFrame:
+    """A CSV as text.
+
+    Raises:
+        DataError: it can't be read, or lacks one of the columns.
+    """
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise DataError(
             f"{file}: is no CSV that can be read ({' '.join(str(error).split())}); save it as UTF-8"
         ) from error
-    for column in ("path", "label"):
+    for column in columns:
         if column not in table:
             raise DataError(
                 f"{file}: has no column {column!r}, only {', '.join(table.columns)}; the header must name it"
             )
+    return table
+
+
+def _read_csv(file: Path) -> list[LabelledPhoto]:
+    table = read_table(file, "path", "label")
     check_column(file, table["path"], table["path"] == "", "path is empty")
     check_column(file, table["path"], table["label"] == "", "label is empty")
     names = table["path"].map(lambda path: Path(path).as_posix())  # ./a.png is a.png

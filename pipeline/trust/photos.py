@@ -15,7 +15,7 @@ from pipeline.decode import MAX_PIXELS, decode
 from pipeline.discover import discover
 from pipeline.errors import DataError, DecodeError
 from pipeline.records import Box, ImageRef, Sample
-from pipeline.training.dataset import check_column, splits_of
+from pipeline.training.dataset import check_column, read_table, splits_of
 from pipeline.trust.config import TrustConfig
 
 log = logging.getLogger(__name__)
@@ -90,15 +90,15 @@ def _read(config: TrustConfig) -> list[MarkedPhoto]:
             masks = root / "masks"
         refs = {ref.path: ref for ref in discover(root, skip=masks).refs if ref.problem is None}
         labels: dict[str, str] = {}
-        boxes = {} if config.boxes is None else _boxes(config.boxes, _read_table(config.boxes))
+        boxes = {} if config.boxes is None else _boxes(config.boxes, _read_paths(config.boxes))
     else:
         root = config.data.parent
-        table = _of_split(config, _read_table(config.data))
+        table = _of_split(config, _read_paths(config.data))
         refs = {path: ImageRef(path, None, str(root / path), 0, 0) for path in table["path"]}
         labels = dict(zip(table["path"], table["label"], strict=True)) if "label" in table else {}
         boxes = _boxes(config.data, table)
         if config.boxes is not None:
-            boxes = _boxes(config.boxes, _read_table(config.boxes))
+            boxes = _boxes(config.boxes, _read_paths(config.boxes))
     if boxes and not refs.keys() & boxes.keys():
         raise DataError(f"boxes: name no photo of {root}; their paths are relative to that folder")
     return [
@@ -107,15 +107,8 @@ def _read(config: TrustConfig) -> list[MarkedPhoto]:
     ]
 
 
-def _read_table(file: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise DataError(
-            f"{file}: is no CSV that can be read ({' '.join(str(error).split())}); save it as UTF-8"
-        ) from None
-    if "path" not in table:
-        raise DataError(f"{file}: has no column 'path', only {', '.join(table.columns)}; the header must name it")
+def _read_paths(file: Path) -> pd.DataFrame:
+    table = read_table(file, "path")
     check_column(file, table["path"], table["path"] == "", "path is empty")
     return table.assign(path=table["path"].map(lambda path: Path(path).as_posix()))  # ./a.png is a.png
 

@@ -24,6 +24,7 @@ from pipeline.model import Classifier, load_classifier
 from pipeline.predictor import Predictor, find_batch_size
 from pipeline.progress import Progress
 from pipeline.records import Floats, Pixels, Sample
+from pipeline.rows import softmax
 from pipeline.trust.baselines import baseline_maps
 from pipeline.trust.config import TrustConfig
 from pipeline.trust.photos import MarkedPhoto, choose_photos
@@ -129,7 +130,7 @@ class _Judge:
         if not samples:
             return
         pixels = np.stack([sample.pixels for sample in samples])
-        probabilities = _softmax(self._bare.outputs(pixels).logits)  # (B, C)
+        probabilities = self._probabilities(pixels)  # (B, C)
         order = probabilities.argsort(axis=1)
         first, second = order[:, -1].tolist(), order[:, -min(2, order.shape[1])].tolist()
         maps: dict[str, Floats] = {}  # (B, grid_h, grid_w)
@@ -154,6 +155,8 @@ class _Judge:
     def _measure(self, photo: _Photo) -> list[TrustedMap]:
         """Every map of a photo; none where what marks its defects can't be read."""
         sample, labels = photo.sample, self._classifier.labels
+        if not all(np.isfinite(attention).all() for attention in photo.maps.values()):
+            raise ModelError("the model's maps are not finite; try --precision fp32")
         try:
             outline = photo.marked.outline(sample) if photo.marked.is_marked else None
         except DecodeError as error:
@@ -195,7 +198,7 @@ class _Judge:
                 for method in rank
                 for order in ORDERS
             ]
-            scores = self._score(np.concatenate([*inputs, content_free[None]]), photo.target)
+            scores = self._probabilities(np.concatenate([*inputs, content_free[None]]))[:, photo.target]
             ends = {"deletion": (photo.score, scores[-1]), "insertion": (scores[-1], photo.score)}
             between = iter(scores[:-1].reshape(len(inputs), -1))
             for method in rank:
@@ -204,22 +207,12 @@ class _Judge:
                     found[method][f"{order}_{fill}"] = Curve(shares, np.array([first, *next(between), last]))
         return found
 
-    def _score(self, pixels: Pixels, target: int) -> Doubles:
-        """(n, 3, H, W) -> (n,), the probability of a label."""
-        scores: Doubles = _softmax(self._bare.outputs(pixels).logits)[:, target]
-        return scores
-
-
-def _softmax(logits: Floats) -> Doubles:
-    """(n, C) -> (n, C).
-
-    Raises:
-        ModelError: logits are not finite.
-    """
-    if not np.isfinite(logits).all():
-        raise ModelError("the model's output is not finite; try --precision fp32")
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    def _probabilities(self, pixels: Pixels) -> Doubles:
+        """(n, 3, H, W) -> (n, C)."""
+        found = softmax(self._bare.outputs(pixels).logits)
+        if not np.isfinite(found).all():
+            raise ModelError("the model's output is not finite; try --precision fp32")
+        return found
 
 
 def _likeness(attention: Floats, other: Floats | None) -> float:
