@@ -13,6 +13,8 @@ class TableWriter:
 
     def __init__(self, results: ResultsFolder, *, rows: int, seconds: float, before_commit: Callable[[], None]) -> None:
         """Args: where parts go, when one is due, and what must be in place before its rows are."""
+        import pandas  # noqa: F401 - pyarrow does so for the first part, half a second in which the device would wait
+
         self._results = results
         self._most_rows = rows
         self._most_seconds = seconds
