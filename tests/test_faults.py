@@ -1,7 +1,6 @@
 """Real faults of the machine: full and read-only disks, mounts, damaged parts, short memory."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,18 +68,18 @@ def assert_nothing_half_written(out):
         assert (out / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize(("overlay_size", "full"), [(1024, "/(overlays|thumbnails)/"), (None, "part-")])
+@pytest.mark.parametrize(("overlay_size", "full"), [(1024, "overlays"), (None, "part-")])
 def test_full_disk_names_what_is_missing_and_the_next_run_goes_on(settings, mount, tmp_path, overlay_size, full):
     disk = tmp_path / "disk"
-    remount = mount(disk, "400k")
+    remount = mount(disk, "440k")  # is full at an overlay, not at its small thumbnail
     config = settings(disk / "out", overlay_size=overlay_size)
     if overlay_size is None:
-        (disk / "ballast").write_bytes(bytes(340_000))
+        (disk / "ballast").write_bytes(bytes(380_000))
     with pytest.raises(StoreError) as caught:
         pipeline.run(config)
     assert caught.value.exit_code == 1
     assert "No space left on device; what was committed stays: make room on its disk" in str(caught.value)
-    assert re.search(full, str(caught.value))
+    assert full in str(caught.value)
     assert_nothing_half_written(config.out)
     done = len(pipeline.read_results(config.out))
     assert done < 60
