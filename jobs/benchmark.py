@@ -21,6 +21,7 @@ from pipeline.errors import VitrolloutError
 
 QUESTIONS = ("forward", "host", "runs", "startup")
 ON_REQUEST = ("cuda",)
+_HEAD = ("| figure | measured | bar | medians |", "|---|---|---|---|")
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
@@ -36,8 +37,9 @@ def benchmark(only: tuple[str, ...], rounds: int, json_file: Path | None, work: 
         folder.mkdir(parents=True, exist_ok=True)
         figures: list[Figure] = []
         for question in only or QUESTIONS:
-            figures += import_module(f"jobs.benchmarks.{question}").measure(folder, rounds)
-    click.echo(_markdown(figures))
+            found = import_module(f"jobs.benchmarks.{question}").measure(folder, rounds)
+            click.echo("\n".join([*([] if figures else _HEAD), *map(_line, found)]))
+            figures += found
     machine = {"processor": _processor(), "python": platform.python_version()}
     versions = {name: version(name) for name in ("torch", "transformers", "pillow", "pyarrow")}
     result = {"machine": machine, "versions": versions, "figures": [asdict(figure) for figure in figures]}
@@ -46,16 +48,11 @@ def benchmark(only: tuple[str, ...], rounds: int, json_file: Path | None, work: 
     click.echo(json.dumps(result))
 
 
-def _markdown(figures: list[Figure]) -> str:
-    lines = ["| figure | measured | bar | medians |", "|---|---|---|---|"]
-    for figure in figures:
-        unit = f" {figure.unit}" if figure.unit else ""
-        bound = "at most" if figure.at_most else "at least"
-        mark = "" if figure.met else " **not met**"
-        lines.append(
-            f"| {figure.question} | {figure.value:.3g}{unit}{mark} | {bound} {figure.bar:g}{unit} | {figure.detail} |"
-        )
-    return "\n".join(lines)
+def _line(figure: Figure) -> str:
+    unit = f" {figure.unit}" if figure.unit else ""
+    bound = "at most" if figure.at_most else "at least"
+    mark = "" if figure.met else " **not met**"
+    return f"| {figure.question} | {figure.value:.3g}{unit}{mark} | {bound} {figure.bar:g}{unit} | {figure.detail} |"
 
 
 def _processor() -> str:

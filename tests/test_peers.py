@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from scipy.stats import spearmanr
 
+from jobs.benchmarks.cam_peers import PEERS, installed_peers
+from jobs.benchmarks.materials import Shape, save_photos
 from pipeline.checkpoint import resolve_checkpoint
 from pipeline.map_passes import MapSettings
 from pipeline.model import load_classifier
@@ -70,3 +72,13 @@ def test_legrad_is_that_of_torchcam():
             (heat,) = legrad(found.targets[place], normalized=False)
         np.testing.assert_allclose(logits[0].detach(), found.logits[place], atol=1e-3)
         assert spearmanr(heat.ravel(), found.maps["legrad"][place].ravel()).statistic > 0.9999
+
+
+def test_peers_of_the_benchmark_draw_a_picture_of_each_photo_or_say_why_not(tmp_path):
+    photos = save_photos(tmp_path / "photos", 3, (60, 40), ".png")
+    loops, missing = installed_peers(Shape("ViT-B/16-224", "ViT", 224, 16, 64, 2, 4), photos, tmp_path)
+    assert loops.keys() | {line.partition(":")[0] for line in missing} == PEERS.keys()
+    for name, loop in loops.items():
+        loop()
+        pictures = [Image.open(tmp_path / name / f"{number}.png") for number in range(3)]
+        assert all(picture.convert("L").getextrema()[0] < picture.convert("L").getextrema()[1] for picture in pictures)
