@@ -2,7 +2,9 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ import torch
 from pipeline.errors import VitrolloutError
 from pipeline.map_passes import MapSettings
 from pipeline.model import Classifier
-from pipeline.records import Output, Pixels, Prediction, Sample
+from pipeline.records import Batch, Output, Pixels, Prediction, Sample
 from pipeline.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,19 @@ class Predictor:
         self._maps = maps
         self._most = batch_size
         self._targets = targets or Targets()
+
+    def ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Future[list[Prediction]]]]:
+        """Every batch with its predictions to come: while one is written down, the device is at the next."""
+        waiting: deque[tuple[Batch, Future[list[Prediction]]]] = deque()
+        thread = ThreadPoolExecutor(1)
+        try:
+            for batch in batches:
+                waiting.append((batch, thread.submit(self.predict, batch.samples)))
+                if len(waiting) == 2:
+                    yield waiting.popleft()
+            yield from waiting
+        finally:
+            thread.shutdown(cancel_futures=True)
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """Classify photos.

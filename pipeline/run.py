@@ -133,9 +133,9 @@ def _process(
         TableWriter(results, rows=config.part_rows, seconds=config.part_seconds, before_commit=overlays.flush) as table,
         Progress(len(pending)) as progress,
     ):
-        for batch in clock.over("photos", photos.batches(pending, batch_size, stop)):
+        for batch, predicted in predictor.ahead(clock.over("photos", photos.batches(pending, batch_size, stop))):
             with clock("model"):
-                predictions = predictor.predict(batch.samples)
+                predictions = predicted.result()
             done, failures = [], list(batch.failures)
             with clock("overlays"):
                 for prediction in predictions:

@@ -1,6 +1,7 @@
 """Photos -> predictions in batches that fit the device, and the size of such a batch."""
 
 import logging
+import threading
 import weakref
 
 import numpy as np
@@ -13,7 +14,7 @@ from pipeline.errors import VitrolloutError
 from pipeline.map_passes import MapSettings
 from pipeline.model import load_classifier
 from pipeline.predictor import Predictor, fastest_batch_size, find_batch_size, is_out_of_memory
-from pipeline.records import ImageRef, Prediction, Sample
+from pipeline.records import Batch, ImageRef, Prediction, Sample
 from pipeline.targets import Targets
 
 MAPS = MapSettings(discard_ratio=0.3)
@@ -276,3 +277,46 @@ def test_a_cpu_gets_a_small_batch_without_a_trial(classifier):
     cramped = Cramped(classifier, room=0)
     assert find_batch_size(cramped, MAPS) == 8
     assert cramped.batches == []
+
+
+class Watched:
+    """A classifier that says when its second pass has begun, and that fails at its third."""
+
+    def __init__(self, classifier):
+        self.network, self.framing, self.classifier = classifier.network, classifier.framing, classifier
+        self.passes, self.at_the_second = 0, threading.Event()
+
+    def predict(self, pixels, maps, targets=None):
+        self.passes += 1
+        if self.passes == 2:
+            self.at_the_second.set()
+        if self.passes == 3:
+            raise RuntimeError("the cable is out")
+        return self.classifier.predict(pixels, maps, targets)
+
+
+def test_device_is_at_the_next_batch_while_one_is_written_down(classifier):
+    samples = make_samples(6)
+    batches = [Batch(tuple(samples[start : start + 2]), ()) for start in (0, 2, 4)]
+    watched = Watched(classifier)
+    ahead = Predictor(watched, MAPS, batch_size=2).ahead(iter(batches))
+    batch, predicted = next(ahead)
+    assert batch is batches[0]
+    assert_same(predicted.result(), Predictor(classifier, MAPS, batch_size=2).predict(batch.samples))
+    assert watched.at_the_second.wait(60), "nothing is computed until the first batch is done with"
+    batch, predicted = next(ahead)
+    assert batch is batches[1]
+    assert len(predicted.result()) == 2
+    batch, predicted = next(ahead)
+    with pytest.raises(RuntimeError, match="the cable is out"):
+        predicted.result()
+    assert next(ahead, None) is None
+
+
+def test_device_goes_no_further_than_the_next_batch_when_nobody_takes_more(classifier):
+    watched = Watched(classifier)
+    batches = [Batch(tuple(make_samples(2)), ())] * 9
+    ahead = Predictor(watched, MAPS, batch_size=2).ahead(iter(batches))
+    next(ahead)
+    ahead.close()
+    assert watched.passes <= 2

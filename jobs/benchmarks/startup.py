@@ -56,11 +56,14 @@ def _linked_photos(folder: Path, count: int) -> Path:
 
 
 def _run(photos: Path, out: Path, model: Path) -> float:
-    """MB that a run of its own process, without its workers, had resident at most."""
+    """MB that a run of its own process, without its workers, had resident at most.
+
+    By Linux's VmHWM: the `ru_maxrss` of a process begins with what its parent has.
+    """
     script = (
-        "import resource, sys, pipeline\n"
+        "import re, sys, pipeline\n"
         "pipeline.run(pipeline.RunConfig(input=sys.argv[1], out=sys.argv[2], model=sys.argv[3], overlay_size=64))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)"
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) * 1.024 / 1000)"
     )
     arguments = [sys.executable, "-c", script, str(photos), str(out), str(model)]
     return float(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()[-1])
