@@ -69,10 +69,10 @@ model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/b
 	cd "$$WORK/bundled" && cp README.md config.json model.safetensors preprocessor_config.json "$(CURDIR)/pipeline/bundled/"
 	$(BIN)/python -m jobs.deeppcb samples "$$DEEPPCB" --out sample_images
 
-trust: $(VENV)/.dev ## DEEPPCB=clone: which maps of the bundled model can be trusted, on 600 test windows; an hour on 2 cores
+trust: $(VENV)/.dev ## DEEPPCB=clone: which maps of the bundled model can be trusted, on 1,000 test windows; an hour on 2 cores
 	@if [ -z "$$DEEPPCB" ]; then echo 'make trust: DEEPPCB=folder of a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
 	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
-	$(BIN)/vitrollout trust "$$WORK/windows/labels.csv" --limit 600 --steps 4 --out "$$WORK/trust"
+	$(BIN)/vitrollout trust "$$WORK/windows/labels.csv" --limit 1000 --steps 4 --out "$$WORK/trust"
 
 elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's solar cells, two kinds of split, three seeds
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
