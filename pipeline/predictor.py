@@ -12,7 +12,8 @@ import torch
 from pipeline.errors import VitrolloutError
 from pipeline.map_passes import MapSettings
 from pipeline.model import Classifier
-from pipeline.records import Batch, Output, Pixels, Prediction, Sample
+from pipeline.records import Batch, Output, Pixels, Prediction, Sample, joined
+from pipeline.streams import Streams
 from pipeline.targets import Targets
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Predictor:
     """Runs batches through a classifier; out of memory on the device, it halves them and goes on."""
 
     def __init__(
-        self, classifier: Classifier, maps: MapSettings, batch_size: int, targets: Targets | None = None
+        self, classifier: Classifier | Streams, maps: MapSettings, batch_size: int, targets: Targets | None = None
     ) -> None:
         """Args: the model, how to compute maps, how many photos at once, and which labels maps explain."""
         self._classifier = classifier
@@ -78,11 +79,7 @@ class Predictor:
             else:
                 parts.append(output)
                 done += len(output.logits)
-        return Output(
-            logits=np.concatenate([part.logits for part in parts]),
-            maps={method: np.concatenate([part.maps[method] for part in parts]) for method in parts[0].maps},
-            targets=None if parts[0].targets is None else [target for part in parts for target in part.targets or ()],
-        )
+        return joined(parts)
 
     def _attempt(self, pixels: Pixels, targets: Sequence[int] | None) -> Output | None:
         """None: out of memory. The error ends here, for it holds on to the tensors of the failed pass."""

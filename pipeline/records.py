@@ -94,6 +94,15 @@ class Output:
     targets: Sequence[int] | None = None
 
 
+def joined(parts: Sequence[Output]) -> Output:
+    """The output of a batch from those of its parts, at least one."""
+    return Output(
+        logits=np.concatenate([part.logits for part in parts]),
+        maps={method: np.concatenate([part.maps[method] for part in parts]) for method in parts[0].maps},
+        targets=None if parts[0].targets is None else [target for part in parts for target in part.targets or ()],
+    )
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What the model says of one sample.

@@ -118,14 +118,15 @@ def _process(
     """Photos through the model into the table."""
     from pipeline.map_passes import MapSettings
     from pipeline.predictor import Predictor, find_batch_size
+    from pipeline.streams import spread
 
     maps = MapSettings(config.method, config.head_fusion, config.discard_ratio, targets.versus)
     batch_size = find_batch_size(classifier, maps) if config.batch_size == "auto" else config.batch_size
-    workers = _worker_count(config, classifier)
+    workers = available_cores() if config.workers == "auto" else config.workers
     look = OverlayLook(config.style, config.overlay_opacity, config.colormap)
     draft = None if config.exact_decode else classifier.framing.draft_size
     spec = LoadSpec(classifier.processor, draft, config.overlay_size, config.max_pixels)
-    predictor = Predictor(classifier, maps, batch_size, targets)
+    predictor = Predictor(spread(classifier, batch_size), maps, batch_size, targets)
     with (
         PhotoLoader(spec, workers=workers, decode_seconds=config.decode_seconds) as photos,
         # a whole batch may wait: its overlays are drawn while the device is at the next one
@@ -151,14 +152,6 @@ def _process(
             with clock("table"):
                 table.add(done)
             profiler.add(done)
-
-
-def _worker_count(config: RunConfig, classifier: "Classifier") -> int:
-    """`auto`: every core feeds an accelerator; a model on the CPU wants most of them for itself."""
-    if config.workers != "auto":
-        return config.workers
-    cores = available_cores()
-    return cores if classifier.network.device.type != "cpu" else max(1, cores // 2)
 
 
 def _report_is_current(out: Path) -> bool:

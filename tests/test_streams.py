@@ -1,0 +1,84 @@
+"""A batch that is taken apart among streams comes back as it would have in one piece."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.checkpoint import resolve_checkpoint
+from pipeline.map_passes import MapSettings
+from pipeline.methods import BACKWARD, FORWARD
+from pipeline.model import load_classifier
+from pipeline.streams import Streams, spread
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_checkpoint):
+    return load_classifier(resolve_checkpoint(str(tiny_checkpoint("dinov2"))), device="cpu", precision="fp32")
+
+
+@pytest.fixture
+def pixels(classifier):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (7, 3, *classifier.framing.input_size), dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 8])
+def test_every_map_of_every_photo_is_the_classifiers_own(classifier, pixels, count):
+    maps = MapSettings((*FORWARD, *BACKWARD))
+    targets = [number % len(classifier.labels) for number in range(len(pixels))]
+    expected = classifier.predict(pixels, maps, targets)
+    for _ in range(3):  # hooks that the streams shared would mix their layers up, but not always
+        output = Streams(classifier, count).predict(pixels, maps, targets)
+        np.testing.assert_allclose(output.logits, expected.logits, rtol=1e-4, atol=1e-5)
+        assert output.targets == targets
+        assert output.maps.keys() == expected.maps.keys()
+        for method, found in output.maps.items():
+            np.testing.assert_allclose(found, expected.maps[method], rtol=1e-3, atol=1e-5)
+
+
+def test_streams_share_the_weights(classifier):
+    first, second = Streams(classifier, 2)._classifiers
+    assert first is classifier
+    ours, theirs = dict(first.network.named_parameters()), dict(second.network.named_parameters())
+    assert ours.keys() == theirs.keys()
+    assert all(theirs[name] is weight for name, weight in ours.items())
+    assert second.encoder is not first.encoder
+    assert any(module is second.encoder for module in second.network.modules())
+
+
+def test_each_stream_has_its_share_of_the_cores_and_the_caller_keeps_all(classifier, pixels, monkeypatch):
+    seen = []
+    predict = type(classifier).predict
+
+    def watched(self, *arguments):
+        seen.append(torch.get_num_threads())
+        return predict(self, *arguments)
+
+    monkeypatch.setattr(type(classifier), "predict", watched)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        Streams(classifier, 2).predict(pixels, MapSettings())
+        assert seen == [2, 2]
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_an_error_of_one_stream_is_raised(classifier, pixels):
+    with pytest.raises(RuntimeError):
+        Streams(classifier, 2).predict(pixels[:, :2], MapSettings())
+
+
+@pytest.mark.parametrize(("threads", "batch_size", "count"), [(1, 8, 1), (2, 8, 2), (16, 8, 4), (2, 3, 1)])
+def test_as_many_streams_as_cores_but_two_photos_each(classifier, threads, batch_size, count, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    found = spread(classifier, batch_size)
+    assert (len(found._classifiers) if isinstance(found, Streams) else 1) == count
+
+
+def test_an_accelerator_gets_whole_batches():
+    on_device = SimpleNamespace(network=SimpleNamespace(device=torch.device("cuda")))
+    assert spread(on_device, 64) is on_device
