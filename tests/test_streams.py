@@ -1,5 +1,8 @@
 """A batch that is taken apart among streams comes back as it would have in one piece."""
 
+import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -70,6 +73,28 @@ def test_each_stream_has_its_share_of_the_cores_and_the_caller_keeps_all(classif
 def test_an_error_of_one_stream_is_raised(classifier, pixels):
     with pytest.raises(RuntimeError):
         Streams(classifier, 2).predict(pixels[:, :2], MapSettings())
+
+
+FAULTS_OF_A_LAYER = """
+import resource, torch
+from types import SimpleNamespace
+from pipeline.streams import Streams
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    [torch.ones(2**22) for _ in range(8)]  # 128 MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+Streams(SimpleNamespace(), 1)
+print(faults(), faults() + faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc")
+def test_what_one_layer_frees_is_there_for_the_next():
+    done = subprocess.run([sys.executable, "-c", FAULTS_OF_A_LAYER], check=True, capture_output=True, text=True)
+    first, next_two = map(int, done.stdout.split())
+    assert next_two < first / 2  # without: twice the first
 
 
 @pytest.mark.parametrize(("threads", "batch_size", "count"), [(1, 8, 1), (2, 8, 2), (16, 8, 4), (2, 3, 1)])
