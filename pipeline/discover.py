@@ -53,7 +53,7 @@ def discover(
             continue
         if pattern is None or fnmatch.fnmatchcase(relative if "/" in pattern else entry.name, pattern):
             found.refs.append(_reference(entry, relative))
-    found.refs = _with_unique_paths(found.refs)
+    _make_paths_unique(found.refs)
     found.refs.sort(key=lambda ref: ref.path)
     return found
 
@@ -81,13 +81,14 @@ def _walk(root: str, follow_links: bool, skip: Path | None, unreadable: dict[str
             if (status.st_dev, status.st_ino) in entered:
                 continue
             entered.add((status.st_dev, status.st_ino))
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
         except OSError as error:
             name = escape(os.path.relpath(folder, root))
             unreadable[name] = error.strerror or str(error)
             log.warning("can't read folder %s: %s; photos in it are not processed", name, unreadable[name])
             continue
-        for entry in entries:
+        while entries:
+            entry = entries.pop()  # each keeps its status, several times the size of what is made of it
             if not _is_folder(entry):
                 yield entry
             elif not entry.is_symlink():
@@ -114,15 +115,15 @@ def _reference(entry: os.DirEntry[str], relative: str) -> ImageRef:
     return ImageRef(path, raw, entry.path, status.st_size, mtime_ns(status), problem)
 
 
-def _with_unique_paths(refs: list[ImageRef]) -> list[ImageRef]:
+def _make_paths_unique(refs: list[ImageRef]) -> None:
     """An escaped name may be another file's real name: escape it once more until it is nobody else's."""
+    escaped = [place for place, ref in enumerate(refs) if ref.path_bytes is not None]
+    if not escaped:
+        return
     taken = {ref.path for ref in refs if ref.path_bytes is None}
-    unique = []
-    for ref in refs:
-        path = ref.path
-        if ref.path_bytes is not None:
-            while path in taken:
-                path = path.replace("\\", "\\\\")
-            taken.add(path)
-        unique.append(replace(ref, path=path))
-    return unique
+    for place in escaped:
+        path = refs[place].path
+        while path in taken:
+            path = path.replace("\\", "\\\\")
+        taken.add(path)
+        refs[place] = replace(refs[place], path=path)

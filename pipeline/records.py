@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a run holds one for each photo
 class ImageRef:
     """One image file as found.
 

@@ -97,6 +97,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         results.write_record(
             run_record(summary, config, unreadable=found.unreadable, profile=to_json(profile), **details)
         )
+        del found, plan  # the report takes their room
         if config.report and not _report_is_current(config.out):
             from pipeline.report.write import write_report
 

@@ -46,9 +46,9 @@ def write_data_files(frame: pd.DataFrame, out: Path, folder: Path) -> None:
     }
     _write(folder / "index.js", "vitrolloutIndex", index)
     thumbnails = {f"thumbnails/{file.parent.name}/{file.name}" for file in (out / "thumbnails").glob("*/*.jpg")}
-    frame = frame.astype(object).where(frame.notna(), None)
     for number, start in enumerate(range(0, len(frame), ROWS_PER_FILE)):
-        records = frame.iloc[start : start + ROWS_PER_FILE].to_dict("records")
+        some = frame.iloc[start : start + ROWS_PER_FILE]
+        records = some.astype(object).where(some.notna(), None).to_dict("records")
         rows = [_rest_of(record, numbers, thumbnails) for record in records]
         _write(folder / f"rows-{number}.js", "vitrolloutRows", number, rows)
 
