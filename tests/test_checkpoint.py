@@ -478,6 +478,16 @@ def test_the_digest_changes_with_everything_that_changes_the_numbers(file, folde
     assert resolve_checkpoint(str(folder)).digest() != before
 
 
+@pytest.mark.parametrize("at", [0, 99, 100, 250, -1])
+def test_the_digest_covers_every_piece_of_the_weights(at, folder, monkeypatch):
+    monkeypatch.setattr("pipeline.checkpoint._PIECE", 100)
+    before = resolve_checkpoint(str(folder)).digest()
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[at] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    assert resolve_checkpoint(str(folder)).digest() != before
+
+
 def test_the_digest_changes_with_a_processor_config(folder):
     # transformers reads it before preprocessor_config.json
     before = resolve_checkpoint(str(folder)).digest()
