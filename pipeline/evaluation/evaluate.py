@@ -33,6 +33,7 @@ from pipeline.predictor import Predictor, find_batch_size
 from pipeline.progress import Progress
 from pipeline.records import Sample
 from pipeline.rows import softmax
+from pipeline.streams import spread
 from pipeline.training.dataset import LabelledPhoto, apply_split_csv, labels_of, read_labelled_photos
 from pipeline.training.model_card import put_evaluation
 from pipeline.training.pixel_cache import labelled_ref
@@ -156,7 +157,7 @@ def _judge(
     batch_size = find_batch_size(classifier, maps) if config.batch_size == "auto" else config.batch_size
     workers = available_cores() if config.workers == "auto" else config.workers
     spec = LoadSpec(classifier.processor, classifier.framing.draft_size, None, MAX_PIXELS)
-    predictor = Predictor(classifier, maps, batch_size)
+    predictor = Predictor(spread(classifier, batch_size), maps, batch_size)
     by_name = {photo.name: photo for photo in photos}
     refs = [labelled_ref(photo) for photo in photos]
     with PhotoLoader(spec, workers=workers, decode_seconds=60) as loader, Progress(len(photos)) as progress:
