@@ -177,9 +177,7 @@ class RunConfig(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of the forward pass")
     device: Device = Field("auto", description="auto, cpu, mps, cuda or cuda:N")
     batch_size: AutoCount = Field("auto", description="photos in one forward pass")
-    workers: AutoCount = Field(
-        "auto", description="processes that decode photos; auto: by the cores, fewer beside a CPU model"
-    )
+    workers: AutoCount = Field("auto", description="processes that decode photos; auto: one a core")
     pattern: str | None = Field(
         None, description="only files whose name, or path where it holds a /, matches this glob"
     )
