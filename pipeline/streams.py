@@ -5,8 +5,6 @@ drawn on the same cores, they wait for the one that had to give way. Streams mee
 """
 
 import copy
-import ctypes
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,11 +13,11 @@ from itertools import chain, pairwise
 import torch
 from torch import Tensor
 
+from pipeline.allocator import keep_freed_memory
 from pipeline.map_passes import MapSettings
 from pipeline.model import Classifier
 from pipeline.records import Output, joined
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _PHOTOS_EACH = 2  # at least, in a batch of the usual size
 
 
@@ -28,7 +26,7 @@ class Streams:
 
     def __init__(self, classifier: Classifier, count: int) -> None:
         """Args: the classifier, and how many streams."""
-        _keep_freed_memory()
+        keep_freed_memory()
         self._threads = torch.get_num_threads()
         self._classifiers = [classifier, *(_twin(classifier) for _ in range(count - 1))]
         each = max(1, self._threads // count)
@@ -65,12 +63,3 @@ def _twin(classifier: Classifier) -> Classifier:
     weights = {id(weight): weight for weight in chain(network.parameters(), network.buffers())}
     network, encoder = copy.deepcopy((network, classifier.encoder), weights)
     return replace(classifier, network=network, encoder=encoder)
-
-
-def _keep_freed_memory() -> None:
-    """Else glibc gives what one layer frees back to the system, to get it again, zeroed, for the next."""
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if mallopt is not None:
-            mallopt(_TRIM_THRESHOLD, 2**30)
-            mallopt(_MMAP_THRESHOLD, 2**25)  # the most that it takes

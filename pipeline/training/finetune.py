@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
+from pipeline.allocator import keep_freed_memory
 from pipeline.checkpoint import check_family, resolve_checkpoint
 from pipeline.errors import StoppedError
 from pipeline.training.backbone import TrainableClassifier, build_classifier, build_processor
@@ -119,6 +120,7 @@ def _train(trainer: PhotoTrainer, config: FinetuneConfig, work: Path, stop: Call
             trainer.state = trainer.state.load_from_json(str(last / "trainer_state.json"))
             return seconds_until(last)
         log.info("going on from step %d of %d", state["global_step"], state["max_steps"])
+    keep_freed_memory()
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     if clock.leaving:
         done, all_steps = trainer.state.global_step, trainer.state.max_steps
