@@ -13,7 +13,7 @@ BUNDLED_RECIPE := --blocks 8 --train-blocks all --input-size 224 --epochs 3 --ba
 BUNDLED_PURPOSE := "finds six kinds of defects (open, short, mousebite, spur, copper, pinhole) on windows of bare \
 circuit boards, black-and-white line-scan images (DeepPCB)"
 ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
-ELPV_RECIPE := --train-blocks 5 --input-size 224 --epochs 6 --learning-rate 8e-5 --patience none
+ELPV_RECIPE := --train-blocks 5 --input-size 280 --epochs 6 --learning-rate 8e-5 --patience none --best-by loss
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run nightly test soak test-browser bench bench-gpu bench-report check format model trust elpv picture clean
