@@ -15,7 +15,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 # where there is a processor_config.json, transformers takes the image processor from it first
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
-_PIECE = 2**24  # bytes of a file that are hashed at once
+_PIECE = 2**20  # bytes of a file that are hashed at once
 
 
 @dataclass(frozen=True)
