@@ -153,7 +153,7 @@ def _judge(
     photos: Sequence[LabelledPhoto], classifier: Classifier, config: EvaluateConfig, stop: Callable[[], bool]
 ) -> Iterator[Judged]:
     """Photos through the model, as a run does it: same decoding, same preprocessing, same precision."""
-    maps = MapSettings()
+    maps = MapSettings(())
     batch_size = find_batch_size(classifier, maps) if config.batch_size == "auto" else config.batch_size
     workers = available_cores() if config.workers == "auto" else config.workers
     spec = LoadSpec(classifier.processor, classifier.framing.draft_size, None, MAX_PIXELS)
@@ -189,7 +189,8 @@ def _probabilities(predictor: Predictor, samples: Sequence[Sample], config: Eval
         ]
     if not samples:
         return np.zeros((0, 1))
-    logits = np.stack([[row.logits for row in predictor.predict(view)] for view in views])  # (views, B, C)
+    pixels = [np.stack([sample.pixels for sample in view]) for view in views]
+    logits = np.stack([predictor.outputs(view).logits for view in pixels])  # (views, B, C)
     mean: Probabilities = softmax(logits).mean(axis=0)
     return mean
 
