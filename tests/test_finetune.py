@@ -26,6 +26,7 @@ from pipeline.training.config import FinetuneConfig
 from pipeline.training.finetune import finetune
 from pipeline.training.layer_rates import freeze_below, parameter_groups
 from pipeline.training.loop import Checkpoints, has_stalled
+from pipeline.training.setup import split_dataset
 from pipeline.training.trainer import EpochOrder
 from pipeline.training.work_folder import open_work_folder
 from tests.tiny_models import TINY_MODELS
@@ -388,6 +389,15 @@ def test_weights_reach_the_loss(settings, photos, tmp_path):
     files = [photos / label / f"{index:02d}.png" for label in ("bar", "ok") for index in range(10)]
     logits, _ = plain_logits(tmp_path / "out", files)
     assert (logits.argmax(1) == np.repeat([0, 1], 10)).mean() >= 0.9
+
+
+@pytest.mark.parametrize(("choice", "times"), [("balanced", 9), ("sqrt", 3), ("none", 1)])
+def test_a_class_nine_times_as_rare(settings, choice, times):
+    photos = [SimpleNamespace(label=label, weight=1.0) for label in ["ok"] * 18 + ["dot"] * 2]
+    split = SimpleNamespace(photos=photos, cache=None, entries=range(20))
+    weights = split_dataset(settings(class_weights=choice), ("dot", "ok"), split, training=True).weights
+    assert weights[-1] / weights[0] == pytest.approx(times)
+    assert np.mean(weights) == pytest.approx(1)
 
 
 def test_every_epoch_has_its_own_order(tmp_path):

@@ -41,8 +41,8 @@ class FinetuneConfig(Settings):
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises to its peak")
     batch_size: int = Field(32, ge=1, description="photos in one training step")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread over all classes")
-    class_weights: Literal["balanced", "none"] = Field(
-        "balanced", description="balanced: rare classes count as much as frequent ones"
+    class_weights: Literal["balanced", "sqrt", "none"] = Field(
+        "balanced", description="balanced: rare classes count as much as frequent ones; sqrt: half-way to it"
     )
     flips: bool = Field(True, description="augment: mirror left-right and top-bottom")
     quarter_turns: bool = Field(True, description="augment: turn by 0, 90, 180 or 270 degrees")

@@ -19,6 +19,8 @@ from pipeline.training.loop import BestModel, Checkpoints, Progress
 from pipeline.training.trainer import CachedPhotos, EpochOrder, Normalise, PhotoTrainer
 from pipeline.training.work_folder import CachedSplit
 
+_CLASS_WEIGHT_POWER = {"balanced": 1.0, "sqrt": 0.5, "none": 0.0}  # of how much rarer than the average class it is
+
 
 def build_trainer(
     config: FinetuneConfig,
@@ -93,8 +95,7 @@ def split_dataset(config: FinetuneConfig, labels: Sequence[str], split: CachedSp
     """A split as the trainer reads it; weights average 1. Validation photos are never changed."""
     ids = [labels.index(photo.label) for photo in split.photos]
     weights = np.array([photo.weight for photo in split.photos])
-    if config.class_weights == "balanced":
-        weights = weights * compute_sample_weight("balanced", ids)
+    weights = weights * compute_sample_weight("balanced", ids) ** _CLASS_WEIGHT_POWER[config.class_weights]
     return CachedPhotos(
         split.cache,
         split.entries,
