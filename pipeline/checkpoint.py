@@ -15,6 +15,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 # where there is a processor_config.json, transformers takes the image processor from it first
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
+_SPLIT = "split.csv"  # the photos that it was trained on, for `vitrollout evaluate`
 _PIECE = 2**20  # bytes of a file that are hashed at once
 
 
@@ -150,14 +151,14 @@ def _read_config(model: str, folder: Path) -> dict[str, Any]:
 
 
 def _download(model: str) -> Path:
-    """The hub's files for inference, from the local cache where they are there already."""
+    """The hub's files for inference and evaluation, from the local cache where they are there already."""
     from huggingface_hub import snapshot_download
 
     repo, _, revision = model.partition("@")
     folder = Path()
     try:
         for weights in _WEIGHTS:  # pickled tensors only where there are no safetensors
-            files = [*_SETTINGS, weights, f"{weights}.index.json"]
+            files = [*_SETTINGS, _SPLIT, weights, f"{weights}.index.json"]
             folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=files))
             if any(folder.glob(weights)):
                 break

@@ -67,6 +67,7 @@ def test_csv_with_weights_and_splits(tmp_path):
         ("path,label\nphoto-0000.png,ok\ngone.png,ok\n", r"no such file .* line 3 \(gone.png\)"),
         ("path,label\nphoto-0000.png,ok\nphoto-0000.png,bad\n", r"path occurs twice in line 3 \(photo-0000.png\)"),
         ("path,label\nphoto-0000.png,ok\n./photo-0000.png,bad\n", r"path occurs twice in line 3"),
+        (f"path,label\nphoto-0000.png,ok\n{'a' * 5000}.png,ok\n", r"no such file .* line 3"),
         ("path,label\nphoto-0000.png,\n", r"label is empty in line 2"),
         ("path,label,weight\nphoto-0000.png,ok,heavy\n", r"weight is no number over 0 in line 2"),
         ("path,label,weight\nphoto-0000.png,ok,-1\n", r"weight is no number over 0"),
@@ -90,10 +91,41 @@ def test_names_of_other_bytes_than_utf_8_are_escaped(tmp_path):
     assert photo.file.is_file()
 
 
+def test_a_folder_of_splits_with_a_subfolder_per_class(tmp_path):
+    for split, label, count in (("train", "ok", 2), ("Val", "ok", 1), ("test", "dot", 3)):
+        save_photos(tmp_path / split / label, count)
+    photos = read_labelled_photos(tmp_path)
+    assert Counter((photo.split, photo.label) for photo in photos) == {
+        ("train", "ok"): 2,
+        ("validation", "ok"): 1,
+        ("test", "dot"): 3,
+    }
+    assert "Val/ok/photo-0000.png" in {photo.name for photo in photos}
+
+
+def test_a_class_without_photos_and_photos_without_a_class(tmp_path, caplog):
+    save_photos(tmp_path / "ok", 2)
+    save_photos(tmp_path, 3)
+    assert len(read_labelled_photos(tmp_path)) == 2
+    assert "3 photos lie in no class's folder and are left out" in caplog.text
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.cr2").touch()
+    with pytest.raises(DataError, match=r"raw: holds no photos, only files called \.cr2"):
+        read_labelled_photos(tmp_path)
+
+
+def test_a_comma_at_the_end_of_every_row(tmp_path):
+    photos = read_labelled_photos(write_csv(tmp_path, "path,label\nphoto-0000.png,ok,\nphoto-0001.png,bad,\n"))
+    assert [(photo.name, photo.label) for photo in photos] == [("photo-0000.png", "ok"), ("photo-0001.png", "bad")]
+
+
 def test_nothing_there(tmp_path):
     with pytest.raises(DataError, match="no such folder or CSV file"):
         read_labelled_photos(tmp_path / "gone")
     with pytest.raises(DataError, match="holds no photos"):
+        read_labelled_photos(tmp_path)
+    save_photos(tmp_path, 2)
+    with pytest.raises(DataError, match="2 photos, but no subfolders"):
         read_labelled_photos(tmp_path)
 
 
@@ -162,3 +194,6 @@ def test_split_csv_round_trip(tmp_path):
     bare = photos_of({"ok": 10, 'comma, "quote"': 10, "new": 1})
     again = {photo.name: photo.split for photo in apply_split_csv(bare, tmp_path / "split.csv")}
     assert again == {photo.name: photo.split for photo in photos} | {"new/0.png": None}
+    (tmp_path / "split.csv").write_text("photo,split\n")
+    with pytest.raises(DataError, match=r"split\.csv: has no column 'path'"):
+        apply_split_csv(bare, tmp_path / "split.csv")

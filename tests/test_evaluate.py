@@ -218,7 +218,8 @@ def test_average_over_turns_is_the_mean_of_eight_views(labelled, model, tmp_path
     assert table.loc[name, "probabilities"] == pytest.approx(logits.softmax(1).mean(0).numpy(), abs=1e-5)
 
 
-def test_split_of_the_model_is_used_where_the_data_has_none(labelled, tmp_path):
+def test_split_of_the_model_is_used_where_the_data_has_none(labelled, tmp_path, caplog):
+    caplog.set_level("INFO")
     model = save_tiny_vit(tmp_path / "model")
     table = pd.read_csv(labelled)
     table[["path", "label", "split"]].to_csv(model / "split.csv", index=False)
@@ -226,6 +227,7 @@ def test_split_of_the_model_is_used_where_the_data_has_none(labelled, tmp_path):
     found = evaluate(settings(labelled, model, tmp_path))
     assert found.split == "test, by the model's split.csv"
     assert len(found.truth) == 5
+    assert "6 photos have another split by the model's split.csv and are left out" in caplog.text
     assert len(evaluate(settings(labelled, model, tmp_path, split="train")).truth) == 6
     with pytest.raises(DataError, match=r"no photo of .* is in it"):
         evaluate(settings(labelled, model, tmp_path, split="validation"))
@@ -276,6 +278,34 @@ def test_card_is_updated_only_when_asked(labelled, tmp_path):
     assert EVALUATION_BEGIN in card
     assert "balanced accuracy" in card
     assert "| class-2 |" in card
+
+
+def test_card_of_a_model_that_is_nobodys_folder(labelled, tmp_path):
+    for model in ("bundled", "org/model"):
+        with pytest.raises(ConfigError, match="only the card of a model folder of yours"):
+            settings(labelled, model, tmp_path, update_card=True)
+
+
+def test_a_label_that_looks_like_a_formula(labelled, tmp_path):
+    model = save_tiny_vit(tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    config["id2label"]["1"] = "$1^$"
+    (model / "config.json").write_text(json.dumps(config))
+    labelled.write_text(labelled.read_text().replace("class-1", "$1^$"))
+    evaluate(settings(labelled, model, tmp_path))
+    assert (tmp_path / "evaluation" / "figure.png").is_file()
+
+
+def test_what_can_not_be_done_is_said_before_the_work(labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.evaluation.evaluate._judge", lambda *_: pytest.fail("it began"))
+    model = save_tiny_vit(tmp_path / "model")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"can't be written \(Not a directory\)"):
+        evaluate(settings(labelled, model, tmp_path / "file"))
+    processor = json.loads((model / "preprocessor_config.json").read_text()) | {"size": {"height": 32, "width": 48}}
+    (model / "preprocessor_config.json").write_text(json.dumps(processor))
+    with pytest.raises(ConfigError, match="average_turns: the model's input is 32 x 48"):
+        evaluate(settings(labelled, model, tmp_path, average_turns=True))
 
 
 def test_labels_that_the_model_does_not_know(labelled, model, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,15 +19,16 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import pipeline
 from pipeline.checkpoint import resolve_checkpoint
-from pipeline.errors import ConfigError, DataError, FolderBusyError, ModelError
+from pipeline.errors import ConfigError, DataError, FolderBusyError, ModelError, StoppedError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.training.augment import Augmentation
 from pipeline.training.backbone import build_classifier, resample_positions
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.finetune import finetune
 from pipeline.training.layer_rates import freeze_below, parameter_groups
 from pipeline.training.loop import Checkpoints, has_stalled
-from pipeline.training.setup import split_dataset
+from pipeline.training.setup import build_trainer, split_dataset
 from pipeline.training.trainer import EpochOrder
 from pipeline.training.work_folder import open_work_folder
 from tests.tiny_models import TINY_MODELS
@@ -205,9 +207,9 @@ def test_preprocessing_without_normalisation_is_the_same_in_a_run(settings, tiny
 
 
 def test_other_settings_do_not_go_on_with_an_unfinished_training(settings, tmp_path):
-    calls = iter([False] * 4)  # enough to decode and take a step, then stop
-    with pytest.raises(Exception, match="run the same command"):
-        finetune(settings(batch_size=4), stop=lambda: next(calls, True))
+    saved = (tmp_path / "out").rglob
+    with pytest.raises(StoppedError, match="run the same command"):
+        finetune(settings(batch_size=4, checkpoint_seconds=1e-3), stop=lambda: any(saved("whole.json")))
     with pytest.raises(ConfigError, match=r"unfinished training .*\(learning_rate was 0.001, is 0.002\)"):
         finetune(settings(batch_size=4, learning_rate=2e-3))
     finetune(settings(batch_size=4, learning_rate=2e-3, overwrite=True))
@@ -276,6 +278,33 @@ def test_class_that_unreadable_photos_leave_too_small(settings, tmp_path):
         (photos / "ok" / name).write_bytes(b"")
     with pytest.raises(DataError, match="fewer than two photos of 'ok'"):
         finetune(settings(data=photos))
+    (photos / "ok" / "02.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"fewer than two photos of 'ok' \(0\)"):
+        finetune(settings(data=photos))
+    for name in ("00.png", "01.png", "02.png"):
+        shutil.copy(photos / "dot" / name, photos / "ok" / name)
+    assert finetune(settings(data=photos)).unreadable == 0  # nothing had been trained that it could not go on with
+
+
+def test_a_full_disk_is_one_line_and_the_training_goes_on(photos, tiny_checkpoint, tmp_path):
+    """A limit on the size of files stands for the disk: the weights fit, a checkpoint's optimizer does not."""
+    arguments = command(photos, tiny_checkpoint("vit"), tmp_path / "out")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (260 * 1024, 260 * 1024))
+
+    full = subprocess.run(arguments, preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1].startswith(f"vitrollout: can't write {tmp_path / 'out' / '.finetune'}")
+    assert "Traceback" not in full.stderr
+    subprocess.run(arguments, capture_output=True, check=True)
+    assert (tmp_path / "out" / "config.json").is_file()
+
+
+def test_a_training_that_diverges_is_no_model(settings, tmp_path):
+    with pytest.raises(ModelError, match="the loss is not finite; use a lower --learning-rate"):
+        finetune(settings(learning_rate=1e30, warmup_share=0))
+    assert not (tmp_path / "out" / "config.json").exists()
 
 
 # The model that is trained
@@ -352,6 +381,34 @@ def test_only_the_wanted_blocks_are_trained(tiny_checkpoint, train_blocks, train
     assert any("embeddings" in name for name in names) == (train_blocks is None)
     assert any("layernorm" in name for name in names) == (train_blocks != 0)
     assert "classifier.weight" in names
+
+
+def test_what_is_not_trained_stays_as_it_was(settings, tiny_checkpoint, tmp_path):
+    finetune(settings(train_blocks=1))
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny_checkpoint("vit"), tmp_path / "out"))
+    same = {name for name in before if name in after and torch.equal(before[name], after[name])}
+    assert {name for name in before if "layer.0." in name or "layer.1." in name or "cls_token" in name} <= same
+    assert not any("layer.2." in name and "weight" in name for name in same)
+
+
+def test_settings_reach_the_trainer(settings, tiny_checkpoint, photos, tmp_path):
+    config = settings(
+        flips=False, quarter_turns=False, brightness=0.3, contrast=0.4, crop=0,
+        layer_decay=0.5, weight_decay=0.07, warmup_share=0.3, label_smoothing=0.2, batch_size=5, epochs=7, seed=11,
+    )  # fmt: skip
+    classifier = build_classifier(tiny_checkpoint("vit"), CLASSES, input_size=32, blocks=None, seed=0)
+    processor = AutoImageProcessor.from_pretrained(tiny_checkpoint("vit"), backend="pil")
+    split = SimpleNamespace(photos=[SimpleNamespace(label="ok", weight=1.0)] * 10, cache=None, entries=range(10))
+    splits = {"train": split, "validation": split}
+    trainer = build_trainer(config, classifier, processor, splits, tmp_path, lambda: False)
+    assert trainer.train_dataset.changes == Augmentation(False, False, 0.3, 0.4, 0)
+    assert trainer.eval_dataset.changes is None
+    groups = trainer.create_optimizer().param_groups
+    assert sorted({group["lr"] for group in groups}) == [1e-3 * 0.5**depth for depth in (4, 3, 2, 1, 0)]
+    assert {group["weight_decay"] for group in groups} == {0, 0.07}
+    arguments = trainer.args
+    assert (arguments.label_smoothing_factor, arguments.warmup_steps) == (0.2, 0.3)
+    assert (arguments.train_batch_size, arguments.num_train_epochs, arguments.seed) == (5, 7, 11)
 
 
 def test_rates_fall_by_depth_and_norms_do_not_decay(tiny_checkpoint):
@@ -452,6 +509,14 @@ def test_all_wrong_settings_are_named_at_once(photos, tmp_path):
     for words in ("epochs = 0", "test_share = 0.9: with validation_share it must be under 1", "patience = soon"):
         assert words in message
     assert "did you mean learning_rate" in message
+
+
+def test_damaged_weights(settings, tiny_checkpoint, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(tiny_checkpoint("vit"), damaged)
+    (damaged / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match="can't be loaded for classification"):
+        finetune(settings(model=str(damaged)))
 
 
 def test_unsupported_family(settings, tmp_path):

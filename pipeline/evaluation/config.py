@@ -38,6 +38,13 @@ class EvaluateConfig(Settings):
     workers: AutoCount = Field("auto", description="processes that decode photos; auto: one a core")
     update_card: bool = Field(False, description="put the results into the README.md of the model's folder")
 
+    @field_validator("update_card")
+    @classmethod
+    def _check_update_card(cls, update_card: bool, info: ValidationInfo) -> bool:
+        if update_card and not Path(info.data.get("model", "")).expanduser().is_dir():
+            raise ValueError("only the card of a model folder of yours can be written; name it with --model")
+        return update_card
+
     @field_validator("out")
     @classmethod
     def _check_out(cls, out: Path, info: ValidationInfo) -> Path:

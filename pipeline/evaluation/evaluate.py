@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from pipeline.checkpoint import Checkpoint, check_family, resolve_checkpoint
 from pipeline.decode import MAX_PIXELS
 from pipeline.device import choose_device, choose_precision
-from pipeline.errors import DataError, ModelError, StoppedError
+from pipeline.errors import ConfigError, DataError, ModelError, StoppedError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.metrics import (
     Ids,
@@ -56,19 +57,20 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     checkpoint = resolve_checkpoint(config.model)
     check_family(checkpoint)
     photos, split = choose_photos(config, checkpoint)
+    _make_folder(config.out)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     classifier = load_classifier(checkpoint, device=device, precision=precision)
     _check_labels(photos, classifier.labels)
+    _check_turns(config, classifier)
     positive = _positive_labels(config, classifier.labels)
     log.info("model %s; %d photos (%s); %s on %s", checkpoint.name, len(photos), split, precision, device)
     judged = list(_judge(photos, classifier, config, stop))
     evaluation = measure(judged, classifier.labels, split, positive, config, stop)
-    config.out.mkdir(parents=True, exist_ok=True)
     write_predictions(judged, evaluation, config.out / "predictions.parquet")
-    draw_figure(evaluation, config.out / "figure.png")
     settings = config.model_dump(mode="json") | {"precision": precision, "device": device}
     write_metrics(evaluation, settings, config.out / "metrics.json")
+    draw_figure(evaluation, config.out / "figure.png")
     if config.update_card:
         _update_card(evaluation, checkpoint)
     return evaluation
@@ -90,6 +92,8 @@ def choose_photos(config: EvaluateConfig, checkpoint: Checkpoint) -> tuple[list[
     chosen = [photo for photo in photos if photo.split == split]
     if strangers := len(photos) - known.total():
         log.warning("%d photos are not in %s and are left out; --split all takes them", strangers, source)
+    if source != "the data" and (others := known.total() - len(chosen)):
+        log.info("%d photos have another split by %s and are left out; --split all takes them", others, source)
     if not chosen:
         there = ", ".join(sorted(known)) or "none"
         raise DataError(f"split = {split}: no photo of {config.data} is in it (splits there: {there}); use all")
@@ -204,6 +208,22 @@ def _update_card(evaluation: Evaluation, checkpoint: Checkpoint) -> None:
     file = checkpoint.folder / "README.md"
     card = file.read_text(encoding="utf-8") if file.is_file() else ""
     file.write_text(put_evaluation(card, card_section(evaluation)), encoding="utf-8")
+
+
+def _make_folder(out: Path) -> None:
+    """Before anything is computed that could not be written then."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out = {out}: can't be written ({error.strerror}); name another folder") from None
+
+
+def _check_turns(config: EvaluateConfig, classifier: Classifier) -> None:
+    height, width = classifier.framing.input_size
+    if config.average_turns and height != width:
+        raise ConfigError(
+            f"average_turns: the model's input is {height} x {width}, which turned does not fit it; drop it"
+        )
 
 
 def _check_labels(photos: Sequence[LabelledPhoto], labels: Sequence[str]) -> None:

@@ -1,14 +1,15 @@
 """An evaluation as one picture: confusion matrix, ROC curves, reliability."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from pipeline.commit import renamed_into_place
 from pipeline.evaluation.metrics import reliability
 from pipeline.evaluation.result import Evaluation
+from pipeline.plain_text import plain_text
 
 _MOST_CURVES = 12  # more of them hide each other
 
@@ -17,14 +18,14 @@ def draw_figure(evaluation: Evaluation, file: Path) -> None:
     """Draw the three panels and write them as a PNG."""
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
-    figure = Figure(figsize=(18, 5.6), layout="constrained")
-    confusion, roc, calibration = figure.subplots(1, 3)
-    _draw_confusion(confusion, evaluation)
-    _draw_roc(roc, evaluation)
-    _draw_reliability(calibration, evaluation)
-    temporary = file.with_suffix(".tmp")
-    figure.savefig(temporary, format="png", dpi=100)
-    os.replace(temporary, file)
+    with plain_text():
+        figure = Figure(figsize=(18, 5.6), layout="constrained")
+        confusion, roc, calibration = figure.subplots(1, 3)
+        _draw_confusion(confusion, evaluation)
+        _draw_roc(roc, evaluation)
+        _draw_reliability(calibration, evaluation)
+        with renamed_into_place(file, file.parent) as temporary:
+            figure.savefig(temporary, format="png", dpi=100)
 
 
 def _draw_confusion(axes: Any, evaluation: Evaluation) -> None:

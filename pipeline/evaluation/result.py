@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.commit import renamed_into_place
 from pipeline.evaluation.metrics import Estimate, Ids, Probabilities, Threshold, confusion
 from pipeline.training.dataset import LabelledPhoto
 from pipeline.training.model_card import markdown_table
@@ -115,9 +115,8 @@ def write_predictions(judged: Sequence[Judged], evaluation: Evaluation, file: Pa
             ("probabilities", pa.list_(pa.float32())),
         ]
     )
-    temporary = file.with_suffix(".tmp")
-    pq.write_table(pa.Table.from_pylist(rows, schema), temporary, compression="zstd")
-    os.replace(temporary, file)
+    with renamed_into_place(file, file.parent) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema), temporary, compression="zstd")
 
 
 def write_metrics(evaluation: Evaluation, settings: dict[str, Any], file: Path) -> None:
@@ -137,9 +136,8 @@ def write_metrics(evaluation: Evaluation, settings: dict[str, Any], file: Path) 
         },
         "settings": settings,
     }
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
-    os.replace(temporary, file)
+    with renamed_into_place(file, file.parent) as temporary:
+        temporary.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
 
 
 def card_section(evaluation: Evaluation) -> str:

@@ -6,14 +6,12 @@ import math
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cmap import Colormap
-from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase  # not pyplot: no window system, no global state
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -21,6 +19,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pipeline.commit import cannot_write, renamed_into_place
 from pipeline.explain.look import Explanation
 from pipeline.overlay import OverlayLook, draw_overlay, shown_range
+from pipeline.plain_text import plain_text
 from pipeline.records import Floats
 
 log = logging.getLogger(__name__)
@@ -72,15 +71,9 @@ def write_figures(explanation: Explanation, look: OverlayLook, out: Path) -> dic
     return {name: out / f"{name}.png" for name in pictures}
 
 
-def _as_text() -> AbstractContextManager[None]:
-    """Names are shown letter by letter: a `$` begins no formula, and Chinese is shown where there is a font for it."""
-    more = sorted(name for name in font_manager.get_font_names() if "CJK" in name)
-    return rc_context({"text.parse_math": False, "font.family": ["DejaVu Sans", *more[:1]]})
-
-
 def draw_figures(explanation: Explanation, look: OverlayLook) -> dict[str, Figure]:
     """The `PANELS`, each as a figure, and `all` of them in one."""
-    with _as_text():
+    with plain_text():
         figures = {}
         for name, panel in PANELS.items():
             figures[name] = Figure(figsize=panel.size(explanation), layout=_layout())
@@ -253,6 +246,6 @@ def _lines(name: str, width: float) -> str:
 
 def _png(figure: Figure) -> bytes:
     png = io.BytesIO()
-    with _as_text():
+    with plain_text():
         figure.savefig(png, format="png", dpi=_DPI)
     return png.getvalue()

@@ -1,10 +1,13 @@
 """A labelled data set on disk -> `LabelledPhoto`s, each with its split.
 
-Two layouts: a folder with one subfolder a class, or a CSV `path,label[,weight][,split]` whose paths are
-relative to the CSV's folder (other columns are ignored).
+Three layouts: a folder with one subfolder a class; a folder of splits (train, validation or val, test) with one
+subfolder a class in each; or a CSV `path,label[,weight][,split]` whose paths are relative to the CSV's folder
+(other columns are ignored).
 """
 
+import logging
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.errors import ParserWarning
 
 from pipeline.decode import extensions
 from pipeline.discover import escape
 from pipeline.errors import DataError
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_ALIASES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
@@ -45,7 +51,7 @@ def read_labelled_photos(data: Path) -> list[LabelledPhoto]:
     """The photos of a data set, in its order (a folder's: sorted by name).
 
     Raises:
-        DataError: there is no such data set, it has no photos, or a row is wrong.
+        DataError: there is no such data set, it has no photos, one of its classes has none, or a row is wrong.
     """
     if data.is_dir():
         photos = _read_folder(data)
@@ -87,7 +93,7 @@ def assign_splits(
     with_split = sum(photo.split is not None for photo in photos)
     if with_split not in (0, len(photos)):
         raise DataError(f"split: {len(photos) - with_split} of {len(photos)} photos have none; fill in all or none")
-    check_class_sizes(photos)
+    check_class_sizes(photos, labels_of(photos))
     if with_split == 0:
         return _deal_out(photos, {"validation": validation_share, "test": test_share}, seed)
     if any(photo.split == "validation" for photo in photos):
@@ -97,16 +103,16 @@ def assign_splits(
     return [dealt.get(photo.name, photo) for photo in photos]
 
 
-def check_class_sizes(photos: Sequence[LabelledPhoto]) -> None:
-    """Refuse fewer than two classes, and classes with fewer than two photos.
+def check_class_sizes(photos: Sequence[LabelledPhoto], labels: Sequence[str]) -> None:
+    """Refuse fewer than two classes, and classes with fewer than two photos; `labels` are those that there should be.
 
     Raises:
         DataError: names the classes and their counts.
     """
+    if len(labels) < 2:
+        raise DataError(f"label: only one class, {labels[0]!r}; a classifier needs two or more")
     counts = Counter(photo.label for photo in photos)
-    if len(counts) < 2:
-        raise DataError(f"label: only one class, {next(iter(counts), 'none')!r}; a classifier needs two or more")
-    small = {label: count for label, count in sorted(counts.items()) if count < 2}
+    small = {label: counts[label] for label in labels if counts[label] < 2}
     if small:
         named = _some(f"{label!r} ({count})" for label, count in small.items())
         raise DataError(f"label: fewer than two photos of {named}; add photos, or merge or drop the class")
@@ -141,24 +147,59 @@ def write_split_csv(photos: Sequence[LabelledPhoto], file: Path) -> None:
 
 
 def apply_split_csv(photos: Sequence[LabelledPhoto], file: Path) -> list[LabelledPhoto]:
-    """Photos with the splits that a `split.csv` names for them, matched by path; others keep None."""
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    splits = dict(zip(table["path"], table["split"], strict=True))
-    return [replace(photo, split=splits.get(photo.name) or None) for photo in photos]
+    """Photos with the splits that a `split.csv` names for them, matched by path; others keep None.
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    table = read_table(file, "path", "split")
+    splits = dict(zip(table["path"], splits_of(file, table), strict=True))
+    return [replace(photo, split=splits.get(photo.name)) for photo in photos]
 
 
 def _read_folder(root: Path) -> list[LabelledPhoto]:
-    wanted = extensions()
-    photos = []
-    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        for parent, folders, names in os.walk(folder):
-            folders.sort()
-            for name in sorted(names):
-                if name.rpartition(".")[2].lower() in wanted and not name.startswith("."):
-                    file = Path(parent, name)
-                    name = escape(file.relative_to(root).as_posix())
-                    photos.append(LabelledPhoto(name, file, escape(folder.name)))
-    return photos
+    parents: dict[Path, str | None] = {root: None}  # folders of classes, with their split
+    named = {folder: _as_split(folder.name) for folder in _subfolders(root)}
+    if all(split in SPLITS for split in named.values()):
+        parents |= named
+    classes = [
+        (folder, split) for parent, split in parents.items() for folder in _subfolders(parent) if folder not in parents
+    ]
+    outside = sum(_is_photo(entry.name) for parent in parents for entry in parent.iterdir())
+    if outside and not classes:
+        raise DataError(
+            f"{root}: {outside} photos, but no subfolders; sort them into one for each class, or give a CSV path,label"
+        )
+    if outside:
+        log.warning("%s: %d photos lie in no class's folder and are left out", root, outside)
+    return [photo for folder, split in classes for photo in _read_class(root, folder, split)]
+
+
+def _read_class(root: Path, folder: Path, split: str | None) -> list[LabelledPhoto]:
+    files = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names if not name.startswith(".")]
+    photos = sorted(file for file in files if _is_photo(file.name))
+    if not photos:
+        kinds = ", ".join(sorted({file.suffix or file.name for file in files})[:_NAMED_AT_MOST])
+        only = f", only files called {kinds}" if kinds else ""
+        raise DataError(f"{folder}: holds no photos{only}; add some, or remove the folder")
+    return [
+        LabelledPhoto(escape(file.relative_to(root).as_posix()), file, escape(folder.name), split=split)
+        for file in photos
+    ]
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _is_photo(name: str) -> bool:
+    return name.rpartition(".")[2].lower() in extensions() and not name.startswith(".")
+
+
+def _as_split(name: str) -> str:
+    """What a data set calls a split in our words, where it is one."""
+    name = name.strip().lower()
+    return _SPLIT_ALIASES.get(name, name)
 
 
 def read_table(file: Path, *columns: str) -> pd.DataFrame:
@@ -168,7 +209,9 @@ def read_table(file: Path, *columns: str) -> pd.DataFrame:
         DataError: it can't be read, or lacks one of the columns.
     """
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        # Where every row ends with a comma, pandas would take the first column for row names.
+        with warnings.catch_warnings(action="ignore", category=ParserWarning):
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False)
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise DataError(
             f"{file}: is no CSV that can be read ({' '.join(str(error).split())}); save it as UTF-8"
@@ -190,7 +233,7 @@ def _read_csv(file: Path) -> list[LabelledPhoto]:
     weights = _weights(file, table)
     splits = splits_of(file, table)
     files = [file.parent / path for path in table["path"]]
-    missing = pd.Series([not path.is_file() for path in files], dtype=bool)
+    missing = pd.Series([not os.path.isfile(path) for path in files], dtype=bool)  # False for a name too long, too
     check_column(file, table["path"], missing, f"no such file under {file.parent}")
     rows = zip(names, files, table["label"], weights, splits, strict=True)
     return [LabelledPhoto(name, path, label, weight, split) for name, path, label, weight, split in rows]
@@ -212,7 +255,7 @@ def splits_of(file: Path, table: pd.DataFrame) -> list[str | None]:
     """
     if "split" not in table:
         return [None] * len(table)
-    splits = table["split"].str.strip().str.lower().replace(_SPLIT_ALIASES)
+    splits = table["split"].map(_as_split)
     check_column(file, table["path"], ~splits.isin(("", *SPLITS)), f"split is none of {', '.join(SPLITS)}")
     return [split or None for split in splits]
 

@@ -69,7 +69,7 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
     with open_work_folder(config, photos, start.digest()) as work:
         splits = decode_splits(photos, processors, work, stop)
         readable = [photo for split in splits.values() for photo in split.photos]
-        check_class_sizes(readable)
+        check_class_sizes(readable, labels_of(photos))
         check_splits(readable)
         _announce(config, classifier, readable)
         trainer = build_trainer(config, classifier, processors["validation"], splits, work, stop)

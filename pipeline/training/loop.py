@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 import time
@@ -14,7 +13,8 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
-from pipeline.errors import StoppedError
+from pipeline.commit import renamed_into_place
+from pipeline.errors import ModelError, StoppedError
 from pipeline.training.trainer import EpochOrder, save_weights
 
 log = logging.getLogger(__name__)
@@ -84,9 +84,8 @@ class Checkpoints(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark the checkpoint as whole."""
         folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
-        temporary = folder / (_WHOLE + ".tmp")
-        temporary.write_text(json.dumps({"seconds": self.seconds_trained}))
-        os.replace(temporary, folder / _WHOLE)
+        with renamed_into_place(folder / _WHOLE, folder) as temporary:
+            temporary.write_text(json.dumps({"seconds": self.seconds_trained}))
         log.info("step %d of %d is saved", state.global_step, state.max_steps)
         self._saved = time.monotonic()
 
@@ -106,7 +105,13 @@ class BestModel(TrainerCallback):
         self.file, self.metric, self.patience = file, metric, patience
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save the weights if no validation before was better: of equals, the longest trained."""
+        """Save the weights if no validation before was better: of equals, the longest trained.
+
+        Raises:
+            ModelError: no validation up to now had a finite loss.
+        """
+        if max(validation_values(state.log_history, "loss")) == -math.inf:
+            raise ModelError("training: the loss is not finite; use a lower --learning-rate, or --precision fp32")
         values = validation_values(state.log_history, self.metric)
         if values[-1] == max(values):
             save_weights(kwargs["model"], self.file)

@@ -3,18 +3,19 @@
 Weighted loss, layer-wise learning rates, and a batch order that depends on seed and epoch alone.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer
 
+from pipeline.commit import cannot_write, renamed_into_place
 from pipeline.training.augment import Augmentation, augment
 from pipeline.training.layer_rates import parameter_groups
 from pipeline.training.pixel_cache import PixelCache
@@ -122,6 +123,12 @@ class PhotoTrainer(Trainer):
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(self.model, folder / _WEIGHTS)
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        try:
+            super()._save_checkpoint(model, trial)
+        except RuntimeError as error:  # what a full disk raises in torch.save
+            raise cannot_write(Path(str(self.args.output_dir)), OSError(None, str(error))) from error
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         self.network.load_state_dict(load_file(Path(resume_from_checkpoint, _WEIGHTS)))
 
@@ -139,9 +146,11 @@ class PhotoTrainer(Trainer):
 def save_weights(model: Any, file: Path) -> None:
     """Write the weights under the names of the model's modules, by rename: the file is whole or not there."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    temporary = file.with_suffix(".tmp")
-    save_file(weights, temporary)
-    os.replace(temporary, file)
+    with renamed_into_place(file, file.parent) as temporary:
+        try:
+            save_file(weights, temporary)
+        except SafetensorError as error:  # what a full disk raises here
+            raise OSError(None, str(error)) from error
 
 
 def _generator(*numbers: int) -> torch.Generator:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +14,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from pipeline.commit import renamed_into_place
 from pipeline.errors import ConfigError, DataError, FolderBusyError, StoppedError
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.dataset import LabelledPhoto
+from pipeline.training.loop import last_whole_checkpoint
 from pipeline.training.pixel_cache import PixelCache, build_pixel_cache
 
 log = logging.getLogger(__name__)
 
 _WORK = ".finetune"  # inside --out, while the training is unfinished
+_CHANGED = {"data_digest": "photos or their labels have changed", "model_digest": "the start's files have changed"}
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,12 @@ def open_work_folder(config: FinetuneConfig, photos: Sequence[LabelledPhoto], mo
     try:
         if file.is_file():
             found = json.loads(file.read_text())
-            if config.overwrite and found != identity:
-                _clear(work)
+            if found != identity and (config.overwrite or last_whole_checkpoint(work) is None):
+                _clear(work)  # wanted so, or nothing was trained yet
             else:
                 _check_same(config.out, found, identity)
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(identity, indent=1))
-        os.replace(temporary, file)
+        with renamed_into_place(file, work) as temporary:
+            temporary.write_text(json.dumps(identity, indent=1))
         yield work
     finally:
         lock.release()
@@ -112,7 +113,7 @@ def _clear(work: Path) -> None:
 def _check_same(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     other = [name for name in wanted if found.get(name) != wanted[name]]
     if other:
-        named = ", ".join(f"{name} was {found.get(name)}, is {wanted[name]}" for name in other[:3])
+        named = ", ".join(_CHANGED.get(name, f"{name} was {found.get(name)}, is {wanted[name]}") for name in other[:3])
         raise ConfigError(
             f"out = {out}: holds an unfinished training of other settings or data ({named}); "
             "use the same ones, name another folder, or --overwrite it"
@@ -142,7 +143,6 @@ def _find_or_build(photos: Sequence[LabelledPhoto], processor: Any, file: Path, 
     if cache is None:
         raise StoppedError("stopped while decoding; run the same command again to go on")
     log.info("decoded %d photos for %s, %d unreadable", len(photos), file.stem, len(cache.unreadable))
-    temporary = whole.with_suffix(".tmp")
-    temporary.write_text(json.dumps(cache.unreadable))
-    os.replace(temporary, whole)
+    with renamed_into_place(whole, whole.parent) as temporary:
+        temporary.write_text(json.dumps(cache.unreadable))
     return cache
