@@ -86,7 +86,8 @@ def hot_boxes(frame: "pd.DataFrame", threshold: float = 0.5) -> "pd.DataFrame":
 
     Args:
         frame: with attention, grid_h, grid_w, map_box, width and height.
-        threshold: what counts as hot: 0..1 between a map's minimum and its 98th percentile, as overlays are scaled.
+        threshold: what counts as hot: 0..1 between a map's minimum, or 0 where that is less, and its 98th percentile,
+            as overlays are scaled.
 
     Returns:
         A row for each region, the hottest of a photo first, with the photo's index:
@@ -122,8 +123,8 @@ def nearest_maps(frame: "pd.DataFrame", count: int = 5, of: Collection[Hashable]
     Returns:
         `count` rows for each photo, the most similar first, with the photo's index:
         nearest: the other photo's label of the index.
-        similarity: -1..1, the correlation of the two maps' cells on the scale of overlays, on which no single cell
-        outshines the rest; 0 where a map is even.
+        similarity: -1..1, the correlation of the two maps' cells, those above the 98th percentile counted as it, so
+        that no single cell outshines the rest; 0 where a map is even.
 
     Raises:
         ValueError: a photo to look up has no map. And see above.
@@ -167,7 +168,8 @@ def _hot_regions(maps: Floats, threshold: float) -> "pd.DataFrame":
     """Each region's photo (its number), edges in cells, cells and share; sorted by photo and share."""
     import pandas as pd
 
-    region = regions(scaled(maps, HOT_PERCENTILE) >= threshold)
+    heat = np.maximum(maps, 0)  # below is what speaks against a label
+    region = regions(scaled(heat, HOT_PERCENTILE) >= threshold)
     shares = cell_shares(maps.reshape(len(maps), -1)).reshape(maps.shape)
     hot = np.nonzero(region >= 0)
     photo, y, x = hot

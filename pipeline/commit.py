@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import StoreError
 
+TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
 _REMEDIES = {
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "make room in its quota",

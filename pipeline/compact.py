@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.overlay_writer import thumbnail_name
 from pipeline.results import newest_rows, part_files, read_part
 from pipeline.schema import SCHEMA
-from pipeline.store import ResultsFolder, bound_source
+from pipeline.store import ResultsFolder, bound_source, report_knows_all
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def compact(
     if source is None or not part_files(out):
         raise ConfigError(f"{out} is no results folder with rows in it; name the --out of a run")
     with ResultsFolder(out, Path(source)) as results:
-        old = part_files(out)
+        old, report_knows_them = part_files(out), report_knows_all(out)
         places = _all_places(old)
         rows_before = len(places)
         newest = places.take(newest_rows(places))
@@ -74,6 +74,8 @@ def compact(
         if not (len(chunks) == len(old) and _has_places(current, rows_before)):
             staged = [results.stage_part(_gather(old, chunk)) for chunk in chunks]
             results.place_parts(staged, instead_of=old)
+            if report_knows_them and len(current) == len(newest):
+                os.utime(out / "report.html")  # the rows are the ones that it knows
         overlays_removed = _remove_unnamed_overlays(out, part_files(out)) if prune else 0
     return Compaction(len(old), len(chunks), rows_before, len(current), len(newest) - len(current), overlays_removed)
 
@@ -108,8 +110,19 @@ def _photo_exists(places: pa.Table, source: Path) -> pa.Table:
         raise ConfigError(f"{source}, the input folder, is missing or empty; nothing is pruned by it. Is it mounted?")
     root = os.fsencode(source)
     names = zip(places["path"].to_pylist(), places["path_bytes"].to_pylist(), strict=True)
-    there = [os.path.lexists(os.path.join(root, raw or os.fsencode(path))) for path, raw in names]
+    there = [not _is_gone(os.path.join(root, raw or os.fsencode(path))) for path, raw in names]
     return places.filter(pa.array(there, pa.bool_()))
+
+
+def _is_gone(file: bytes) -> bool:
+    """Only where the system says so: a photo that can't be reached tonight may be there tomorrow."""
+    try:
+        os.lstat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        log.warning("%s: %s; its row stays", os.fsdecode(file), error.strerror)
+    return False
 
 
 def _rows_per_part(parts: Sequence[Path]) -> int:

@@ -1,6 +1,7 @@
 """Every setting of a run, checked once, with all errors at once."""
 
 import difflib
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -97,10 +98,20 @@ def resolve(path: Path) -> Path:
     return path
 
 
+def _check_named(path: object) -> object:
+    if path == "":  # an unset variable of a shell script; as a path it would be the current folder
+        raise ValueError("is empty; name a folder")
+    return path
+
+
 def _check_out_folder(folder: Path) -> Path:
     folder = resolve(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError("is a file; name a folder")
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8, and neither Parquet nor a report can be written there; rename it") from None
     return folder
 
 
@@ -144,8 +155,8 @@ def _check_colormap(name: str) -> str:
     return name
 
 
-OutFolder = Annotated[Path, AfterValidator(_check_out_folder)]
-LabelledData = Annotated[Path, AfterValidator(_check_labelled_data)]
+OutFolder = Annotated[Path, BeforeValidator(_check_named), AfterValidator(_check_out_folder)]
+LabelledData = Annotated[Path, BeforeValidator(_check_named), AfterValidator(_check_labelled_data)]
 Label = Annotated[str, BeforeValidator(_number_as_text)]
 Device = Annotated[str, AfterValidator(_check_device)]
 AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_parse_auto_count)]
@@ -156,7 +167,9 @@ InputSize = Annotated[tuple[int, int] | None, BeforeValidator(_parse_size)]
 class RunConfig(Settings):
     """The settings of one run. Every option of `vitrollout run` is a field here, and the other way round."""
 
-    input: Path = Field(description="folder of photos; searched with all its subfolders")
+    input: Annotated[Path, BeforeValidator(_check_named)] = Field(
+        description="folder of photos; searched with all its subfolders"
+    )
     out: OutFolder = Field(Path("results"), description="results folder; it belongs to this one input folder")
     model: str = Field("bundled", description="'bundled', a checkpoint folder, or a Hugging Face id[@revision]")
     input_size: InputSize = Field(
@@ -202,13 +215,6 @@ class RunConfig(Settings):
     decode_seconds: float = Field(60, gt=0, le=86_400, description="give up on a photo that takes longer to decode")
     part_rows: int = Field(1000, ge=1, description="commit a part of the table after so many rows ...")
     part_seconds: float = Field(60, gt=0, description="... or so many seconds, whichever comes first")
-
-    @field_validator("input", "out", mode="before")
-    @classmethod
-    def _check_named(cls, folder: object) -> object:
-        if folder == "":  # an unset variable of a shell script; as a path it would be the current folder
-            raise ValueError("is empty; name a folder")
-        return folder
 
     @field_validator("input")
     @classmethod

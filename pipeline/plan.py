@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import RunConfig
 from pipeline.loading import DRAFT_LONGER_SIDE, hash_file
-from pipeline.methods import BACKWARD
+from pipeline.methods import BACKWARD, FORWARD
 from pipeline.records import ImageRef
 from pipeline.store import DoneFile
 from pipeline.targets import Targets
@@ -34,8 +34,10 @@ def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str, targe
     """A short hash over all that changes the numbers, and nothing that doesn't."""
     decode = "exact" if config.exact_decode else f"draft-{DRAFT_LONGER_SIDE}"
     method, *more = config.method
-    parts: list[object] = [checkpoint.digest(), config.input_size, config.rescale, method, config.head_fusion]
-    parts += [config.discard_ratio, precision, decode]
+    heads: list[object] = [config.head_fusion, config.discard_ratio]
+    if not set(config.method) & set(FORWARD):
+        heads = ["mean", 0.0]  # whatever they are, these methods don't ask
+    parts: list[object] = [checkpoint.digest(), config.input_size, config.rescale, method, *heads, precision, decode]
     if more:
         parts.append(sorted(more))
     if set(config.method) & set(BACKWARD):

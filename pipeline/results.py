@@ -17,13 +17,14 @@ from pipeline.schema import SCHEMA
 if TYPE_CHECKING:  # half a second to import, and a run needs none of it
     import pandas as pd
 
+PART_NAME = re.compile(r"part-\d{8}T\d{6}Z-\d+\.parquet")  # part-RUN-NUMBER; another file is somebody else's
 Filter = tuple[str, str, Any]  # column, one of == != < <= > >= in "not in", value
 Where: TypeAlias = pc.Expression | Sequence[Filter] | Sequence[Sequence[Filter]]
 
 
 def part_files(out: Path) -> list[Path]:
     """The finished parts of a results folder, in the order in which they were committed."""
-    return sorted((out / "table").glob("part-*.parquet"))
+    return sorted(file for file in (out / "table").glob("part-*.parquet") if PART_NAME.fullmatch(file.name))
 
 
 def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -1,5 +1,6 @@
 """The run: a folder of photos in, a table and overlays out. The loop in `_process` shows all of it."""
 
+import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -19,9 +20,8 @@ from pipeline.overlay_writer import OverlayWriter
 from pipeline.plan import Plan, fingerprint, make_plan, photo_fingerprint
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef
-from pipeline.results import part_files
 from pipeline.rows import RowMaker
-from pipeline.store import ResultsFolder, check_source, done_files, run_records
+from pipeline.store import ResultsFolder, check_source, done_files, report_knows_all, run_records
 from pipeline.summary import RunSummary, run_record
 from pipeline.table_writer import TableWriter
 from pipeline.targets import Targets, choose_targets
@@ -156,12 +156,18 @@ def _process(
 
 
 def _report_is_current(out: Path) -> bool:
-    """Whether there is a report that is newer than every part of the table."""
+    """Whether the report knows every row, and the run before left the folder as this one did."""
+    standings = [_standing(record) for record in run_records(out)[-2:]]
+    return report_knows_all(out) and standings[0] == standings[-1]
+
+
+def _standing(record: Path) -> list[object]:
+    """What the report's first sentence says of a run, rows apart."""
     try:
-        written = (out / "report.html").stat().st_mtime_ns
-        return all(part.stat().st_mtime_ns < written for part in part_files(out))
-    except FileNotFoundError:
-        return False
+        run = json.loads(record.read_text(encoding="utf-8"))
+        return [run["interrupted"], run["unreadable_folders"], run["found"] - run["done_before"] - run["processed"]]
+    except (ValueError, KeyError, TypeError):
+        return []  # no record of ours
 
 
 def preview(config: RunConfig) -> Plan:

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,10 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from pipeline.commit import cannot_write, flush, renamed_into_place
+from pipeline.commit import TEMPORARY_NAME, cannot_write, flush, renamed_into_place
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
-from pipeline.results import part_files, part_metadata, read_part
+from pipeline.results import PART_NAME, part_files, part_metadata, read_part
 from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA
 
 log = logging.getLogger(__name__)
@@ -81,9 +80,9 @@ class ResultsFolder:
                     self._set_damaged_aside()
                 if not self._rebind:
                     check_source(self.out, self.source)
-                for leftover in self._tmp.iterdir():
-                    is_folder = leftover.is_dir() and not leftover.is_symlink()
-                    shutil.rmtree(leftover) if is_folder else leftover.unlink()
+                for leftover in self._tmp.iterdir():  # what else somebody keeps there is not ours
+                    if TEMPORARY_NAME.fullmatch(leftover.name) or PART_NAME.fullmatch(leftover.name):
+                        leftover.unlink()
                 self.run_id = self._next_run_id()
             except BaseException:
                 self._lock.release()
@@ -195,7 +194,7 @@ class ResultsFolder:
 
     def _next_run_id(self) -> str:
         """The time of the start, and always later than every run before, whatever the clock says."""
-        taken = [_run_id_of(part) for part in part_files(self.out)]
+        taken = [run_id_of(part) for part in part_files(self.out)]
         taken += [record.stem for record in run_records(self.out)]
         now = datetime.now(UTC)
         if taken and now.strftime(_RUN_ID) <= max(taken):
@@ -239,11 +238,21 @@ def bound_source(out: Path) -> str | None:
         except (ValueError, KeyError, TypeError):
             continue  # no record of ours
     parts = part_files(out)
-    if parts and (newest is None or _run_id_of(parts[-1]) > newest[0]):
+    if parts and (newest is None or run_id_of(parts[-1]) > newest[0]):
         metadata = part_metadata(parts[-1])
         return os.fsdecode(metadata[b"input"]) if b"input" in metadata else None
     return newest[1] if newest else None
 
 
-def _run_id_of(part: Path) -> str:
+def report_knows_all(out: Path) -> bool:
+    """Whether there is a report that is newer than every part of the table."""
+    try:
+        written = (out / "report.html").stat().st_mtime_ns
+        return all(part.stat().st_mtime_ns < written for part in part_files(out))
+    except FileNotFoundError:
+        return False
+
+
+def run_id_of(part: Path) -> str:
+    """The run, or the compaction, that wrote a part."""
     return part.stem.split("-")[1]

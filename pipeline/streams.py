@@ -6,7 +6,7 @@ drawn on the same cores, they wait for the one that had to give way. Streams mee
 
 import copy
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import chain, pairwise
 
@@ -44,6 +44,7 @@ class Streams:
                 self._pool.submit(classifier.predict, pixels[part], maps, None if targets is None else targets[part])
                 for classifier, part in zip(self._classifiers, parts, strict=True)
             ]
+            wait(outputs)  # all of them: after a failure another batch may come, and find the modules in use
             return joined([output.result() for output in outputs])
         finally:
             torch.set_num_threads(self._threads)  # a stream sets it for every thread that is yet to come as well

@@ -61,7 +61,7 @@ class Worker(Generic[Task, Result]):
         """
         try:
             self._pipe.send((task, seconds))
-            answer = self._pipe.recv() if self._pipe.poll(seconds) else None
+            answer = self._pipe.recv() if self._has_answered(seconds) else None
         except (EOFError, OSError):
             raise WorkerDiedError(self._replace()) from None
         if answer is None:
@@ -79,6 +79,11 @@ class Worker(Generic[Task, Result]):
             self._stopped = True
             self._process.kill()
             self._process.join()
+
+    def _has_answered(self, seconds: float) -> bool:
+        """Wait for an answer, a second at a time: a machine that sleeps or a program that is stopped loses only one."""
+        whole, rest = divmod(seconds, 1)
+        return any(self._pipe.poll(1) for _ in range(int(whole))) or self._pipe.poll(rest)
 
     def _start(self) -> None:
         self._pipe: Connection

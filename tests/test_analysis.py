@@ -172,6 +172,15 @@ def test_cells_and_share_of_a_region():
     assert found["share"].tolist() == pytest.approx([5 / 9, 4 / 9])
 
 
+def test_what_speaks_against_a_label_is_not_hot():
+    one = np.full(GRID, -10.0)
+    one[1, 1], one[2] = 3, 0
+    rows = [row_of("a.jpg", one, width=80, height=50, map_box=[0, 0, 80, 50]), row_of("b.jpg", -np.ones(GRID))]
+    found = hot_boxes(table_of(rows))
+    assert found.index.tolist() == ["a.jpg"]
+    assert found[["x0", "y0", "x1", "y1", "cells", "share"]].to_numpy().tolist() == [[10, 10, 20, 20, 1, 1]]
+
+
 @pytest.mark.parametrize("block", [1, 10**9])
 def test_nearest_maps(frame, block, monkeypatch):
     monkeypatch.setattr(analysis, "_BLOCK", block)

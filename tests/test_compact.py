@@ -114,6 +114,19 @@ def test_names_that_are_not_utf_8_are_not_gone(tmp_path, source):
     assert read_results(tmp_path / "out")["path_bytes"].tolist() == [raw]
 
 
+def test_photos_that_can_not_be_reached_are_not_gone(tmp_path, source, file_permissions_hold, caplog):
+    for name in ("closed/a.jpg", "open.jpg"):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).touch()
+    write(tmp_path / "out", source, [make_row("closed/a.jpg"), make_row("open.jpg"), make_row("gone.jpg")])
+    (source / "closed").chmod(0)
+    with file_permissions_hold():
+        assert compact(tmp_path / "out", prune=True).pruned == 1
+    (source / "closed").chmod(0o755)
+    assert read_results(tmp_path / "out")["path"].tolist() == ["closed/a.jpg", "open.jpg"]
+    assert "closed/a.jpg: Permission denied; its row stays" in caplog.text
+
+
 def test_missing_disk_prunes_nothing(out, source):
     before = read_results(out)
     with pytest.raises(ConfigError, match="is missing or empty; nothing is pruned"):

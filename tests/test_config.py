@@ -13,7 +13,9 @@ from jobs.cli import main
 from jobs.options import settings_options
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
+from pipeline.evaluation.config import EvaluateConfig
 from pipeline.summary import RunSummary
+from pipeline.training.config import FinetuneConfig
 
 
 @pytest.fixture
@@ -204,6 +206,9 @@ def test_input_that_is_no_folder(tmp_path):
 def test_empty_names_are_not_the_current_folder(photos):
     assert errors_of(input="") == ["input = : is empty; name a folder"]
     assert errors_of(input=photos, out="") == ["out = : is empty; name a folder"]
+    for settings in (FinetuneConfig, EvaluateConfig):
+        with pytest.raises(ConfigError, match="out = : is empty; name a folder"):
+            settings(data=photos, out="")
 
 
 def test_out_must_not_lie_inside_the_input(tmp_path, photos):

@@ -73,6 +73,14 @@ def test_the_csv_of_expected_labels_is_relative_to_the_file_too(tmp_path, write_
     assert (cells.method, cells.labels, cells.versus) == (("legrad", "rollout"), tmp_path / "labels.csv", "3")
 
 
+def test_a_model_folder_beside_the_file(tmp_path, write_config, monkeypatch):
+    monkeypatch.chdir("/")
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    named = ("models/mine", "org/model", "bundled")
+    archives = read_config(write_config(*(archive(f"a{n}", model=it) for n, it in enumerate(named)))).archive
+    assert [it.model for it in archives] == [str(tmp_path / "models/mine"), "org/model", "bundled"]
+
+
 def test_all_errors_at_once_with_the_nearest_key(write_config):
     file = write_config(
         {"input": "a", "out": "b", "max_faild_share": 0.1, "method": "rolout"},
@@ -106,6 +114,8 @@ def test_all_errors_at_once_with_the_nearest_key(write_config):
         ("", "archive: there is none"),
         ("archive = 3", r"archives are tables \[\[archive\]\]"),
         ('stop_after = "soon"\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
+        ('stop_after = 18000\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
+        ('stop_after = "NaT"\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
         ('stop_after = "-5h"\n[[archive]]\ninput="a"\nout="b"', "must be longer than nothing"),
         ('[[archive]]\ninput="a"', "archive a: out: must be given"),
         ('[[archive]]\nout="a"', "archive 1: input: must be given"),

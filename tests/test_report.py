@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 
 import pipeline
+from pipeline.compact import compact
 from pipeline.drift import LOW_CONFIDENCE
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.report import write as report_writing
 from pipeline.report.data_files import ROWS_PER_FILE
 from pipeline.report.write import write_report
+from pipeline.store import report_knows_all
 from tests.test_commands import command as vitrollout
 from tests.test_store import make_row, write
 from tests.tiny import save_photos
@@ -183,6 +185,41 @@ def test_report_of_a_run_with_nothing_to_do_is_left_alone(tmp_path, tiny_vit):
     pipeline.run(config)
     assert "All done: 3 photos." in page_of(tmp_path / "out").text
     assert "New photos: 1." in page_of(tmp_path / "out").text
+
+
+def test_report_says_what_a_run_with_nothing_to_do_found_out(tmp_path, tiny_vit, file_permissions_hold):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    save_photos(photos, 2)
+    save_photos(photos / "closed", 2)
+    settings = {"input": photos, "out": out, "model": str(tiny_vit), "workers": 1}
+    pipeline.run(pipeline.RunConfig(**settings, limit=1))
+    assert "Done so far: 1 photo; 3 are left. Run the same command again to go on." in page_of(out).text
+    pipeline.run(pipeline.RunConfig(**settings))
+    assert "All done: 4 photos." in page_of(out).text
+    (photos / "closed").chmod(0)
+    with file_permissions_hold():
+        pipeline.run(pipeline.RunConfig(**settings))
+    assert "folders that could not be read: 1." in page_of(out).text
+    (photos / "closed").chmod(0o755)
+    pipeline.run(pipeline.RunConfig(**settings))
+    assert "All done: 4 photos." in page_of(out).text
+
+
+def test_a_compaction_changes_no_report(out):
+    write_report(out)
+    before = page_of(out).text
+    compact(out)
+    assert report_knows_all(out)
+    write_report(out)  # by hand: the rows of the run before are gone, so nothing is said of it
+    assert "New photos: 1. Photos with another label than before: 2." in before
+    assert "New photos" not in page_of(out).text
+
+
+def test_other_folders_in_report_stay(out):
+    (out / "report" / "figures").mkdir(parents=True)
+    for _ in range(2):
+        write_report(out)
+    assert (out / "report" / "figures").is_dir()
 
 
 def test_results_of_before_there_were_thumbnails(out):

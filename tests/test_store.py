@@ -171,13 +171,14 @@ def test_damaged_part_of_a_run_that_left_no_record_is_named(out, source):
 
 def test_what_others_keep_in_the_folder_is_no_harm(out, source, tmp_path):
     write(out, source, [make_row("a.jpg")])
+    (out / "table" / "part-backup.parquet").write_bytes(b"PAR1")
     (out / "runs" / "notes.json").write_text("[]")
     (out / "runs" / "20990101T000000Z.json").write_text("[]")
     (tmp_path / "elsewhere").mkdir()
     (out / "tmp" / "link").symlink_to(tmp_path / "elsewhere")
     run_id = write(out, source, [make_row("b.jpg")])
     assert run_id == "20990101T000001Z"
-    assert list((out / "tmp").iterdir()) == []
+    assert list((out / "tmp").iterdir()) == [out / "tmp" / "link"]
     assert (tmp_path / "elsewhere").is_dir()
 
 
@@ -202,11 +203,12 @@ def test_folder_belongs_to_one_input(out, source, tmp_path):
         ResultsFolder(out, source).__enter__()
 
 
-def test_leftovers_in_tmp_are_swept(out, source):
-    (out / "tmp" / "folder").mkdir(parents=True)
-    (out / "tmp" / "half-a-part").write_bytes(b"PAR1")
+def test_leftovers_in_tmp_are_swept_and_nothing_else(out, source):
+    (out / "tmp" / "thesis").mkdir(parents=True)
+    for name in ("0123456789abcdef" * 2, "part-20260101T000000Z-00003.parquet", "thesis/chapter.txt", "part-1.txt"):
+        (out / "tmp" / name).write_bytes(b"PAR1")
     with ResultsFolder(out, source):
-        assert not list((out / "tmp").iterdir())
+        assert {file.name for file in (out / "tmp").rglob("*")} == {"thesis", "chapter.txt", "part-1.txt"}
 
 
 def test_restamp_gives_unchanged_files_their_new_mtime_once(out, source):

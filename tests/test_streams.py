@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,6 +74,26 @@ def test_each_stream_has_its_share_of_the_cores_and_the_caller_keeps_all(classif
 def test_an_error_of_one_stream_is_raised(classifier, pixels):
     with pytest.raises(RuntimeError):
         Streams(classifier, 2).predict(pixels[:, :2], MapSettings())
+
+
+def test_an_error_of_one_stream_waits_for_the_others(classifier, pixels, monkeypatch):
+    """So that what comes next, a smaller batch say, has all of the memory, and the modules to itself."""
+    predict, failed, running = type(classifier).predict, threading.Event(), []
+
+    def watched(stream, some, *more):
+        if stream is classifier:
+            failed.set()
+            raise RuntimeError("can't allocate memory")
+        running.append(stream)
+        failed.wait()
+        found = predict(stream, some, *more)
+        running.remove(stream)
+        return found
+
+    monkeypatch.setattr(type(classifier), "predict", watched)
+    with pytest.raises(RuntimeError, match="allocate"):
+        Streams(classifier, 2).predict(pixels, MapSettings())
+    assert not running
 
 
 FAULTS_OF_A_LAYER = """

@@ -212,6 +212,8 @@ def test_fingerprints_tell_methods_and_labels_apart(tmp_path):
 
     assert mark("rollout") == mark("rollout", Targets())
     assert mark("legrad,rollout,article") == mark("legrad,article,rollout")
+    assert mark("legrad", discard_ratio=0.5, head_fusion="max") == mark("legrad")  # it doesn't ask for them
+    assert mark("legrad,rollout", discard_ratio=0.5) != mark("legrad,rollout")
     marks = [
         mark("rollout"),
         mark("legrad"),

@@ -361,6 +361,39 @@ def test_a_folder_with_masks(photos, tiny_vit, tmp_path):
     assert (summary["photos"], summary["failed"], summary["pointed"]) == (1, 1, 1)
 
 
+def test_marks_that_mark_nothing_are_named(photos, tiny_vit, tmp_path, caplog):
+    boxes = tmp_path / "boxes.csv"
+
+    def measured(rows, **settings):
+        boxes.write_text(rows)
+        config = TrustConfig(data=photos, model=str(tiny_vit), out=tmp_path / "out", methods="rollout", steps=2,
+                             limit=2, precision="fp32", boxes=boxes, **settings)  # fmt: skip
+        return trust(config)
+
+    with pytest.raises(DataError, match="has the columns none of x0, y0, x1, y1"):
+        measured("path,xmin,ymin,xmax,ymax\nphoto-0000.png,1,2,3,4\n")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "other.png").touch()
+    head = "path,x0,y0,x1,y1\n"
+    with pytest.raises(DataError, match=r"masks: no picture in .* is named as a photo"):
+        measured(f"{head}photo-0000.png,1,2,3,4\n", masks=tmp_path / "masks")
+    with pytest.raises(DataError, match="no photo can be read; 2 failed"):
+        measured(f"{head}photo-0000.png,0.1,0.2,0.3,0.4\nphoto-0001.png,480,400,490,410\n")
+    assert "left out photo-0000.png: its box 0.1, 0.2, 0.3, 0.4 is smaller than a pixel" in caplog.text
+    assert "left out photo-0001.png: its box 480, 400, 490, 410 lies outside its 48 x 40 pixels" in caplog.text
+    measured(f"{head}photo-0000.png,1,2,3,4\nphoto-0001.png,4,4,9,9\n")
+    assert "measured on 2 photos only" in caplog.text
+
+
+def test_labels_that_the_model_does_not_know(photos, tiny_vit, tmp_path):
+    table = pd.read_csv(photos / "labels.csv").assign(label="Class-1")
+    for row in table.itertuples():
+        shutil.copy(photos / row.path, tmp_path)
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(DataError, match="'Class-1' of the data is no class of the model"):
+        trust(TrustConfig(data=tmp_path / "labels.csv", model=str(tiny_vit), out=tmp_path / "out"))
+
+
 def test_photos_are_drawn_with_a_seed(photos):
     def chosen(**settings):
         return [one.ref.path for one in choose_photos(TrustConfig(data=photos, out="trust", **settings))]

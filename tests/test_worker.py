@@ -5,6 +5,7 @@ import signal
 import struct
 import threading
 from multiprocessing.connection import Connection
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,6 +94,15 @@ def test_death_between_tasks_is_noticed_at_the_next(worker):
     with pytest.raises(WorkerDiedError, match="exit code -9"):
         run(worker, os.getpid)
     assert run(worker, os.getpid)
+
+
+def test_a_pause_of_the_whole_program_is_no_hang(worker):
+    """On waking up, a wait has lasted too long at once, whatever it was to be."""
+    pipe = worker._pipe
+    waits = iter([False, False])
+    worker._pipe = SimpleNamespace(send=pipe.send, recv=pipe.recv, poll=lambda seconds: next(waits, True))
+    assert run(worker, os.getppid, seconds=5) == os.getpid()
+    worker._pipe = pipe
 
 
 def test_hang_is_ended_and_the_next_task_has_another_process(worker):

@@ -35,7 +35,7 @@ from pipeline.progress import Progress
 from pipeline.records import Sample
 from pipeline.rows import softmax
 from pipeline.streams import spread
-from pipeline.training.dataset import LabelledPhoto, apply_split_csv, labels_of, read_labelled_photos
+from pipeline.training.dataset import LabelledPhoto, apply_split_csv, check_known, labels_of, read_labelled_photos
 from pipeline.training.model_card import put_evaluation
 from pipeline.training.pixel_cache import labelled_ref
 
@@ -61,7 +61,7 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     classifier = load_classifier(checkpoint, device=device, precision=precision)
-    _check_labels(photos, classifier.labels)
+    check_known(labels_of(photos), classifier.labels)
     _check_turns(config, classifier)
     positive = _positive_labels(config, classifier.labels)
     log.info("model %s; %d photos (%s); %s on %s", checkpoint.name, len(photos), split, precision, device)
@@ -223,15 +223,6 @@ def _check_turns(config: EvaluateConfig, classifier: Classifier) -> None:
     if config.average_turns and height != width:
         raise ConfigError(
             f"average_turns: the model's input is {height} x {width}, which turned does not fit it; drop it"
-        )
-
-
-def _check_labels(photos: Sequence[LabelledPhoto], labels: Sequence[str]) -> None:
-    unknown = sorted(set(labels_of(photos)) - set(labels))
-    if unknown:
-        raise DataError(
-            f"label: {', '.join(map(repr, unknown[:5]))} of the data is no class of the model, "
-            f"which knows {', '.join(labels[:20])}; evaluate a model made for these labels"
         )
 
 

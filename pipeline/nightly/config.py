@@ -1,5 +1,6 @@
 """The configuration file of a night: several archives, all their errors at once."""
 
+import os
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
@@ -16,13 +17,13 @@ from pipeline.errors import ConfigError
 
 def _parse_duration(value: object) -> object:
     """`5h`, `90min`, `1h30m` -> a timedelta."""
-    try:
-        duration = pd.Timedelta(str(value)).to_pytimedelta()
-    except ValueError:
-        raise ValueError("must be a time as 5h, 90min or 1h30m") from None
+    text = str(value).strip()
+    duration = pd.to_timedelta(text, errors="coerce")
+    if pd.isna(duration) or not text[-1].isalpha():  # a bare number would be nanoseconds
+        raise ValueError("must be a time as 5h, 90min or 1h30m")
     if not duration > timedelta(0):
         raise ValueError("must be longer than nothing")
-    return duration
+    return duration.to_pytimedelta()
 
 
 class ArchiveConfig(RunConfig):
@@ -106,6 +107,7 @@ def _with_paths(settings: Mapping[str, Any], base: Path) -> dict[str, Any]:
     for name in ("input", "out", "labels", "metrics_file"):
         if isinstance(path := changed.get(name), str) and path:
             changed[name] = str(base / Path(path).expanduser())
-    if isinstance(model := changed.get("model"), str) and model.startswith("."):
+    model = str(changed.get("model", "bundled"))
+    if model != "bundled" and (model.startswith(".") or os.path.isdir(base / model)):  # else a hub id
         changed["model"] = str(base / model)
     return changed

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.drift import LOW_CONFIDENCE
-from pipeline.results import read_rows
+from pipeline.results import part_files, read_rows
 from pipeline.status import Status, status_of
+from pipeline.store import run_id_of
 
 _BINS = 20
 _FEW = 10  # of anything that is listed in full elsewhere
@@ -88,9 +89,13 @@ def find(out: Path, frame: pd.DataFrame) -> Findings:
 
 
 def _since_the_run_before(out: Path, frame: pd.DataFrame) -> tuple[int, pd.DataFrame]:
-    """How many photos are new to the newest run; path, before and now of those with another label, by row."""
+    """How many photos are new to the newest run; path, before and now of those with another label, by row.
+
+    Of nothing after a compaction, which drops the rows before.
+    """
     runs = frame["run_id"].astype(str)
-    tonight = frame[runs == runs.max()]
+    compacted = any(run_id_of(part) > runs.max() for part in part_files(out))
+    tonight = frame[(runs == runs.max()) & (not compacted)]
     rows = read_rows(out, ["path", "label", "run_id"]).assign(run_id=lambda rows: rows["run_id"].astype(str))
     earlier = rows[rows["path"].isin(tonight["path"]) & (rows["run_id"] < runs.max())]
     newest = earlier.sort_values("run_id", kind="stable").drop_duplicates("path", keep="last").set_index("path")
@@ -110,6 +115,8 @@ def _verdict(status: Status) -> tuple[str, bool]:
         return f"The last run was interrupted; done so far: {photos}. Run the same command again to go on.", False
     if last["unreadable_folders"]:
         return f"Done: {photos}; folders that could not be read: {last['unreadable_folders']}.", False
+    if left := last["found"] - last["done_before"] - last["processed"]:
+        return f"Done so far: {photos}; {left:,} are left. Run the same command again to go on.", False
     if status.failed:
         return f"{status.failed:,} of {photos} failed; the others are done.", False
     return f"All done: {photos}.", True

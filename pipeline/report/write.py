@@ -6,6 +6,7 @@ while the next one is written never sees half of it.
 
 import math
 import os
+import re
 import shutil
 import uuid
 from importlib import resources
@@ -23,6 +24,7 @@ from pipeline.report.findings import find
 from pipeline.results import read_results
 from pipeline.store import bound_source
 
+_DATA_NAME = re.compile(r"[0-9a-f]{12}")
 _PATIENCE = 60.0  # seconds that another report is waited for
 
 
@@ -52,7 +54,7 @@ def write_report(out: Path) -> Path:
                 shutil.rmtree(data, ignore_errors=True)
                 raise
             for old in folder.iterdir():
-                if old.is_dir() and old != data:
+                if old.is_dir() and old != data and _DATA_NAME.fullmatch(old.name):  # other folders are somebody else's
                     shutil.rmtree(old)
     except Timeout:
         raise FolderBusyError(f"another report is being written in {folder}; wait for it") from None

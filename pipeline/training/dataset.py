@@ -69,6 +69,20 @@ def labels_of(photos: Iterable[LabelledPhoto]) -> list[str]:
     return sorted({photo.label for photo in photos})
 
 
+def check_known(labels: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse labels that a model doesn't know.
+
+    Raises:
+        DataError: names some of them.
+    """
+    unknown = sorted(set(labels) - set(known))
+    if unknown:
+        raise DataError(
+            f"label: {', '.join(map(repr, unknown[:5]))} of the data is no class of the model, "
+            f"which knows {', '.join(known[:20])}; take a model made for these labels"
+        )
+
+
 def split_counts(photos: Iterable[LabelledPhoto]) -> dict[str, Counter[str]]:
     """Photos per split and class, splits in their usual order, empty splits left out."""
     counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}

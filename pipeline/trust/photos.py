@@ -2,7 +2,6 @@
 
 import io
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,12 +50,14 @@ class MarkedPhoto:
         A pixel counts if any part of it is in a defect, or small ones would vanish.
 
         Raises:
-            DecodeError: the mask can't be read, or has another size than the photo.
+            DecodeError: the mask can't be read, or has another size than the photo; a box covers no pixel of it.
         """
         scale = min(1.0, _LONGEST / max(sample.width, sample.height))
         width, height = max(1, round(sample.width * scale)), max(1, round(sample.height * scale))
         if self.mask is not None:
             return np.asarray(_read_mask(self.mask, sample).resize((width, height), Image.Resampling.BOX)) > 0
+        for corners in self.boxes:
+            _check_box(corners, sample)
         inside = np.zeros((height, width), np.bool_)
         x, y = np.arange(width), np.arange(height)
         for x0, y0, x1, y1 in scale * np.array(self.boxes):
@@ -90,21 +91,27 @@ def _read(config: TrustConfig) -> list[MarkedPhoto]:
             masks = root / "masks"
         refs = {ref.path: ref for ref in discover(root, skip=masks).refs if ref.problem is None}
         labels: dict[str, str] = {}
-        boxes = {} if config.boxes is None else _boxes(config.boxes, _read_paths(config.boxes))
+        boxes: dict[str, tuple[Box, ...]] = {}
     else:
         root = config.data.parent
         table = _of_split(config, _read_paths(config.data))
         refs = {path: ImageRef(path, None, str(root / path), 0, 0) for path in table["path"]}
         labels = dict(zip(table["path"], table["label"], strict=True)) if "label" in table else {}
-        boxes = _boxes(config.data, table)
-        if config.boxes is not None:
-            boxes = _boxes(config.boxes, _read_paths(config.boxes))
-    if boxes and not refs.keys() & boxes.keys():
-        raise DataError(f"boxes: name no photo of {root}; their paths are relative to that folder")
-    return [
+        boxes = _boxes(config.data, table) if set(_CORNERS) & set(table) else {}
+    if config.boxes is not None:
+        boxes = _boxes(config.boxes, _read_paths(config.boxes))
+        if not refs.keys() & boxes.keys():
+            raise DataError(f"boxes: name no photo of {root}; their paths are relative to that folder")
+    photos = [
         MarkedPhoto(ref, labels.get(path) or None, boxes.get(path, ()), _mask_of(path, masks))
         for path, ref in refs.items()
     ]
+    if config.masks is not None and not any(photo.mask for photo in photos):
+        raise DataError(
+            f"masks: no picture in {masks} is named as a photo of {root}; that of a.jpg is called a.jpg, a.png, "
+            "a_mask.png or a.jpg.png"
+        )
+    return photos
 
 
 def _read_paths(file: Path) -> pd.DataFrame:
@@ -128,10 +135,9 @@ def _of_split(config: TrustConfig, table: pd.DataFrame) -> pd.DataFrame:
 def _boxes(file: Path, table: pd.DataFrame) -> dict[str, tuple[Box, ...]]:
     """By path. A photo may have several rows, or empty ones for no box."""
     there = [name for name in _CORNERS if name in table]
-    if not there:
-        return {}
     if there != _CORNERS:
-        raise DataError(f"{file}: has the columns {', '.join(there)} of {', '.join(_CORNERS)}; a box needs all four")
+        has = ", ".join(there) or "none"
+        raise DataError(f"{file}: has the columns {has} of {', '.join(_CORNERS)}; a box needs all four")
     table = table[(table[_CORNERS] != "").any(axis=1)]
     corners = table[_CORNERS].apply(pd.to_numeric, errors="coerce")
     wrong = ~np.isfinite(corners).all(axis=1) | ~(corners["x0"] < corners["x1"]) | ~(corners["y0"] < corners["y1"])
@@ -145,8 +151,19 @@ def _boxes(file: Path, table: pd.DataFrame) -> dict[str, tuple[Box, ...]]:
 def _mask_of(path: str, masks: Path | None) -> Path | None:
     if masks is None:
         return None
-    names: Sequence[Path] = (masks / path, (masks / path).with_suffix(".png"), masks / f"{path}.png")
+    same = masks / path
+    names = (same, same.with_suffix(".png"), same.with_name(f"{same.stem}_mask.png"), masks / f"{path}.png")
     return next((name for name in names if name.is_file()), None)
+
+
+def _check_box(box: Box, sample: Sample) -> None:
+    x0, y0, x1, y1 = box
+    if min(x1 - x0, y1 - y0) < 1:
+        raise DecodeError(f"its box {x0:g}, {y0:g}, {x1:g}, {y1:g} is smaller than a pixel; boxes are in pixels")
+    if x1 <= 0 or y1 <= 0 or x0 >= sample.width or y0 >= sample.height:
+        raise DecodeError(
+            f"its box {x0:g}, {y0:g}, {x1:g}, {y1:g} lies outside its {sample.width} x {sample.height} pixels"
+        )
 
 
 def _read_mask(file: Path, sample: Sample) -> Image.Image:

@@ -217,7 +217,8 @@ def write_results(trust: Trust, settings: dict[str, Any], out: Path) -> None:
         },
         "settings": settings,
     }
-    markdown = f"{trust.sentence}\n\n{trust.tables()}\n"
+    measured = f"Measured on {trust.photos} photos with the model {settings['model']}; 95% bootstrap intervals."
+    markdown = f"{trust.sentence}\n\n{measured}\n\n{trust.tables()}\n"
     files: dict[str, Callable[[Path], object]] = {
         "trust.json": lambda file: file.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8"),
         "trust.md": lambda file: file.write_text(markdown, encoding="utf-8"),

@@ -25,6 +25,7 @@ from pipeline.predictor import Predictor, find_batch_size
 from pipeline.progress import Progress
 from pipeline.records import Floats, Pixels, Sample
 from pipeline.rows import softmax
+from pipeline.training.dataset import check_known
 from pipeline.trust.baselines import baseline_maps
 from pipeline.trust.config import TrustConfig
 from pipeline.trust.photos import MarkedPhoto, choose_photos
@@ -35,6 +36,8 @@ from pipeline.trust.sanity import likeness, with_shuffled_weights
 
 log = logging.getLogger(__name__)
 
+_FEW_PHOTOS = 20
+
 
 def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> Trust:
     """Measure every method's maps and write trust.json, trust.md, trust.parquet and trust.png.
@@ -42,7 +45,7 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
     Told to stop by `stop()`, it writes what it found up to there: the photos come in random order.
 
     Raises:
-        DataError: there are no photos, or none that can be read.
+        DataError: there are no photos, none that can be read, or labels that the model does not know.
         ConfigError, ModelError: the settings or the model are wrong.
         StoppedError: it was stopped before there was anything to write.
     """
@@ -52,6 +55,7 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     classifier = load_classifier(checkpoint, device=device, precision=precision, input_size=config.input_size)
+    check_known((photo.label for photo in photos if photo.label), classifier.labels)
     log.info("model %s; %d photos; %s on %s", checkpoint.name, len(photos), precision, device)
     judge = _Judge(classifier, config, stop)
     found = [one for photo_maps in judge.judge(photos) for one in photo_maps]
@@ -60,6 +64,10 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
     if not found:
         raise DataError(f"data = {config.data}: no photo can be read; {judge.failed} failed, see above")
     result = sum_up(found, judge.median_seconds(), config, failed=judge.failed)
+    if result.photos < _FEW_PHOTOS:
+        log.warning("measured on %d photos only: intervals of so few say little", result.photos)
+    if not result.pointed and any(photo.is_marked for photo in photos):
+        log.warning("nothing is said of pointing: no photo with a box or mask got its right label")
     write_results(result, config.model_dump(mode="json") | {"precision": precision, "device": device}, config.out)
     return result
 
