@@ -42,12 +42,13 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         return click.option(flags, name, is_flag=True, default=None, help=f"{field.description}{default}")
     if field.is_required():
         return click.option(flag, name, required=True, metavar=_metavar(field), help=field.description)
-    text = f"{field.description}  [default: {_shown(field)}]"
+    text = f"{field.description}  [default: {shown_default(field)}]"
     several = get_args(field.annotation)[-1:] == (...,)  # such an option may be given more than once
     return click.option(flag, name, default=None, multiple=several, metavar=_metavar(field), help=text)
 
 
-def _shown(field: FieldInfo) -> str:
+def shown_default(field: FieldInfo) -> str:
+    """A default as help shows it, and as it may be given."""
     extra = field.json_schema_extra
     if field.default in (None, ()) and isinstance(extra, dict):
         return str(extra["none"])  # the word that stands for None in this field

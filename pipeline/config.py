@@ -158,6 +158,8 @@ def _check_colormap(name: str) -> str:
 OutFolder = Annotated[Path, BeforeValidator(_check_named), AfterValidator(_check_out_folder)]
 LabelledData = Annotated[Path, BeforeValidator(_check_named), AfterValidator(_check_labelled_data)]
 Label = Annotated[str, BeforeValidator(_number_as_text)]
+NoneOrLabel = Annotated[Label | None, BeforeValidator(none_or)]
+NoneOrPath = Annotated[Path | None, BeforeValidator(none_or)]
 Device = Annotated[str, AfterValidator(_check_device)]
 AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_parse_auto_count)]
 ColormapName = Annotated[str, AfterValidator(_check_colormap)]
@@ -183,15 +185,15 @@ class RunConfig(Settings):
         "top1",
         description=f"label, or its id, that {', '.join(BACKWARD)} explain; top1: each photo's; expected: by --labels",
     )
-    versus: Label | None = Field(None, description="explain the target rather than this label")
-    labels: Path | None = Field(None, description="CSV path,expected or path,label with the labels that are expected")
+    versus: NoneOrLabel = Field(None, description="explain the target rather than this label")
+    labels: NoneOrPath = Field(None, description="CSV path,expected or path,label with the labels that are expected")
     head_fusion: Literal["mean", "max", "min"] = Field("mean", description="how a layer's heads become one")
     discard_ratio: float = Field(0.0, ge=0, lt=1, description="share of the weakest attention to drop in each layer")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of the forward pass")
     device: Device = Field("auto", description="auto, cpu, mps, cuda or cuda:N")
     batch_size: AutoCount = Field("auto", description="photos in one forward pass")
     workers: AutoCount = Field("auto", description="processes that decode photos; auto: one a core")
-    pattern: str | None = Field(
+    pattern: Annotated[str | None, BeforeValidator(none_or)] = Field(
         None, description="only files whose name, or path where it holds a /, matches this glob"
     )
     limit: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(none_or)] = Field(

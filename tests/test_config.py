@@ -10,12 +10,14 @@ from click.testing import CliRunner
 
 import jobs.run
 from jobs.cli import main
-from jobs.options import settings_options
+from jobs.options import settings_options, shown_default
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.config import EvaluateConfig
+from pipeline.explain.config import ExplainConfig
 from pipeline.summary import RunSummary
 from pipeline.training.config import FinetuneConfig
+from pipeline.trust.config import TrustConfig
 
 
 @pytest.fixture
@@ -382,6 +384,18 @@ def test_help_shows_every_option_with_its_default():
         elif field.default:
             assert entries[flag].startswith(f"{flag} / --no-{flag[2:]}")
             assert entries[flag].endswith(f"[default: {flag}]")
+
+
+@pytest.mark.parametrize("settings", [RunConfig, FinetuneConfig, EvaluateConfig, ExplainConfig, TrustConfig])
+def test_the_default_that_help_names_can_be_given(settings, photos, tmp_path):
+    needed = {"input": photos, "data": photos, "image": photos / "a.png", "out": tmp_path / "out"}
+    (photos / "a.png").touch()
+    start = {name: needed[name] for name in settings.model_fields if name in needed}
+    fields = {name: field for name, field in settings.model_fields.items() if field.default is None}
+    words = {name: shown_default(field) for name, field in fields.items()}
+    assert "none" in words.values()
+    given = settings(**start, **words)
+    assert [name for name in fields if getattr(given, name) is not None] == []
 
 
 def exit_of(monkeypatch, capsys, *arguments):

@@ -186,13 +186,11 @@ def test_command_writes_what_it_found(labelled, model, tmp_path):
     assert ok["probabilities"].map(sum).to_numpy() == pytest.approx(1, abs=1e-6)
 
 
-def test_numbers_are_those_of_a_run(labelled, model, tmp_path):
-    evaluate(settings(labelled, model, tmp_path, split="all"))
-    pipeline.run(
-        pipeline.RunConfig(
-            input=labelled.parent, out=tmp_path / "run", model=str(model), precision="fp32", workers=1, batch_size=4
-        )
-    )
+@pytest.mark.parametrize("input_size", [None, (48, 32)])
+def test_numbers_are_those_of_a_run(labelled, model, tmp_path, input_size):
+    evaluate(settings(labelled, model, tmp_path, split="all", input_size=input_size))
+    common = {"workers": 1, "batch_size": 4, "precision": "fp32", "input_size": input_size}
+    pipeline.run(pipeline.RunConfig(input=labelled.parent, out=tmp_path / "run", model=str(model), **common))
     ran = pipeline.read_results(tmp_path / "run").set_index("path")
     table = pd.read_parquet(tmp_path / "evaluation" / "predictions.parquet").set_index("path")
     ok = table.index[table["status"] == "ok"]

@@ -250,6 +250,12 @@ def test_all_of_them_in_one(figures, explained):
     assert set(explained.labels) <= set(names)
 
 
+def test_the_attention_of_a_layer_is_that_of_no_other(explained):
+    assert explained.film_method == "rollout"
+    names = {title for _, title in panels(draw("filmstrip", replace(explained, film_method="attention")))}
+    assert names == {"layer 1", "layer 2", "layer 3"}
+
+
 @pytest.mark.parametrize("name", ["heads", "filmstrip", "map"])
 def test_maps_have_the_proportions_of_the_photo(figures, name):
     for axes in image_axes(figures[name]):
@@ -323,6 +329,10 @@ def test_map_says_what_it_explains_and_shows_no_heat_where_something_speaks_agai
     against = replace(explained, prediction=prediction, method="libragrad", target="dent", versus="_hole_")
     (axes,) = image_axes(draw("map", against))
     assert axes.get_title() == "Map (libragrad: dent rather than _hole_)"
+    title = panels(draw("overlay", against))[1][1].replace("\n", " ")
+    assert title.endswith("; heat: dent rather than _hole_")
+    own = replace(explained, target=explained.labels[0])
+    assert "heat" not in panels(draw("overlay", own))[1][1]
     image = axes.get_images()[0]
     np.testing.assert_array_equal(image.get_array(), signed)
     assert image.get_clim()[0] == 0

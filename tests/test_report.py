@@ -205,6 +205,16 @@ def test_report_says_what_a_run_with_nothing_to_do_found_out(tmp_path, tiny_vit,
     assert "All done: 4 photos." in page_of(out).text
 
 
+def test_head_says_what_the_maps_explain(tmp_path, tiny_vit):
+    save_photos(tmp_path / "photos", 1)
+    settings = {"input": tmp_path / "photos", "out": tmp_path / "out", "model": str(tiny_vit), "workers": 1}
+    pipeline.run(pipeline.RunConfig(**settings, method="legrad", target="class-1", versus="class-2"))
+    assert "method legrad, heat: class-1 rather than class-2, " in page_of(tmp_path / "out").text
+    pipeline.run(pipeline.RunConfig(**settings, method="legrad"))
+    assert "method legrad, " in page_of(tmp_path / "out").text
+    assert "heat:" not in page_of(tmp_path / "out").text
+
+
 def test_a_compaction_changes_no_report(out):
     write_report(out)
     before = page_of(out).text

@@ -5,7 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.config import AutoCount, Device, LabelledData, OutFolder, Settings, check_outside, split_at_commas
+from pipeline.config import (
+    AutoCount,
+    Device,
+    InputSize,
+    LabelledData,
+    OutFolder,
+    Settings,
+    check_outside,
+    split_at_commas,
+)
 
 
 def _parse_positive(value: object) -> object:
@@ -32,6 +41,9 @@ class EvaluateConfig(Settings):
     average_turns: bool = Field(False, description="average over the eight turns and mirrorings of each photo: slower")
     resamples: int = Field(1000, ge=0, description="bootstrap resamples for the 95% intervals; 0: no intervals")
     seed: int = Field(0, ge=0, lt=2**31, description="of the bootstrap")
+    input_size: InputSize = Field(
+        None, description="model input in pixels, N or HEIGHTxWIDTH; none: the checkpoint's own"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of the forward pass")
     device: Device = Field("auto", description="auto, cpu, mps, cuda or cuda:N")
     batch_size: AutoCount = Field("auto", description="photos in one forward pass")

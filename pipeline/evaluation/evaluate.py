@@ -60,7 +60,7 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     _make_folder(config.out)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    classifier = load_classifier(checkpoint, device=device, precision=precision)
+    classifier = load_classifier(checkpoint, device=device, precision=precision, input_size=config.input_size)
     check_known(labels_of(photos), classifier.labels)
     _check_turns(config, classifier)
     positive = _positive_labels(config, classifier.labels)

@@ -5,7 +5,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.config import ColormapName, Device, InputSize, Label, OutFolder, Settings, check_explained, resolve
+from pipeline.config import (
+    ColormapName,
+    Device,
+    InputSize,
+    Label,
+    NoneOrLabel,
+    OutFolder,
+    Settings,
+    check_explained,
+    resolve,
+)
 from pipeline.decode import MAX_PIXELS
 from pipeline.methods import BACKWARD, Method
 
@@ -53,7 +63,7 @@ class ExplainConfig(Settings):
     target: Label = Field(
         "top1", description=f"label, or its id, that {', '.join(BACKWARD)} explain; top1: the most likely one"
     )
-    versus: Label | None = Field(None, description="explain the target rather than this label")
+    versus: NoneOrLabel = Field(None, description="explain the target rather than this label")
     head_fusion: Literal["mean", "max", "min"] = Field("mean", description="how a layer's heads become one")
     discard_ratio: float = Field(0.0, ge=0, lt=1, description="share of the weakest attention to drop in each layer")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of the forward pass")

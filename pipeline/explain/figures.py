@@ -108,7 +108,11 @@ def _draw_overlay(canvas: FigureBase, explanation: Explanation, look: OverlayLoo
     x0, y0, x1, y1 = (np.array(explanation.box) * to_photo).tolist()
     attention = np.maximum(explanation.prediction.attention, 0)  # below is what speaks against a label: no heat
     overlay = draw_overlay(sample.photo, attention, (x0, y0, x1, y1), look)
-    titles = (sample.ref.path, f"{explanation.labels[0]} ({_score(explanation.scores[0])})")
+    best = explanation.labels[0]
+    shows = (
+        "" if explanation.target in (None, best) and not explanation.versus else f"; heat: {_explained(explanation)}"
+    )
+    titles = (sample.ref.path, f"{best} ({_score(explanation.scores[0])}){shows}")
     for axes, picture, title in zip(canvas.subplots(1, 2), (sample.photo, overlay), titles, strict=True):
         _show(axes, picture, extent=(0, sample.width, sample.height, 0))
         axes.set_title(_lines(title, _LETTERS_AN_INCH * _photo_size(explanation)[0]), **_TITLE)
@@ -123,10 +127,13 @@ def _draw_map(canvas: FigureBase, explanation: Explanation, look: OverlayLook) -
     beyond = (bool(attention.min() < image.norm.vmin), bool(attention.max() > image.norm.vmax))
     ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
     canvas.colorbar(image, cax=bar, extend=ends[beyond])
-    why = f": {explanation.target}" if explanation.target else ""
-    why += f" rather than {explanation.versus}" if explanation.versus else ""
+    why = f": {_explained(explanation)}" if explanation.target else ""
     letters = _LETTERS_AN_INCH * _map_panel_size(explanation)[0]
     axes.set_title(_lines(f"Map ({explanation.method}{why})", letters), **_TITLE)
+
+
+def _explained(explanation: Explanation) -> str:
+    return f"{explanation.target} rather than {explanation.versus}" if explanation.versus else f"{explanation.target}"
 
 
 def _draw_labels(canvas: FigureBase, explanation: Explanation, _: OverlayLook) -> None:
@@ -150,10 +157,14 @@ def _draw_heads(canvas: FigureBase, explanation: Explanation, look: OverlayLook)
 
 def _draw_filmstrip(canvas: FigureBase, explanation: Explanation, look: OverlayLook) -> None:
     frames = explanation.filmstrip
-    names = ["layer 1", *(f"layers 1 to {last}" for last in range(2, len(frames) + 1))]
+    if explanation.film_method == "attention":
+        names, what = [f"layer {layer}" for layer in range(1, len(frames) + 1)], "each layer's own"
+    else:
+        names = ["layer 1", *(f"layers 1 to {last}" for last in range(2, len(frames) + 1))]
+        what = "the map of the first layers alone"
     _draw_grid(canvas, frames, names, _film_columns(explanation), explanation, look)
     canvas.suptitle(f"Layer by layer ({explanation.film_method})", **_TITLE)
-    canvas.supxlabel("the map of the first layers alone; each on its own scale", **_CAPTION)
+    canvas.supxlabel(f"{what}; each on its own scale", **_CAPTION)
 
 
 def _draw_grid(

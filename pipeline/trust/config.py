@@ -10,6 +10,7 @@ from pipeline.config import (
     Device,
     InputSize,
     LabelledData,
+    NoneOrPath,
     OutFolder,
     Settings,
     check_outside,
@@ -33,10 +34,10 @@ class TrustConfig(Settings):
     methods: Annotated[tuple[Method, ...], BeforeValidator(_parse_methods)] = Field(
         (*FORWARD, *BACKWARD), description="all, or METHOD[,METHOD...]; the baselines are always there"
     )
-    boxes: Path | None = Field(
+    boxes: NoneOrPath = Field(
         None, description="CSV path,x0,y0,x1,y1 in upright pixels: where the defects are; none: DATA's, if a CSV"
     )
-    masks: Path | None = Field(
+    masks: NoneOrPath = Field(
         None, description="folder of pictures named as the photos, not black where the defect is; none: DATA/masks"
     )
     split: Literal["auto", "train", "validation", "test", "all"] = Field(
