@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from jobs.windows import WINDOW, Box, agreeing_places, clear_places, cut_window, isolating_places, patterned_places
+from pipeline.commit import renamed_into_place
 from pipeline.errors import DataError, VitrolloutError
 
 LABELS = ("ok", "open", "short", "mousebite", "spur", "copper", "pinhole")  # DeepPCB numbers the defects from 1
@@ -199,7 +200,7 @@ def samples(checkout: Path, out: Path, seed: int) -> None:
 
 
 def _write_csv(file: Path, columns: Sequence[str], rows: Iterable[dict[str, str | int]]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as sink:
+    with renamed_into_place(file, file.parent) as temporary, temporary.open("w", newline="", encoding="utf-8") as sink:
         writer = csv.DictWriter(sink, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

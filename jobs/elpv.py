@@ -170,7 +170,8 @@ def prepare(out: Path, split: str, seed: int) -> None:
     table = label_cells(probabilities)
     table.insert(0, "path", paths)
     table["split"] = (split_random if split == "random" else split_blocks)(probabilities, list(types), seed)
-    table.to_csv(out / f"{split}-{seed}.csv", index=False, lineterminator="\n")
+    with renamed_into_place(out / f"{split}-{seed}.csv", out) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
     click.echo(pd.crosstab(table["split"], table["label"]).to_string())
     click.echo(out / f"{split}-{seed}.csv")
 

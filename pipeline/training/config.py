@@ -18,7 +18,9 @@ def _all_is_none(value: object) -> object:
 class FinetuneConfig(Settings):
     """The settings of one fine-tuning. Every option of `vitrollout finetune` is a field here."""
 
-    data: LabelledData = Field(description="folder with a subfolder per class, or a CSV path,label[,weight][,split]")
+    data: LabelledData = Field(
+        description="folder with a subfolder per class, or train, val, test; or a CSV path,label[,weight][,split]"
+    )
     out: OutFolder = Field(description="folder of the new model; an unfinished training in it goes on")
     model: str = Field("bundled", description="start: 'bundled', a checkpoint folder, or a Hugging Face id[@revision]")
     input_size: int = Field(
