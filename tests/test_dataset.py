@@ -6,15 +6,8 @@ from collections import Counter
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.training.dataset import (
-    LabelledPhoto,
-    apply_split_csv,
-    assign_splits,
-    check_splits,
-    read_labelled_photos,
-    split_counts,
-    write_split_csv,
-)
+from pipeline.training.dataset import LabelledPhoto, assign_splits, check_splits, split_counts, write_split_csv
+from pipeline.training.layouts import apply_split_csv, read_labelled_photos
 from tests.tiny import save_photos
 
 

@@ -35,7 +35,8 @@ from pipeline.progress import Progress
 from pipeline.records import Sample
 from pipeline.rows import softmax
 from pipeline.streams import spread
-from pipeline.training.dataset import LabelledPhoto, apply_split_csv, check_known, labels_of, read_labelled_photos
+from pipeline.training.dataset import LabelledPhoto, check_known, labels_of
+from pipeline.training.layouts import apply_split_csv, read_labelled_photos
 from pipeline.training.model_card import put_evaluation
 from pipeline.training.pixel_cache import labelled_ref
 

@@ -28,11 +28,11 @@ from pipeline.training.dataset import (
     check_class_sizes,
     check_splits,
     labels_of,
-    read_labelled_photos,
     split_counts,
     write_split_csv,
 )
 from pipeline.training.layer_rates import freeze_below
+from pipeline.training.layouts import read_labelled_photos
 from pipeline.training.loop import Checkpoints, has_stalled, last_whole_checkpoint, seconds_until
 from pipeline.training.model_card import CardFacts, write_model_card
 from pipeline.training.result import Finetuned

@@ -14,7 +14,7 @@ from pipeline.decode import MAX_PIXELS, decode
 from pipeline.discover import discover
 from pipeline.errors import DataError, DecodeError
 from pipeline.records import Box, ImageRef, Sample
-from pipeline.training.dataset import check_column, read_table, splits_of
+from pipeline.training.layouts import check_column, read_table, splits_of
 from pipeline.trust.config import TrustConfig
 
 log = logging.getLogger(__name__)
