@@ -23,6 +23,9 @@ from pipeline.errors import ConfigError
 from pipeline.methods import BACKWARD, Method
 
 
+_LARGEST_INPUT = 16_384  # pixels of a side: over a million patches
+
+
 class Settings(BaseModel):
     """A frozen set of settings that refuses unknown names and reports all errors in one `ConfigError`."""
 
@@ -73,6 +76,8 @@ def _parse_size(value: object) -> object:
     sides = [str(side) for side in value] if isinstance(value, tuple | list) else str(value).lower().split("x")
     if len(sides) not in (1, 2) or not all(side.isdecimal() and int(side) > 0 for side in sides):
         raise ValueError("must be pixels, as 384 or HEIGHTxWIDTH")
+    if max(map(int, sides)) > _LARGEST_INPUT:
+        raise ValueError(f"is more than any model takes; at most {_LARGEST_INPUT}")
     return (int(sides[0]), int(sides[-1]))
 
 

@@ -152,6 +152,7 @@ def test_missing_input_is_named():
         ("retry_failed", "perhaps", "valid boolean"),
         *[("input_size", value, "must be pixels") for value in ("large", "0", "", "3x", "1x2x3", "-5", "²", "384,512")],
         *[("input_size", value, "must be pixels") for value in (0, -5, True, 2.5, (0, 5), (1, 2, 3), ())],
+        ("input_size", "384x99999999999", "at most 16384"),
     ],
 )
 def test_wrong_value_is_named_with_what_is_right(photos, name, value, words):

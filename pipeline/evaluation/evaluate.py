@@ -140,6 +140,7 @@ def measure(
             found |= {f"any {name}": value for name, value in defect_metrics(is_defect[places], score[places]).items()}
         return found
 
+    log.info("metrics of %d photos, intervals from %d resamples", len(truth), config.resamples)
     found = bootstrap(measure_some, len(truth), resamples=config.resamples, seed=config.seed)
     part = {
         kind: {name.partition(" ")[2]: value for name, value in found.items() if name.startswith(f"{kind} ")}
