@@ -22,7 +22,6 @@ from pipeline.decode import MAX_PIXELS
 from pipeline.errors import ConfigError
 from pipeline.methods import BACKWARD, Method
 
-
 _LARGEST_INPUT = 16_384  # pixels of a side: over a million patches
 
 

@@ -1,5 +1,6 @@
 """Every setting of an evaluation, checked once, with all errors at once."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,7 +54,8 @@ class EvaluateConfig(Settings):
     @field_validator("update_card")
     @classmethod
     def _check_update_card(cls, update_card: bool, info: ValidationInfo) -> bool:
-        if update_card and not Path(info.data.get("model", "")).expanduser().is_dir():
+        model = info.data.get("model", "bundled")
+        if update_card and (model == "bundled" or not os.path.isdir(os.path.expanduser(model))):
             raise ValueError("only the card of a model folder of yours can be written; name it with --model")
         return update_card
 

@@ -109,9 +109,8 @@ def _draw_overlay(canvas: FigureBase, explanation: Explanation, look: OverlayLoo
     attention = np.maximum(explanation.prediction.attention, 0)  # below is what speaks against a label: no heat
     overlay = draw_overlay(sample.photo, attention, (x0, y0, x1, y1), look)
     best = explanation.labels[0]
-    shows = (
-        "" if explanation.target in (None, best) and not explanation.versus else f"; heat: {_explained(explanation)}"
-    )
+    other = explanation.versus or explanation.target not in (None, best)
+    shows = f"; heat: {_explained(explanation)}" if other else ""
     titles = (sample.ref.path, f"{best} ({_score(explanation.scores[0])}){shows}")
     for axes, picture, title in zip(canvas.subplots(1, 2), (sample.photo, overlay), titles, strict=True):
         _show(axes, picture, extent=(0, sample.width, sample.height, 0))
