@@ -13,7 +13,8 @@ BUNDLED_RECIPE := --blocks 8 --train-blocks all --input-size 224 --epochs 3 --ba
 BUNDLED_PURPOSE := "finds six kinds of defects (open, short, mousebite, spur, copper, pinhole) on windows of bare \
 circuit boards, black-and-white line-scan images (DeepPCB)"
 ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
-ELPV_RECIPE := --train-blocks 5 --input-size 280 --epochs 6 --learning-rate 8e-5 --patience none --best-by loss
+ELPV_RECIPE := --train-blocks 5 --input-size 280 --epochs 7 --learning-rate 1.2e-4 --class-weights sqrt --patience none \
+	--best-by loss
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run nightly test soak test-browser bench bench-gpu bench-report check format model trust elpv picture clean
@@ -62,11 +63,12 @@ format: $(VENV)/.dev ## mend what ruff can mend
 model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/bundled and sample_images; an hour and a half on 2 cores
 	@if [ -z "$$DEEPPCB" ]; then echo 'make model: DEEPPCB=folder of a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
 	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
-	test -f "$$WORK/bundled/config.json" || $(BIN)/vitrollout finetune "$$WORK/windows/labels.csv" --model "$$BACKBONE" --out "$$WORK/bundled" $(BUNDLED_RECIPE) \
-		--licence apache-2.0 --purpose $(BUNDLED_PURPOSE) --notes jobs/deeppcb_card.md
-	$(BIN)/vitrollout evaluate "$$WORK/windows/labels.csv" --model "$$WORK/bundled" --out "$$WORK/evaluation" --update-card
-	mkdir -p pipeline/bundled
-	cd "$$WORK/bundled" && cp README.md config.json model.safetensors preprocessor_config.json "$(CURDIR)/pipeline/bundled/"
+	@set -e; made="$$WORK/bundled-$$(echo '$(BUNDLED_RECIPE)' "$$BACKBONE" | cksum | cut -d' ' -f1)/bundled"; \
+	test -f "$$made/config.json" || $(BIN)/vitrollout finetune "$$WORK/windows/labels.csv" --model "$$BACKBONE" --out "$$made" \
+		$(BUNDLED_RECIPE) --licence apache-2.0 --purpose $(BUNDLED_PURPOSE) --notes jobs/deeppcb_card.md; \
+	$(BIN)/vitrollout evaluate "$$WORK/windows/labels.csv" --model "$$made" --out "$$WORK/evaluation" --update-card; \
+	mkdir -p pipeline/bundled; \
+	cd "$$made" && cp README.md config.json model.safetensors preprocessor_config.json "$(CURDIR)/pipeline/bundled/"
 	$(BIN)/python -m jobs.deeppcb samples "$$DEEPPCB" --out sample_images
 
 trust: $(VENV)/.dev ## DEEPPCB=clone: which maps of the bundled model can be trusted, on 1,000 test windows; an hour on 2 cores
