@@ -75,7 +75,8 @@ def compact(
             staged = [results.stage_part(_gather(old, chunk)) for chunk in chunks]
             results.place_parts(staged, instead_of=old)
             if report_knows_them and len(current) == len(newest):
-                os.utime(out / "report.html")  # the rows are the ones that it knows
+                newest_part = max(part.stat().st_mtime_ns for part in part_files(out))
+                os.utime(out / "report.html", ns=(newest_part + 1,) * 2)  # the rows are the ones that it knows
         overlays_removed = _remove_unnamed_overlays(out, part_files(out)) if prune else 0
     return Compaction(len(old), len(chunks), rows_before, len(current), len(newest) - len(current), overlays_removed)
 
