@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import StoreError
+from pipeline.errors import ConfigError, StoreError
 
 TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
 _REMEDIES = {
@@ -45,6 +45,18 @@ def renamed_into_place(final: Path, tmp: Path, *, durable: bool = True) -> Itera
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(final, error) from error
+
+
+def make_folder(out: Path) -> None:
+    """Make an output folder, before anything is computed that could not be written then.
+
+    Raises:
+        ConfigError: it can't be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out = {out}: can't be written ({error.strerror}); name another folder") from None
 
 
 def cannot_write(path: Path, error: OSError) -> StoreError:

@@ -385,6 +385,13 @@ def test_marks_that_mark_nothing_are_named(photos, tiny_vit, tmp_path, caplog):
     assert "measured on 2 photos only" in caplog.text
 
 
+def test_a_folder_that_can_not_be_made_is_said_before_the_work(photos, tmp_path):
+    (tmp_path / "file").touch()
+    config = TrustConfig(data=photos, model=str(tmp_path / "not even looked for"), out=tmp_path / "file" / "trust")
+    with pytest.raises(ConfigError, match=r"can't be written \(Not a directory\)"):
+        trust(config)
+
+
 def test_labels_that_the_model_does_not_know(photos, tiny_vit, tmp_path):
     table = pd.read_csv(photos / "labels.csv").assign(label="Class-1")
     for row in table.itertuples():

@@ -7,12 +7,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.checkpoint import Checkpoint, check_family, resolve_checkpoint
+from pipeline.commit import make_folder
 from pipeline.decode import MAX_PIXELS
 from pipeline.device import choose_device, choose_precision
 from pipeline.errors import ConfigError, DataError, ModelError, StoppedError
@@ -58,7 +58,7 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     checkpoint = resolve_checkpoint(config.model)
     check_family(checkpoint)
     photos, split = choose_photos(config, checkpoint)
-    _make_folder(config.out)
+    make_folder(config.out)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     classifier = load_classifier(checkpoint, device=device, precision=precision, input_size=config.input_size)
@@ -210,14 +210,6 @@ def _update_card(evaluation: Evaluation, checkpoint: Checkpoint) -> None:
     file = checkpoint.folder / "README.md"
     card = file.read_text(encoding="utf-8") if file.is_file() else ""
     file.write_text(put_evaluation(card, card_section(evaluation)), encoding="utf-8")
-
-
-def _make_folder(out: Path) -> None:
-    """Before anything is computed that could not be written then."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out = {out}: can't be written ({error.strerror}); name another folder") from None
 
 
 def _check_turns(config: EvaluateConfig, classifier: Classifier) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.commit import cannot_write, renamed_into_place
+from pipeline.commit import renamed_into_place
 from pipeline.evaluation.metrics import Estimate, bootstrap
 from pipeline.methods import BACKWARD
 from pipeline.training.model_card import markdown_table
@@ -192,17 +192,13 @@ def sum_up(maps: Sequence[TrustedMap], seconds: dict[str, float], config: TrustC
 
 
 def write_results(trust: Trust, settings: dict[str, Any], out: Path) -> None:
-    """Write trust.json, trust.md, trust.parquet and trust.png.
+    """Write trust.json, trust.md, trust.parquet and trust.png into a folder that is there.
 
     Raises:
         StoreError: the disk is full or the folder can't be written.
     """
     from pipeline.trust.figure import draw_figure
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(out, error) from error
     report = {
         "sentence": trust.sentence,
         "photos": trust.photos,

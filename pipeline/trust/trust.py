@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from pipeline.checkpoint import check_family, resolve_checkpoint
+from pipeline.commit import make_folder
 from pipeline.decode import MAX_PIXELS
 from pipeline.device import choose_device, choose_precision
 from pipeline.errors import DataError, DecodeError, ModelError, StoppedError
@@ -50,6 +51,7 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
         StoppedError: it was stopped before there was anything to write.
     """
     photos = choose_photos(config)
+    make_folder(config.out)
     checkpoint = resolve_checkpoint(config.model)
     check_family(checkpoint)
     device = choose_device(config.device)
