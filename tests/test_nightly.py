@@ -115,6 +115,7 @@ def test_all_errors_at_once_with_the_nearest_key(write_config):
         ("archive = 3", r"archives are tables \[\[archive\]\]"),
         ('stop_after = "soon"\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
         ('stop_after = 18000\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
+        ('stop_after = "1.5"\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
         ('stop_after = "NaT"\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
         ('stop_after = "-5h"\n[[archive]]\ninput="a"\nout="b"', "must be longer than nothing"),
         ('[[archive]]\ninput="a"', "archive a: out: must be given"),

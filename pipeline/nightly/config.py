@@ -1,6 +1,7 @@
 """The configuration file of a night: several archives, all their errors at once."""
 
 import os
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ def _parse_duration(value: object) -> object:
     """`5h`, `90min`, `1h30m` -> a timedelta."""
     text = str(value).strip()
     duration = pd.to_timedelta(text, errors="coerce")
-    if pd.isna(duration) or not text[-1].isalpha():  # a bare number would be nanoseconds
+    if pd.isna(duration) or re.fullmatch(r"[-+.\d]*", text):  # a bare number would be nanoseconds
         raise ValueError("must be a time as 5h, 90min or 1h30m")
     if not duration > timedelta(0):
         raise ValueError("must be longer than nothing")
