@@ -22,7 +22,7 @@ from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef
 from pipeline.rows import RowMaker
 from pipeline.store import ResultsFolder, check_source, done_files, report_knows_all, run_records
-from pipeline.summary import RunSummary, run_record
+from pipeline.summary import RunSummary, photos_left, run_record
 from pipeline.table_writer import TableWriter
 from pipeline.targets import Targets, choose_targets
 
@@ -165,7 +165,7 @@ def _standing(record: Path) -> list[object]:
     """What the report's first sentence says of a run, rows apart."""
     try:
         run = json.loads(record.read_text(encoding="utf-8"))
-        return [run["interrupted"], run["unreadable_folders"], run["found"] - run["done_before"] - run["processed"]]
+        return [run["interrupted"], run["unreadable_folders"], photos_left(run)]
     except (ValueError, KeyError, TypeError):
         return []  # no record of ours
 

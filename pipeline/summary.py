@@ -65,6 +65,12 @@ def run_record(summary: RunSummary, config: RunConfig, **details: Any) -> dict[s
     }
 
 
+def photos_left(record: Mapping[str, Any]) -> int:
+    """How many photos a run left for another one, by its record."""
+    left: int = record["found"] - record["done_before"] - record["processed"]
+    return left
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

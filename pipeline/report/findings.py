@@ -13,6 +13,7 @@ from pipeline.drift import LOW_CONFIDENCE
 from pipeline.results import part_files, read_rows
 from pipeline.status import Status, status_of
 from pipeline.store import run_id_of
+from pipeline.summary import photos_left
 
 _BINS = 20
 _FEW = 10  # of anything that is listed in full elsewhere
@@ -115,7 +116,7 @@ def _verdict(status: Status) -> tuple[str, bool]:
         return f"The last run was interrupted; done so far: {photos}. Run the same command again to go on.", False
     if last["unreadable_folders"]:
         return f"Done: {photos}; folders that could not be read: {last['unreadable_folders']}.", False
-    if left := last["found"] - last["done_before"] - last["processed"]:
+    if left := photos_left(last):
         return f"Done so far: {photos}; {left:,} are left. Run the same command again to go on.", False
     if status.failed:
         return f"{status.failed:,} of {photos} failed; the others are done.", False
