@@ -37,19 +37,19 @@ test: $(VENV)/.dev ## the tests, on this machine's processor
 	$(BIN)/pytest $(ARGS)
 
 soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: random kills, stops, full disks and changing files; as root, for it mounts a disk
-	$(BIN)/pytest -m soak tests/test_soak.py $(ARGS)
+	$(BIN)/pytest -m soak tests/whole/test_soak.py $(ARGS)
 
 test-browser: $(VENV)/.browser ## the report in a headless Chromium
-	$(BIN)/pytest -m browser tests/test_browser.py $(ARGS)
+	$(BIN)/pytest -m browser tests/whole/test_browser.py $(ARGS)
 
 bench: $(VENV)/.dev ## [ARGS='--only forward']: against the bare model, our own floor and peers; half an hour on a quiet machine
-	$(BIN)/python -m jobs.benchmark $(ARGS)
+	$(BIN)/python -m jobs.benchmarks.benchmark $(ARGS)
 
 bench-gpu: $(VENV)/.dev ## the same on a CUDA device: what maps cost in time and memory, and whether the host keeps it busy
-	$(BIN)/python -m jobs.benchmark --only cuda $(ARGS)
+	$(BIN)/python -m jobs.benchmarks.benchmark --only cuda $(ARGS)
 
 bench-report: $(VENV)/.browser ## how long the report of 100,000 photos takes to write, to paint and to filter
-	$(BIN)/python -m jobs.report_speed $(ARGS)
+	$(BIN)/python -m jobs.benchmarks.report_speed $(ARGS)
 
 check: $(VENV)/.dev ## ruff, formatting, mypy
 	$(BIN)/ruff check .
@@ -62,18 +62,18 @@ format: $(VENV)/.dev ## mend what ruff can mend
 
 model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/bundled and sample_images; an hour and a half on 2 cores
 	@if [ -z "$$DEEPPCB" ]; then echo 'make model: DEEPPCB=folder of a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
-	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
+	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.datasets.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
 	@set -e; made="$$WORK/bundled-$$(echo '$(BUNDLED_RECIPE)' "$$BACKBONE" | cksum | cut -d' ' -f1)/bundled"; \
 	test -f "$$made/config.json" || $(BIN)/vitrollout finetune "$$WORK/windows/labels.csv" --model "$$BACKBONE" --out "$$made" \
-		$(BUNDLED_RECIPE) --licence apache-2.0 --purpose $(BUNDLED_PURPOSE) --notes jobs/deeppcb_card.md; \
+		$(BUNDLED_RECIPE) --licence apache-2.0 --purpose $(BUNDLED_PURPOSE) --notes jobs/datasets/deeppcb_card.md; \
 	$(BIN)/vitrollout evaluate "$$WORK/windows/labels.csv" --model "$$made" --out "$$WORK/evaluation" --update-card; \
 	mkdir -p pipeline/bundled; \
 	cd "$$made" && cp README.md config.json model.safetensors preprocessor_config.json "$(CURDIR)/pipeline/bundled/"
-	$(BIN)/python -m jobs.deeppcb samples "$$DEEPPCB" --out sample_images
+	$(BIN)/python -m jobs.datasets.deeppcb samples "$$DEEPPCB" --out sample_images
 
 trust: $(VENV)/.dev ## DEEPPCB=clone: which maps of the bundled model can be trusted, on 1,000 test windows; an hour on 2 cores
 	@if [ -z "$$DEEPPCB" ]; then echo 'make trust: DEEPPCB=folder of a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
-	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
+	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.datasets.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
 	$(BIN)/vitrollout trust "$$WORK/windows/labels.csv" --limit 1000 --steps 4 --out "$$WORK/trust"
 
 elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's solar cells, two kinds of split, three seeds
@@ -81,19 +81,19 @@ elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's 
 	@set -e; made="$$WORK/elpv/recipe-$$(echo '$(ELPV_RECIPE)' "$$BACKBONE" | cksum | cut -d' ' -f1)"; \
 	for name in $(ELPV_RUNS); do \
 		data="$$WORK/elpv/$$name.csv"; model="$$made/models/$$name"; results="$$made/results/$$name"; \
-		test -f "$$data" || $(BIN)/python -m jobs.elpv prepare --out "$$WORK/elpv" --split $${name%-*} --seed $${name#*-}; \
+		test -f "$$data" || $(BIN)/python -m jobs.datasets.elpv prepare --out "$$WORK/elpv" --split $${name%-*} --seed $${name#*-}; \
 		test -f "$$model/config.json" || $(BIN)/vitrollout finetune "$$data" --model "$$BACKBONE" --out "$$model" \
 			--seed $${name#*-} $(ELPV_RECIPE); \
 		test -f "$$results/metrics.json" || $(BIN)/vitrollout evaluate "$$data" --model "$$model" --positive defective \
 			--average-turns --out "$$results"; \
 	done; \
-	$(BIN)/python -m jobs.elpv table "$$made"/results/*
+	$(BIN)/python -m jobs.datasets.elpv table "$$made"/results/*
 
 picture: $(VENV)/.browser ## the README's pictures, from a run over the sample images and from a close look at one
 	rm -rf results/sample_images
 	$(BIN)/vitrollout run sample_images --out results/sample_images
-	$(BIN)/python -m jobs.picture results/sample_images docs/overlays.png board-1344.png board-6108.png board-9599.png board-6100.png
-	$(BIN)/python -m jobs.screenshot results/sample_images/report.html docs/report.png
+	$(BIN)/python -m jobs.readme_pictures.picture results/sample_images docs/overlays.png board-1344.png board-6108.png board-9599.png board-6100.png
+	$(BIN)/python -m jobs.readme_pictures.screenshot results/sample_images/report.html docs/report.png
 	$(BIN)/vitrollout explain sample_images/board-9599.png --out results/explained
 	cp results/explained/all.png docs/explained.png
 

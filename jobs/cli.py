@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from jobs.logs import set_up_log
+from jobs.command_line.logs import set_up_log
 
 COMMANDS = {
     "run": "Classify a folder of photos, with an attention map of each.",

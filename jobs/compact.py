@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from jobs.logs import log_format_option
-from pipeline.compact import compact as compact_results
+from jobs.command_line.logs import log_format_option
+from pipeline.results.compact import compact as compact_results
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from jobs.extras import require_extra
-from jobs.options import given, settings_options
+from jobs.command_line.extras import require_extra
+from jobs.command_line.options import given, settings_options
 from pipeline.explain.config import ExplainConfig
 
 
@@ -29,7 +29,7 @@ def explain(**options: Any) -> None:  # noqa: D103 - its help is the module's
 
     explanation = look_closely(config)
     from pipeline.explain.figures import write_figures  # and torch, for which a wrong URL must not wait
-    from pipeline.overlay import OverlayLook
+    from pipeline.overlays.draw import OverlayLook
 
     look = OverlayLook(config.style, config.overlay_opacity, config.colormap)
     figures = write_figures(explanation, look, config.out)

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from jobs.extras import require_extra
-from jobs.interruption import Interruption
-from jobs.options import given, settings_options
+from jobs.command_line.extras import require_extra
+from jobs.command_line.interruption import Interruption
+from jobs.command_line.options import given, settings_options
 from pipeline.errors import StoppedError
 from pipeline.training.config import FinetuneConfig
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import click
 
-from jobs.interruption import Interruption
-from jobs.logs import log_format_option
+from jobs.command_line.interruption import Interruption
+from jobs.command_line.logs import log_format_option
+from pipeline.nightly.archives import describe, worst_exit_code
+from pipeline.nightly.archives import nightly as process
 from pipeline.nightly.config import read_config
 from pipeline.nightly.metrics_file import write_metrics_file
-from pipeline.nightly.nights import describe, worst_exit_code
-from pipeline.nightly.nights import nightly as process
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))

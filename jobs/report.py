@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.report.write import write_report
+from pipeline.report.write_page import write_report
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))

@@ -13,9 +13,9 @@ from typing import Any
 import click
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from jobs.interruption import Interruption
-from jobs.logs import log_format_option
-from jobs.options import given, settings_options
+from jobs.command_line.interruption import Interruption
+from jobs.command_line.logs import log_format_option
+from jobs.command_line.options import given, settings_options
 from pipeline import RunConfig
 from pipeline import run as run_pipeline
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.status import read_status, status_text
+from pipeline.report.status import read_status, status_text
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))

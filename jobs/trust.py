@@ -16,9 +16,9 @@ from typing import Any
 
 import click
 
-from jobs.extras import require_extra
-from jobs.interruption import Interruption
-from jobs.options import given, settings_options
+from jobs.command_line.extras import require_extra
+from jobs.command_line.interruption import Interruption
+from jobs.command_line.options import given, settings_options
 from pipeline.errors import StoppedError
 from pipeline.trust.config import TrustConfig
 
@@ -31,7 +31,7 @@ def trust(**options: Any) -> None:  # noqa: D103 - its help is the module's
     require_extra("train", "sklearn", "matplotlib")
     config = TrustConfig(**given(options))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see jobs/finetune.py
-    from pipeline.trust.trust import trust as measure
+    from pipeline.trust.measure import trust as measure
 
     with Interruption() as interruption:
         try:

@@ -7,8 +7,8 @@ the table back as a DataFrame, `stack_attention(frame)` its maps as one array, a
 from pipeline.analysis import stack_attention
 from pipeline.config import RunConfig
 from pipeline.errors import VitrolloutError
-from pipeline.results import read_results
+from pipeline.results.read import read_results
+from pipeline.results.run_record import RunSummary
 from pipeline.run import run
-from pipeline.summary import RunSummary
 
 __all__ = ["RunConfig", "RunSummary", "VitrolloutError", "read_results", "run", "stack_attention"]

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.maps import HOT_PERCENTILE, Doubles, cell_shares, centroid, concentration, entropy, regions, scaled
+from pipeline.maps.statistics import (
+    HOT_PERCENTILE,
+    Doubles,
+    cell_shares,
+    centroid,
+    concentration,
+    entropy,
+    regions,
+    scaled,
+)
 from pipeline.records import Floats
 
 if TYPE_CHECKING:  # half a second to import

@@ -18,9 +18,9 @@ from pydantic import (
     field_validator,
 )
 
-from pipeline.decode import MAX_PIXELS
 from pipeline.errors import ConfigError
-from pipeline.methods import BACKWARD, Method
+from pipeline.maps.methods import BACKWARD, Method
+from pipeline.photos.decode import MAX_PIXELS
 
 _LARGEST_INPUT = 16_384  # pixels of a side: over a million patches
 

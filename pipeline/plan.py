@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.checkpoint import Checkpoint
 from pipeline.config import RunConfig
-from pipeline.loading import DRAFT_LONGER_SIDE, hash_file
-from pipeline.methods import BACKWARD, FORWARD
+from pipeline.maps.methods import BACKWARD, FORWARD
+from pipeline.model.checkpoint import Checkpoint
+from pipeline.model.targets import Targets
+from pipeline.photos.loader import DRAFT_LONGER_SIDE, hash_file
 from pipeline.records import ImageRef
-from pipeline.store import DoneFile
-from pipeline.targets import Targets
+from pipeline.results.folder import DoneFile
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.checkpoint import check_family, resolve_checkpoint
 from pipeline.config import RunConfig
-from pipeline.device import choose_device, choose_precision
-from pipeline.discover import Discovery, discover
-from pipeline.drift import Profiler, changes, earlier_profiles, to_json
 from pipeline.errors import ConfigError
-from pipeline.loading import LoadSpec, PhotoLoader, available_cores
-from pipeline.overlay import OverlayLook
-from pipeline.overlay_writer import OverlayWriter
+from pipeline.model.checkpoint import check_family, resolve_checkpoint
+from pipeline.model.device import choose_device, choose_precision
+from pipeline.model.targets import Targets, choose_targets
+from pipeline.overlays.draw import OverlayLook
+from pipeline.overlays.writer import OverlayWriter
+from pipeline.photos.discover import Discovery, discover
+from pipeline.photos.loader import LoadSpec, PhotoLoader, available_cores
 from pipeline.plan import Plan, fingerprint, make_plan, photo_fingerprint
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef
-from pipeline.rows import RowMaker
-from pipeline.store import ResultsFolder, check_source, done_files, report_knows_all, run_records
-from pipeline.summary import RunSummary, photos_left, run_record
-from pipeline.table_writer import TableWriter
-from pipeline.targets import Targets, choose_targets
+from pipeline.report.drift import Profiler, changes, earlier_profiles, to_json
+from pipeline.results.folder import ResultsFolder, check_source, done_files, report_knows_all, run_records
+from pipeline.results.rows import RowMaker
+from pipeline.results.run_record import RunSummary, photos_left, run_record
+from pipeline.results.table_writer import TableWriter
 
 if TYPE_CHECKING:  # transformers takes seconds to import: only once there is something to do
-    from pipeline.model import Classifier
+    from pipeline.model.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         profiler = Profiler()
         if plan.pending:
             with clock("model"):
-                from pipeline.model import load_classifier
+                from pipeline.model.classifier import load_classifier
 
                 classifier = load_classifier(
                     checkpoint, device=device, precision=precision, input_size=config.input_size, rescale=config.rescale
@@ -99,7 +99,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         )
         del found, plan  # the report takes their room
         if config.report and not _report_is_current(config.out):
-            from pipeline.report.write import write_report
+            from pipeline.report.write_page import write_report
 
             write_report(config.out)
     return summary
@@ -117,9 +117,9 @@ def _process(
     stop: Callable[[], bool],
 ) -> None:
     """Photos through the model into the table."""
-    from pipeline.map_passes import MapSettings
-    from pipeline.predictor import Predictor, find_batch_size
-    from pipeline.streams import spread
+    from pipeline.maps.passes import MapSettings
+    from pipeline.model.cpu_streams import spread
+    from pipeline.model.predictor import Predictor, find_batch_size
 
     maps = MapSettings(config.method, config.head_fusion, config.discard_ratio, targets.versus)
     batch_size = find_batch_size(classifier, maps) if config.batch_size == "auto" else config.batch_size

@@ -7,12 +7,12 @@ import pytest
 import pipeline
 from pipeline import analysis
 from pipeline.analysis import hot_boxes, map_statistics, mean_maps, nearest_maps, stack_attention
-from pipeline.geometry import Framing
-from pipeline.results import read_results
-from pipeline.schema import to_table
-from tests.test_maps import reference
-from tests.test_results import FAILED
-from tests.test_store import make_row, write
+from pipeline.model.framing import Framing
+from pipeline.results.read import read_results
+from pipeline.results.schema import to_table
+from tests.maps.test_statistics import reference
+from tests.results.test_folder import make_row, write
+from tests.results.test_read import FAILED
 
 GRID = (5, 8)
 LABELS = ["ok", "short", "open"]

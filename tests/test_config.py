@@ -10,12 +10,12 @@ from click.testing import CliRunner
 
 import jobs.run
 from jobs.cli import main
-from jobs.options import settings_options, shown_default
+from jobs.command_line.options import settings_options, shown_default
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.explain.config import ExplainConfig
-from pipeline.summary import RunSummary
+from pipeline.results.run_record import RunSummary
 from pipeline.training.config import FinetuneConfig
 from pipeline.trust.config import TrustConfig
 

@@ -14,7 +14,7 @@ from scipy.special import softmax
 
 import pipeline
 from pipeline.errors import ConfigError
-from tests.tiny import save_photos, save_tiny_vit
+from tests.helpers.tiny import save_photos, save_tiny_vit
 
 
 @pytest.fixture(scope="module")

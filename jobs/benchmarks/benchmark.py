@@ -1,8 +1,8 @@
 """Measure vitrollout against the bare model, its own floor and its peers, on this machine.
 
-python -m jobs.benchmark
-python -m jobs.benchmark --only forward --rounds 9 --json figures.json
-python -m jobs.benchmark --only cuda
+python -m jobs.benchmarks.benchmark
+python -m jobs.benchmarks.benchmark --only forward --rounds 9 --json figures.json
+python -m jobs.benchmarks.benchmark --only cuda
 """
 
 import json

@@ -8,8 +8,8 @@ from jobs.benchmarks.forward import variants
 from jobs.benchmarks.host import WatchedDevice, watched_run
 from jobs.benchmarks.materials import VIT_B_16, VIT_L_32, VIT_S_14, Shape, save_checkpoint
 from jobs.benchmarks.timing import Figure, in_turn
-from pipeline.device import choose_precision
 from pipeline.errors import ConfigError
+from pipeline.model.device import choose_precision
 
 _CASES = ((VIT_B_16, 64, 1.05), (VIT_L_32, 64, 1.05), (VIT_S_14, 16, 1.30))
 

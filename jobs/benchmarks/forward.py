@@ -31,7 +31,7 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
 
 
 def _precisions() -> tuple[str, ...]:
-    from pipeline.device import cpu_has_bf16
+    from pipeline.model.device import cpu_has_bf16
 
     return ("bf16", "fp32") if cpu_has_bf16() else ("fp32",)
 
@@ -41,9 +41,9 @@ def variants(checkpoint: Path, batch: int, precision: str, device: str = "cpu") 
     import torch
     from transformers import AutoModelForImageClassification
 
-    from pipeline.checkpoint import resolve_checkpoint
-    from pipeline.map_passes import MapSettings
-    from pipeline.model import load_classifier
+    from pipeline.maps.passes import MapSettings
+    from pipeline.model.checkpoint import resolve_checkpoint
+    from pipeline.model.classifier import load_classifier
 
     classifier = load_classifier(resolve_checkpoint(str(checkpoint)), device=device, precision=precision)  # type: ignore[arg-type]
     dtype = classifier.network.dtype

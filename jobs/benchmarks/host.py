@@ -40,16 +40,16 @@ def _one_photo(folder: Path, rounds: int) -> Figure:
     import torch
     from PIL import Image
 
-    from pipeline.checkpoint import resolve_checkpoint
-    from pipeline.discover import discover
-    from pipeline.loading import LoadSpec, load_sample
-    from pipeline.model import load_classifier
-    from pipeline.overlay import OverlayLook
-    from pipeline.overlay_writer import OverlayWriter
+    from pipeline.model.checkpoint import resolve_checkpoint
+    from pipeline.model.classifier import load_classifier
+    from pipeline.overlays.draw import OverlayLook
+    from pipeline.overlays.writer import OverlayWriter
+    from pipeline.photos.discover import discover
+    from pipeline.photos.loader import LoadSpec, load_sample
     from pipeline.records import Prediction, Sample
-    from pipeline.rows import RowMaker
-    from pipeline.schema import to_table
-    from pipeline.store import ResultsFolder
+    from pipeline.results.folder import ResultsFolder
+    from pipeline.results.rows import RowMaker
+    from pipeline.results.schema import to_table
 
     photos = save_photos(folder / "one", 1, _LARGE, ".jpg")
     checkpoint = resolve_checkpoint(str(save_checkpoint(VIT_L_32, folder / "ViT-L-32-384")))
@@ -156,7 +156,7 @@ def watched_run(
     from unittest import mock
 
     import pipeline
-    from pipeline import model
+    from pipeline.model import classifier as model
 
     photos = save_photos(folder / "small", 1, _SMALL, ".png")
     first = next(photos.iterdir())

@@ -1,7 +1,7 @@
 """What the maps of each method cost beside the bare model: forward with SDPA, same weights, same batch, in turn.
 
-python -m jobs.method_costs
-python -m jobs.method_costs --model bundled --input-size 518 --batch-size 4
+python -m jobs.benchmarks.method_costs
+python -m jobs.benchmarks.method_costs --model bundled --input-size 518 --batch-size 4
 
 Without a model it is a ViT-B/16 at 224 pixels with random weights. Prints a table in Markdown; the last line is JSON.
 """
@@ -21,11 +21,11 @@ from transformers import AutoModelForImageClassification, ViTConfig, ViTForImage
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from jobs.benchmarks.timing import in_turn
-from pipeline.checkpoint import resolve_checkpoint
-from pipeline.device import choose_device, choose_precision
-from pipeline.map_passes import MapSettings
-from pipeline.methods import BACKWARD, FORWARD
-from pipeline.model import Classifier, load_classifier
+from pipeline.maps.methods import BACKWARD, FORWARD
+from pipeline.maps.passes import MapSettings
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.classifier import Classifier, load_classifier
+from pipeline.model.device import choose_device, choose_precision
 
 # of forward and map over the bare forward
 _AT_MOST: dict[str, float] = dict.fromkeys(FORWARD, 1.3) | dict.fromkeys(BACKWARD, 3.5)

@@ -10,7 +10,7 @@ from PIL import Image
 
 def best_precision() -> Any:
     """What `--precision auto` takes on this processor."""
-    from pipeline.device import choose_precision
+    from pipeline.model.device import choose_precision
 
     return choose_precision("auto", "cpu")
 

@@ -1,6 +1,6 @@
 """How long a report takes: to write, to its first paint, to show the gallery, to filter and to sort.
 
-python -m jobs.report_speed --rows 100000
+python -m jobs.benchmarks.report_speed --rows 100000
 """
 
 import json
@@ -36,7 +36,7 @@ _CHANGES = {
 def report_speed(rows: int) -> None:  # noqa: D103 - its help is the module's
     from playwright.sync_api import sync_playwright
 
-    from pipeline.report.write import write_report
+    from pipeline.report.write_page import write_report
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
         out = Path(folder)
@@ -62,8 +62,8 @@ def report_speed(rows: int) -> None:  # noqa: D103 - its help is the module's
 
 
 def _write_table(out: Path, count: int) -> None:
-    from pipeline.schema import Row, to_table
-    from pipeline.store import ResultsFolder
+    from pipeline.results.folder import ResultsFolder
+    from pipeline.results.schema import Row, to_table
 
     random = np.random.default_rng(0)
     labels = [f"label {number}" for number in range(7)]

@@ -70,8 +70,8 @@ def our_run(folder: Path, checkpoint: Path, photos: Path) -> Callable[[], None]:
     from unittest import mock
 
     import pipeline
-    from pipeline import model
-    from pipeline.checkpoint import resolve_checkpoint
+    from pipeline.model import classifier as model
+    from pipeline.model.checkpoint import resolve_checkpoint
 
     config = pipeline.RunConfig(input=photos, out=folder / "unused", model=str(checkpoint), report=False, device="cpu")
     classifier = model.load_classifier(resolve_checkpoint(str(checkpoint)), device="cpu", precision=best_precision())

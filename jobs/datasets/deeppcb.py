@@ -1,8 +1,8 @@
 """Cut labelled windows out of DeepPCB's board scans: what the bundled model learns from, and the samples.
 
     git clone https://github.com/tangsanli5201/DeepPCB
-    python -m jobs.deeppcb windows DeepPCB --out work/windows --per-defect 2
-    python -m jobs.deeppcb samples DeepPCB --out sample_images
+    python -m jobs.datasets.deeppcb windows DeepPCB --out work/windows --per-defect 2
+    python -m jobs.datasets.deeppcb samples DeepPCB --out sample_images
 
 A defect is some 30 pixels wide: two patches of a 224-pixel input at the scan's own scale, so windows are enlarged.
 """
@@ -19,8 +19,16 @@ import click
 import numpy as np
 from PIL import Image
 
-from jobs.windows import WINDOW, Box, agreeing_places, clear_places, cut_window, isolating_places, patterned_places
-from pipeline.commit import renamed_into_place
+from jobs.datasets.windows import (
+    WINDOW,
+    Box,
+    agreeing_places,
+    clear_places,
+    cut_window,
+    isolating_places,
+    patterned_places,
+)
+from pipeline.atomic_files import renamed_into_place
 from pipeline.errors import DataError, VitrolloutError
 
 LABELS = ("ok", "open", "short", "mousebite", "spur", "copper", "pinhole")  # DeepPCB numbers the defects from 1

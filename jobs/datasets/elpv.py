@@ -1,9 +1,9 @@
 """The published yardstick: ELPV's solar cells as data sets for `vitrollout finetune`, and the table of results.
 
     pip install 'vitrollout[bench]'
-    python -m jobs.elpv prepare --out work/elpv --split random --seed 0     # -> work/elpv/random-0.csv
+    python -m jobs.datasets.elpv prepare --out work/elpv --split random --seed 0     # -> work/elpv/random-0.csv
     vitrollout finetune work/elpv/random-0.csv ... ; vitrollout evaluate work/elpv/random-0.csv ...
-    python -m jobs.elpv table work/elpv/results/random-0 work/elpv/results/random-1 ...
+    python -m jobs.datasets.elpv table work/elpv/results/random-0 work/elpv/results/random-1 ...
 
 2,624 electroluminescence photos of solar cells, 300 x 300 pixels, each with the probability of a defect that experts
 gave: 0, 1/3, 2/3 or 1. CC BY-NC-SA 4.0: neither photos nor models of them belong into a package.
@@ -28,7 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.commit import renamed_into_place
+from pipeline.atomic_files import renamed_into_place
 from pipeline.errors import ConfigError, DataError, VitrolloutError
 
 TEST_SHARE = 0.25

@@ -1,6 +1,6 @@
 """The README's picture: photos of a results folder above their overlays.
 
-python -m jobs.picture results/sample_images docs/overlays.png board-1344.png board-6108.png ...
+python -m jobs.readme_pictures.picture results/sample_images docs/overlays.png board-1344.png board-6108.png ...
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ import click
 from PIL import Image, ImageDraw
 
 import pipeline
-from pipeline.store import bound_source
+from pipeline.results.folder import bound_source
 
 _SIDE, _GAP = 224, 8  # pixels
 

@@ -1,6 +1,6 @@
 """The top of a page as a PNG, for the README.
 
-python -m jobs.screenshot results/sample_images/report.html docs/report.png
+python -m jobs.readme_pictures.screenshot results/sample_images/report.html docs/report.png
 """
 
 import os

@@ -11,10 +11,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.checkpoint import Checkpoint, check_family, resolve_checkpoint
-from pipeline.commit import make_folder
-from pipeline.decode import MAX_PIXELS
-from pipeline.device import choose_device, choose_precision
+from pipeline.atomic_files import make_folder
 from pipeline.errors import ConfigError, DataError, ModelError, StoppedError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.metrics import (
@@ -27,16 +24,19 @@ from pipeline.evaluation.metrics import (
     threshold_for_recall,
 )
 from pipeline.evaluation.result import Evaluation, Judged, card_section, write_metrics, write_predictions
-from pipeline.loading import LoadSpec, PhotoLoader, available_cores
-from pipeline.map_passes import MapSettings
-from pipeline.model import Classifier, load_classifier
-from pipeline.predictor import Predictor, find_batch_size
+from pipeline.labelled.read import apply_split_csv, read_labelled_photos
+from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of
+from pipeline.maps.passes import MapSettings
+from pipeline.model.checkpoint import Checkpoint, check_family, resolve_checkpoint
+from pipeline.model.classifier import Classifier, load_classifier
+from pipeline.model.cpu_streams import spread
+from pipeline.model.device import choose_device, choose_precision
+from pipeline.model.predictor import Predictor, find_batch_size
+from pipeline.photos.decode import MAX_PIXELS
+from pipeline.photos.loader import LoadSpec, PhotoLoader, available_cores
 from pipeline.progress import Progress
 from pipeline.records import Sample
-from pipeline.rows import softmax
-from pipeline.streams import spread
-from pipeline.training.dataset import LabelledPhoto, check_known, labels_of
-from pipeline.training.layouts import apply_split_csv, read_labelled_photos
+from pipeline.results.rows import softmax
 from pipeline.training.model_card import put_evaluation
 from pipeline.training.pixel_cache import labelled_ref
 

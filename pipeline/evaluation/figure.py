@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from pipeline.commit import renamed_into_place
+from pipeline.atomic_files import renamed_into_place
 from pipeline.evaluation.metrics import reliability
 from pipeline.evaluation.result import Evaluation
-from pipeline.plain_text import plain_text
+from pipeline.figures import plain_text
 
 _MOST_CURVES = 12  # more of them hide each other
 

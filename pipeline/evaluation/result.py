@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.commit import renamed_into_place
+from pipeline.atomic_files import renamed_into_place
 from pipeline.evaluation.metrics import Estimate, Ids, Probabilities, Threshold, confusion
-from pipeline.training.dataset import LabelledPhoto
+from pipeline.labelled.splits import LabelledPhoto
 from pipeline.training.model_card import markdown_table
 
 _NAMES = {

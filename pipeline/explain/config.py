@@ -16,8 +16,8 @@ from pipeline.config import (
     check_explained,
     resolve,
 )
-from pipeline.decode import MAX_PIXELS
-from pipeline.methods import BACKWARD, Method
+from pipeline.maps.methods import BACKWARD, Method
+from pipeline.photos.decode import MAX_PIXELS
 
 
 def _file_or_url(image: object) -> object:

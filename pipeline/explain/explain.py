@@ -9,19 +9,19 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from pipeline.checkpoint import Checkpoint, check_family, resolve_checkpoint
-from pipeline.discover import escape
 from pipeline.errors import ConfigError, PhotoError
 from pipeline.explain.config import ExplainConfig
 from pipeline.explain.fetch import fetch
-from pipeline.loading import LoadSpec, PhotoLoader
-from pipeline.methods import BACKWARD
+from pipeline.maps.methods import BACKWARD
+from pipeline.model.checkpoint import Checkpoint, check_family, resolve_checkpoint
+from pipeline.model.targets import Targets, find_targets
+from pipeline.photos.discover import escape
+from pipeline.photos.loader import LoadSpec, PhotoLoader
 from pipeline.records import ImageRef, Sample
-from pipeline.targets import Targets, find_targets
 
 if TYPE_CHECKING:  # transformers takes seconds to import: only once the photo is there
-    from pipeline.explain.look import Explanation
-    from pipeline.model import Classifier
+    from pipeline.explain.explanation import Explanation
+    from pipeline.model.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +41,10 @@ def explain(config: ExplainConfig) -> "Explanation":
         checkpoint = resolve_checkpoint(config.model)
         check_family(checkpoint)
         targets = _targets(config, checkpoint)
-        from pipeline.device import choose_device, choose_precision
-        from pipeline.explain.look import look_closely
-        from pipeline.map_passes import MapSettings
-        from pipeline.model import load_classifier
+        from pipeline.explain.explanation import look_closely
+        from pipeline.maps.passes import MapSettings
+        from pipeline.model.classifier import load_classifier
+        from pipeline.model.device import choose_device, choose_precision
 
         device = choose_device(config.device)
         precision = choose_precision(config.precision, device)

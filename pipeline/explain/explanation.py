@@ -6,14 +6,14 @@ from functools import partial
 import torch
 
 from pipeline.errors import ConfigError, PhotoError
-from pipeline.map_passes import MapSettings
-from pipeline.methods import Method
-from pipeline.model import Classifier
-from pipeline.predictor import Predictor
+from pipeline.maps.methods import Method
+from pipeline.maps.passes import MapSettings
+from pipeline.maps.rollout import METHODS
+from pipeline.model.classifier import Classifier
+from pipeline.model.predictor import Predictor
+from pipeline.model.targets import Targets
 from pipeline.records import Box, Floats, Prediction, Sample
-from pipeline.rollout import METHODS
-from pipeline.rows import best_scores
-from pipeline.targets import Targets
+from pipeline.results.rows import best_scores
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 
 from pipeline.errors import PhotoError
-from pipeline.worker import Worker, WorkerDiedError, WorkerTimeoutError
+from pipeline.photos.worker_process import Worker, WorkerDiedError, WorkerTimeoutError
 
 _MOST_REDIRECTS = 5
 _CONNECT_SECONDS = 5.0  # then the next address of the name is tried

@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase  # not pyplot: no window system, no global state
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from pipeline.commit import cannot_write, renamed_into_place
-from pipeline.explain.look import Explanation
-from pipeline.overlay import OverlayLook, draw_overlay, shown_range
-from pipeline.plain_text import plain_text
+from pipeline.atomic_files import cannot_write, renamed_into_place
+from pipeline.explain.explanation import Explanation
+from pipeline.figures import plain_text
+from pipeline.overlays.draw import OverlayLook, draw_overlay, shown_range
 from pipeline.records import Floats
 
 log = logging.getLogger(__name__)

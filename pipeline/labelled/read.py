@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from pandas.errors import ParserWarning
 
-from pipeline.decode import extensions
-from pipeline.discover import escape
 from pipeline.errors import DataError
-from pipeline.training.dataset import SPLITS, LabelledPhoto, some_of
+from pipeline.labelled.splits import SPLITS, LabelledPhoto, some_of
+from pipeline.photos.decode import extensions
+from pipeline.photos.discover import escape
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import AttentionInterface
 
-from pipeline.rollout import HeadFusion, fuse_heads
+from pipeline.maps.rollout import HeadFusion, fuse_heads
 
 IMPLEMENTATION = "vitrollout"
 _CACHE_BYTES = 4 * 2**20  # of a core's share; half and double of it are as fast

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.hooks import RemovableHandle
 
-from pipeline.methods import BackwardMethod
-from pipeline.relevance import LayerTrace, attention_relevance, attention_sensitivity, input_times_gradient
+from pipeline.maps.methods import BackwardMethod
+from pipeline.maps.relevance import LayerTrace, attention_relevance, attention_sensitivity, input_times_gradient
 
 
 class BackwardPass(Protocol):
     """One forward pass with its backward pass."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention's output, see `pipeline.attention.Attend`."""
+        """Attention's output, see `pipeline.maps.capture.Attend`."""
 
     def hooks(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[RemovableHandle]:
         """Put this pass's hooks on the network."""

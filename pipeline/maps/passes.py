@@ -7,15 +7,15 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from pipeline.attention import Recorder, record_attention, record_growth
-from pipeline.backward import BACKWARD_PASSES, hooked
-from pipeline.methods import BACKWARD, FORWARD, BackwardMethod, ForwardMethod, Method
-from pipeline.rollout import METHODS, HeadFusion, norm_rollout
+from pipeline.maps.capture import Recorder, record_attention, record_growth
+from pipeline.maps.gradient_passes import BACKWARD_PASSES, hooked
+from pipeline.maps.methods import BACKWARD, FORWARD, BackwardMethod, ForwardMethod, Method
+from pipeline.maps.rollout import METHODS, HeadFusion, norm_rollout
 
 
 @dataclass(frozen=True)
 class MapSettings:
-    """How attention becomes maps; see `pipeline.rollout` and `pipeline.backward`.
+    """How attention becomes maps; see `pipeline.maps.rollout` and `pipeline.maps.gradient_passes`.
 
     Attributes:
         methods: which maps, the main one first.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from pipeline.attention import attention_weights
+from pipeline.maps.capture import attention_weights
 
 _BLOCK = 2**22  # entries of attention computed at once: 16 MB
 

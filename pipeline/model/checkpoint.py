@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.families import FAMILIES
+from pipeline.model.families import FAMILIES
 
-BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED = Path(__file__).parents[1] / "bundled"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 # where there is a processor_config.json, transformers takes the image processor from it first
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")

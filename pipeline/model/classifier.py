@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from pipeline.attention import Recorder, check_captures, record_attention, select_recorded_attention
-from pipeline.checkpoint import Checkpoint, check_family
-from pipeline.device import Precision
 from pipeline.errors import ModelError
-from pipeline.families import FAMILIES
-from pipeline.geometry import Framing, framing_of
-from pipeline.map_passes import MapPass, MapSettings
-from pipeline.methods import Method
+from pipeline.maps.capture import Recorder, check_captures, record_attention, select_recorded_attention
+from pipeline.maps.methods import Method
+from pipeline.maps.passes import MapPass, MapSettings
+from pipeline.maps.rollout import HeadFusion
+from pipeline.model.checkpoint import Checkpoint, check_family
+from pipeline.model.device import Precision
+from pipeline.model.families import FAMILIES
+from pipeline.model.framing import Framing, framing_of
 from pipeline.records import Floats, Output
-from pipeline.rollout import HeadFusion
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

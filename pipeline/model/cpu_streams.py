@@ -13,9 +13,9 @@ from itertools import chain, pairwise
 import torch
 from torch import Tensor
 
-from pipeline.allocator import keep_freed_memory
-from pipeline.map_passes import MapSettings
-from pipeline.model import Classifier
+from pipeline.maps.passes import MapSettings
+from pipeline.model.allocator import keep_freed_memory
+from pipeline.model.classifier import Classifier
 from pipeline.records import Output, joined
 
 _PHOTOS_EACH = 2  # at least, in a batch of the usual size

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from pipeline.errors import VitrolloutError
-from pipeline.map_passes import MapSettings
-from pipeline.model import Classifier
+from pipeline.maps.passes import MapSettings
+from pipeline.model.classifier import Classifier
+from pipeline.model.cpu_streams import Streams
+from pipeline.model.targets import Targets
 from pipeline.records import Batch, Output, Pixels, Prediction, Sample, joined
-from pipeline.streams import Streams
-from pipeline.targets import Targets
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-from pipeline.checkpoint import Checkpoint
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
-from pipeline.methods import BACKWARD
+from pipeline.maps.methods import BACKWARD
+from pipeline.model.checkpoint import Checkpoint
 from pipeline.records import ImageRef
 
 log = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.compact import compact, small_parts
 from pipeline.errors import VitrolloutError
 from pipeline.nightly.config import ArchiveConfig, NightlyConfig
+from pipeline.results.compact import compact, small_parts
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.run_record import RunSummary
 from pipeline.run import preview, run
-from pipeline.store import ResultsFolder
-from pipeline.summary import RunSummary
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from pipeline.errors import StoreError
+from pipeline.nightly.archives import ArchiveNight
 from pipeline.nightly.config import ArchiveConfig, NightlyConfig
-from pipeline.nightly.nights import ArchiveNight
-from pipeline.store import run_records
+from pipeline.results.folder import run_records
 
 
 def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) -> None:

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
-from pipeline.geometry import cells_under, visible_part
-from pipeline.maps import HOT_PERCENTILE, scaled, value_range
+from pipeline.maps.statistics import HOT_PERCENTILE, scaled, value_range
+from pipeline.model.framing import cells_under, visible_part
 from pipeline.records import Box, Floats, Pixels
 
 Style = Literal["heat", "article"]

@@ -10,11 +10,11 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from pipeline.overlay import OverlayLook, draw_overlay
-from pipeline.png import encode_png
+from pipeline.overlays.draw import OverlayLook, draw_overlay
+from pipeline.overlays.png import encode_png
+from pipeline.photos.resize import shrunk
 from pipeline.records import Box, Pixels, Prediction
-from pipeline.resizing import shrunk
-from pipeline.store import ResultsFolder
+from pipeline.results.folder import ResultsFolder
 
 _LONGEST_NAME = 255  # bytes, on every common file system
 _LONGEST_PATH = 2000  # bytes below OUT; systems allow some 4,096 with everything above

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.decode import extensions
+from pipeline.photos.decode import extensions
 from pipeline.records import ImageRef
 
 log = logging.getLogger(__name__)

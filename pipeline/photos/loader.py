@@ -15,12 +15,12 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from pipeline.decode import Photo, decode, load_decoders
-from pipeline.discover import mtime_ns
 from pipeline.errors import DecodeError
+from pipeline.photos.decode import Photo, decode, load_decoders
+from pipeline.photos.discover import mtime_ns
+from pipeline.photos.resize import shrunk
+from pipeline.photos.worker_process import Worker, WorkerDiedError, WorkerTimeoutError
 from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample
-from pipeline.resizing import shrunk
-from pipeline.worker import Worker, WorkerDiedError, WorkerTimeoutError
 
 # JPEGs are decoded to at least this on the longer side, whatever the overlay's size: so the numbers never
 # depend on how overlays look. A larger overlay gets a decode of its own.

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.maps import concentration
-from pipeline.schema import Row
+from pipeline.maps.statistics import concentration
+from pipeline.results.schema import Row
 
 LOW_CONFIDENCE = 0.7  # scores below are for somebody to look at
 _FEWEST_PHOTOS = 20  # a run of fewer says little

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.drift import LOW_CONFIDENCE
-from pipeline.results import part_files, read_rows
-from pipeline.status import Status, status_of
-from pipeline.store import run_id_of
-from pipeline.summary import photos_left
+from pipeline.report.drift import LOW_CONFIDENCE
+from pipeline.report.status import Status, status_of
+from pipeline.results.folder import run_id_of
+from pipeline.results.read import part_files, read_rows
+from pipeline.results.run_record import photos_left
 
 _BINS = 20
 _FEW = 10  # of anything that is listed in full elsewhere

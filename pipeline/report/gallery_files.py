@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from pipeline.overlay_writer import thumbnail_name
+from pipeline.overlays.writer import thumbnail_name
 
 COLUMNS = [
     "path", "path_bytes", "width", "height", "status", "error", "note", "label", "score", "top_labels", "top_scores",

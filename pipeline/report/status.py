@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.results import part_files, read_results
-from pipeline.store import run_records
+from pipeline.results.folder import run_records
+from pipeline.results.read import part_files, read_results
 
 _COLUMNS = ["path", "status", "error", "label", "score", "run_id", "processed_at"]
 

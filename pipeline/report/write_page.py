@@ -16,13 +16,13 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.commit import cannot_write
-from pipeline.drift import LOW_CONFIDENCE
+from pipeline.atomic_files import cannot_write
 from pipeline.errors import FolderBusyError
-from pipeline.report.data_files import COLUMNS, write_data_files
+from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.findings import find
-from pipeline.results import read_results
-from pipeline.store import bound_source
+from pipeline.report.gallery_files import COLUMNS, write_data_files
+from pipeline.results.folder import bound_source
+from pipeline.results.read import read_results
 
 _DATA_NAME = re.compile(r"[0-9a-f]{12}")
 _PATIENCE = 60.0  # seconds that another report is waited for

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
-from pipeline.overlay_writer import thumbnail_name
-from pipeline.results import newest_rows, part_files, read_part
-from pipeline.schema import SCHEMA
-from pipeline.store import ResultsFolder, bound_source, report_knows_all
+from pipeline.overlays.writer import thumbnail_name
+from pipeline.results.read import newest_rows, part_files, read_part
+from pipeline.results.schema import SCHEMA
+from pipeline.results.folder import ResultsFolder, bound_source, report_knows_all
 
 log = logging.getLogger(__name__)
 

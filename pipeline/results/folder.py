@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from pipeline.commit import TEMPORARY_NAME, cannot_write, flush, renamed_into_place
+from pipeline.atomic_files import TEMPORARY_NAME, cannot_write, flush, renamed_into_place
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
-from pipeline.results import PART_NAME, part_files, part_metadata, read_part
-from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA
+from pipeline.results.read import PART_NAME, part_files, part_metadata, read_part
+from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, StoreError
-from pipeline.schema import SCHEMA
+from pipeline.results.schema import SCHEMA
 
 if TYPE_CHECKING:  # half a second to import, and a run needs none of it
     import pandas as pd

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.maps import Doubles
+from pipeline.maps.statistics import Doubles
 from pipeline.records import Box, Failure, Floats, ImageRef, Prediction
-from pipeline.schema import Row
+from pipeline.results.schema import Row
 
 _TOP = 5
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from pipeline.schema import Row, to_table
-from pipeline.store import ResultsFolder
+from pipeline.results.schema import Row, to_table
+from pipeline.results.folder import ResultsFolder
 
 
 class TableWriter:

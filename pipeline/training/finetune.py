@@ -17,12 +17,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from pipeline.allocator import keep_freed_memory
-from pipeline.checkpoint import check_family, resolve_checkpoint
 from pipeline.errors import StoppedError
-from pipeline.training.backbone import TrainableClassifier, build_classifier, build_processor
-from pipeline.training.config import FinetuneConfig
-from pipeline.training.dataset import (
+from pipeline.labelled.read import read_labelled_photos
+from pipeline.labelled.splits import (
     LabelledPhoto,
     assign_splits,
     check_class_sizes,
@@ -31,8 +28,11 @@ from pipeline.training.dataset import (
     split_counts,
     write_split_csv,
 )
+from pipeline.model.allocator import keep_freed_memory
+from pipeline.model.checkpoint import check_family, resolve_checkpoint
+from pipeline.training.backbone import TrainableClassifier, build_classifier, build_processor
+from pipeline.training.config import FinetuneConfig
 from pipeline.training.layer_rates import freeze_below
-from pipeline.training.layouts import read_labelled_photos
 from pipeline.training.loop import Checkpoints, has_stalled, last_whole_checkpoint, seconds_until
 from pipeline.training.model_card import CardFacts, write_model_card
 from pipeline.training.result import Finetuned

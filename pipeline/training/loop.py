@@ -13,7 +13,7 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
-from pipeline.commit import renamed_into_place
+from pipeline.atomic_files import renamed_into_place
 from pipeline.errors import ModelError, StoppedError
 from pipeline.training.trainer import EpochOrder, save_weights
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.decode import MAX_PIXELS
-from pipeline.loading import LoadSpec, PhotoLoader, available_cores
+from pipeline.labelled.splits import LabelledPhoto
+from pipeline.photos.decode import MAX_PIXELS
+from pipeline.photos.loader import LoadSpec, PhotoLoader, available_cores
 from pipeline.records import ImageRef, Pixels
-from pipeline.training.dataset import LabelledPhoto
 
 _BATCH = 64
 _SECONDS_A_PHOTO = 60

@@ -11,8 +11,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from transformers import EvalPrediction, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from pipeline.device import choose_device, choose_precision
-from pipeline.model import normalisation
+from pipeline.model.classifier import normalisation
+from pipeline.model.device import choose_device, choose_precision
 from pipeline.training.backbone import TrainableClassifier
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.loop import BestModel, Checkpoints, Progress

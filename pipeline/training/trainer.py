@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer
 
-from pipeline.commit import cannot_write, renamed_into_place
+from pipeline.atomic_files import cannot_write, renamed_into_place
 from pipeline.training.augment import Augmentation, augment
 from pipeline.training.layer_rates import parameter_groups
 from pipeline.training.pixel_cache import PixelCache

@@ -14,10 +14,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from pipeline.commit import renamed_into_place
+from pipeline.atomic_files import renamed_into_place
 from pipeline.errors import ConfigError, DataError, FolderBusyError, StoppedError
+from pipeline.labelled.splits import LabelledPhoto
 from pipeline.training.config import FinetuneConfig
-from pipeline.training.dataset import LabelledPhoto
 from pipeline.training.loop import last_whole_checkpoint
 from pipeline.training.pixel_cache import PixelCache, build_pixel_cache
 

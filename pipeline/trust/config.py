@@ -18,7 +18,7 @@ from pipeline.config import (
     resolve,
     split_at_commas,
 )
-from pipeline.methods import BACKWARD, FORWARD, Method
+from pipeline.maps.methods import BACKWARD, FORWARD, Method
 
 
 def _parse_methods(value: object) -> object:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from pipeline.maps import Doubles
+from pipeline.maps.statistics import Doubles
 from pipeline.records import Floats, Pixels
 
 Fill = Literal["blur", "mean"]

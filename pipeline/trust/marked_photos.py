@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from pipeline.decode import MAX_PIXELS, decode
-from pipeline.discover import discover
 from pipeline.errors import DataError, DecodeError
+from pipeline.labelled.read import check_column, read_table, splits_of
+from pipeline.photos.decode import MAX_PIXELS, decode
+from pipeline.photos.discover import discover
 from pipeline.records import Box, ImageRef, Sample
-from pipeline.training.layouts import check_column, read_table, splits_of
 from pipeline.trust.config import TrustConfig
 
 log = logging.getLogger(__name__)

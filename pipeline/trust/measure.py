@@ -12,26 +12,26 @@ from zlib import crc32
 
 import numpy as np
 
-from pipeline.checkpoint import check_family, resolve_checkpoint
-from pipeline.commit import make_folder
-from pipeline.decode import MAX_PIXELS
-from pipeline.device import choose_device, choose_precision
+from pipeline.atomic_files import make_folder
 from pipeline.errors import DataError, DecodeError, ModelError, StoppedError
-from pipeline.loading import LoadSpec, PhotoLoader
-from pipeline.map_passes import MapSettings
-from pipeline.maps import Doubles
-from pipeline.methods import BACKWARD
-from pipeline.model import Classifier, load_classifier
-from pipeline.predictor import Predictor, find_batch_size
+from pipeline.labelled.splits import check_known
+from pipeline.maps.methods import BACKWARD
+from pipeline.maps.passes import MapSettings
+from pipeline.maps.statistics import Doubles
+from pipeline.model.checkpoint import check_family, resolve_checkpoint
+from pipeline.model.classifier import Classifier, load_classifier
+from pipeline.model.device import choose_device, choose_precision
+from pipeline.model.predictor import Predictor, find_batch_size
+from pipeline.photos.decode import MAX_PIXELS
+from pipeline.photos.loader import LoadSpec, PhotoLoader
 from pipeline.progress import Progress
 from pipeline.records import Floats, Pixels, Sample
-from pipeline.rows import softmax
-from pipeline.training.dataset import check_known
+from pipeline.results.rows import softmax
 from pipeline.trust.baselines import baseline_maps
 from pipeline.trust.config import TrustConfig
-from pipeline.trust.photos import MarkedPhoto, choose_photos
+from pipeline.trust.deletion import FILLS, ORDERS, Curve, partly_removed, patch_counts, ranks, without_content
+from pipeline.trust.marked_photos import MarkedPhoto, choose_photos
 from pipeline.trust.pointing import point_on_grid, point_on_photo
-from pipeline.trust.removal import FILLS, ORDERS, Curve, partly_removed, patch_counts, ranks, without_content
 from pipeline.trust.result import Trust, TrustedMap, sum_up, write_results
 from pipeline.trust.sanity import likeness, with_shuffled_weights
 

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.commit import renamed_into_place
+from pipeline.atomic_files import renamed_into_place
 from pipeline.evaluation.metrics import Estimate, bootstrap
-from pipeline.methods import BACKWARD
+from pipeline.maps.methods import BACKWARD
 from pipeline.training.model_card import markdown_table
 from pipeline.trust.baselines import BASELINES
 from pipeline.trust.config import TrustConfig
+from pipeline.trust.deletion import FILLS, Curve
 from pipeline.trust.pointing import Pointing
-from pipeline.trust.removal import FILLS, Curve
 
 # rank correlations up to which a map counts as another one
 _SHUFFLED_AT_MOST = 0.5

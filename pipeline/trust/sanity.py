@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from pipeline.model import Classifier
+from pipeline.model.classifier import Classifier
 from pipeline.records import Floats
 
 

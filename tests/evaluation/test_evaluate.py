@@ -26,7 +26,7 @@ from pipeline.evaluation.metrics import (
     threshold_for_recall,
 )
 from pipeline.training.model_card import EVALUATION_BEGIN, put_evaluation
-from tests.tiny import save_photos, save_tiny_vit
+from tests.helpers.tiny import save_photos, save_tiny_vit
 
 # Eight photos, three classes; truth and prediction differ for the third, the fifth and the eighth.
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 2, 2])

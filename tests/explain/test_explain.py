@@ -24,13 +24,13 @@ from pipeline.errors import ConfigError, PhotoError
 from pipeline.explain.config import ExplainConfig
 from pipeline.explain.explain import explain
 from pipeline.explain.figures import PANELS, draw_figures, write_figures
-from pipeline.methods import BACKWARD, FORWARD
-from pipeline.overlay import OverlayLook, draw_overlay
-from tests import reference
-from tests.image_files import encoded, frames, smooth_photo, with_orientation
-from tests.tiny import save_tiny_vit
-from tests.tiny_models import TINY_MODELS, make_photos
-from tests.web_server import WebServer
+from pipeline.maps.methods import BACKWARD, FORWARD
+from pipeline.overlays.draw import OverlayLook, draw_overlay
+from tests.helpers import reference
+from tests.helpers.image_files import encoded, frames, smooth_photo, with_orientation
+from tests.helpers.tiny import save_tiny_vit
+from tests.helpers.tiny_models import TINY_MODELS, make_photos
+from tests.helpers.web_server import WebServer
 
 FAMILIES = list(TINY_MODELS)
 FIGURES = ["overlay", "map", "labels", "heads", "filmstrip", "all"]
@@ -429,7 +429,7 @@ def test_all_wrong_settings_at_once(photo):
 
 
 def test_without_matplotlib_the_extra_is_named(photo, monkeypatch, capsys):
-    monkeypatch.setattr("jobs.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("jobs.command_line.extras.find_spec", lambda name: None)
     code, _, stderr = call(monkeypatch, capsys, photo)
     assert code == 2
     assert "matplotlib is missing; install it with: pip install 'vitrollout[figures]'" in stderr

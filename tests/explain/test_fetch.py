@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import PhotoError
 from pipeline.explain.fetch import fetch, is_public
-from tests.web_server import CERTIFICATE, NAME, WebServer, answer, endless, redirect
+from tests.helpers.web_server import CERTIFICATE, NAME, WebServer, answer, endless, redirect
 
 PUBLIC = "93.184.216.34"
 PHOTO = bytes(range(256)) * 100

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 import pipeline
-from pipeline.store import ResultsFolder
-from tests.tiny import save_photos, save_tiny_vit
+from pipeline.results.folder import ResultsFolder
+from tests.helpers.tiny import save_photos, save_tiny_vit
 
 
 @pytest.fixture(scope="module")

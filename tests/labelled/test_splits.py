@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.training.dataset import LabelledPhoto, assign_splits, check_splits, split_counts, write_split_csv
-from pipeline.training.layouts import apply_split_csv, read_labelled_photos
-from tests.tiny import save_photos
+from pipeline.labelled.read import apply_split_csv, read_labelled_photos
+from pipeline.labelled.splits import LabelledPhoto, assign_splits, check_splits, split_counts, write_split_csv
+from tests.helpers.tiny import save_photos
 
 
 def photos_of(counts, **more):

@@ -8,14 +8,14 @@ import pytest
 import torch
 from transformers.models.vit.modeling_vit import eager_attention_forward
 
-from pipeline.attention import (
+from pipeline.maps.capture import (
     attention_weights,
     check_captures,
     record_attention,
     recorded_attention,
     select_recorded_attention,
 )
-from tests.tiny_models import TINY_MODELS, build_network
+from tests.helpers.tiny_models import TINY_MODELS, build_network
 
 
 def queries_keys_values(*, batch=2, heads=3, tokens=7, width=8, dtype=torch.float32, seed=0):
@@ -195,23 +195,23 @@ def test_blocks_of_any_size_record_the_same(network, monkeypatch, rows, readout_
             logits = recorded(pixel_values=pixels()).logits
         return [logits, recorder.heads, *recorder.layers]
 
-    monkeypatch.setattr("pipeline.attention._CACHE_BYTES", 10**9)
+    monkeypatch.setattr("pipeline.maps.capture._CACHE_BYTES", 10**9)
     whole = run()
-    monkeypatch.setattr("pipeline.attention._CACHE_BYTES", rows * 4 * 4 * 37)  # float32, 4 heads, 37 tokens
+    monkeypatch.setattr("pipeline.maps.capture._CACHE_BYTES", rows * 4 * 4 * 37)  # float32, 4 heads, 37 tokens
     for values, expected in zip(run(), whole, strict=True):
         torch.testing.assert_close(values, expected, atol=1e-6, rtol=1e-5)
 
 
 def test_scores_of_one_block_at_a_time_are_in_memory(monkeypatch):
     tokens, rows = 200, 10
-    monkeypatch.setattr("pipeline.attention._CACHE_BYTES", rows * 4 * 2 * tokens)
+    monkeypatch.setattr("pipeline.maps.capture._CACHE_BYTES", rows * 4 * 2 * tokens)
     shapes = []
 
     def watched(*args):
         shapes.append(attention_weights(*args).shape)
         return attention_weights(*args)
 
-    monkeypatch.setattr("pipeline.attention.attention_weights", watched)
+    monkeypatch.setattr("pipeline.maps.capture.attention_weights", watched)
     query = torch.randn(3, 2, tokens, 4)
     with record_attention("mean") as recorder:
         recorded_attention(torch.nn.Identity(), query, query, query, None)

@@ -11,16 +11,16 @@ import transformers
 from scipy.stats import spearmanr
 from transformers import AutoModelForImageClassification
 
-import pipeline.attention
-import pipeline.backward
-import pipeline.map_passes
-import pipeline.relevance
-from pipeline.checkpoint import resolve_checkpoint
-from pipeline.map_passes import MapSettings
-from pipeline.methods import BACKWARD, FORWARD
-from pipeline.model import load_classifier
-from tests import reference
-from tests.tiny_models import LABELS, TINY_MODELS, build_network, save_checkpoint
+import pipeline.maps.capture
+import pipeline.maps.gradient_passes
+import pipeline.maps.passes
+import pipeline.maps.relevance
+from pipeline.maps.methods import BACKWARD, FORWARD
+from pipeline.maps.passes import MapSettings
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.classifier import load_classifier
+from tests.helpers import reference
+from tests.helpers.tiny_models import LABELS, TINY_MODELS, build_network, save_checkpoint
 
 FAMILIES = list(TINY_MODELS)
 METHODS = (*FORWARD, *BACKWARD)
@@ -161,7 +161,7 @@ def test_a_batch_equals_its_images_alone(name, method, classifier):
 def test_blocks_of_rows_change_nothing(method, block, classifier, monkeypatch):
     pixels = make_pixels(2)
     whole = maps_of(classifier("beit"), method, pixels)
-    monkeypatch.setattr(pipeline.relevance, "_BLOCK", block)
+    monkeypatch.setattr(pipeline.maps.relevance, "_BLOCK", block)
     assert_close(maps_of(classifier("beit"), method, pixels), whole.ravel())
 
 
@@ -200,7 +200,7 @@ def counted(function, calls):
 
 def test_attention_is_fused_in_one_pass_only_and_where_it_is_wanted(classifier, monkeypatch):
     calls = []
-    monkeypatch.setattr(pipeline.attention, "fuse_heads", counted(pipeline.attention.fuse_heads, calls))
+    monkeypatch.setattr(pipeline.maps.capture, "fuse_heads", counted(pipeline.maps.capture.fuse_heads, calls))
     counts = []
     for methods in (("rollout",), BACKWARD, METHODS):
         calls.clear()
@@ -266,7 +266,7 @@ def test_relevance_starts_from_what_the_classifier_reads(classifier, monkeypatch
         return relevance(layers, gradients, read)
 
     relevance = pipeline.backward.attention_relevance
-    monkeypatch.setattr(pipeline.backward, "attention_relevance", watched)
+    monkeypatch.setattr(pipeline.maps.gradient_passes, "attention_relevance", watched)
     shares = {}
     for name in ("vit", "deit_with_teacher", "clip", "dinov2_with_registers"):
         maps_of(classifier(name), "relevance", make_pixels(1))
@@ -305,7 +305,7 @@ def test_so_does_one_that_fails(classifier, monkeypatch):
         raise torch.OutOfMemoryError
 
     for name in ("attention_relevance", "attention_sensitivity", "input_times_gradient"):
-        monkeypatch.setattr(pipeline.backward, name, fail)
+        monkeypatch.setattr(pipeline.maps.gradient_passes, name, fail)
     monkeypatch.setattr(ours.network.classifier, "forward", fail)
     for method in BACKWARD:
         with pytest.raises(torch.OutOfMemoryError):
@@ -340,8 +340,8 @@ def test_no_activation_outlives_a_prediction(method, classifier, monkeypatch):
 
         return wrapper
 
-    monkeypatch.setattr(pipeline.backward, "_attend", watched(attend))
-    monkeypatch.setattr(pipeline.backward, "_with_gradient", watched(gate))
+    monkeypatch.setattr(pipeline.maps.gradient_passes, "_attend", watched(attend))
+    monkeypatch.setattr(pipeline.maps.gradient_passes, "_with_gradient", watched(gate))
     classifier("vit").predict(make_pixels(2), MapSettings((method,)))  # the first pass of a kind sets things up
     gc.collect()
     gc.disable()
@@ -383,7 +383,7 @@ def test_no_more_attention_is_computed_at_once_than_a_block(method, classifier, 
             sizes.append(result.numel())
             return result
 
-        monkeypatch.setattr(pipeline.relevance.LayerTrace, name, watched)
-    monkeypatch.setattr(pipeline.relevance, "_BLOCK", 5000)  # of 2 images * 4 heads * 37 * 37 = 10,952
+        monkeypatch.setattr(pipeline.maps.relevance.LayerTrace, name, watched)
+    monkeypatch.setattr(pipeline.maps.relevance, "_BLOCK", 5000)  # of 2 images * 4 heads * 37 * 37 = 10,952
     maps_of(classifier("vit"), method, make_pixels(2))
     assert 4000 < max(sizes) <= 5000

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.rollout import METHODS, article_rollout, attention_rollout, discard_weakest, fuse_heads
-from tests import reference
+from pipeline.maps.rollout import METHODS, article_rollout, attention_rollout, discard_weakest, fuse_heads
+from tests.helpers import reference
 
 METHOD_NAMES = ("rollout", "article")
 

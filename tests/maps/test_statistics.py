@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from pipeline.maps import cell_shares, centroid, concentration, entropy, regions, scaled
+from pipeline.maps.statistics import cell_shares, centroid, concentration, entropy, regions, scaled
 
 GRIDS = [(1, 1), (2, 3), (7, 5), (16, 16), (3, 40)]
 

@@ -21,14 +21,14 @@ from torch.nn.functional import conv2d, gelu, layer_norm, linear
 import pipeline
 from jobs import cli
 from jobs.run import run as run_command
-from pipeline.checkpoint import BUNDLED, check_family, resolve_checkpoint
 from pipeline.errors import ModelError
-from pipeline.families import FAMILIES
-from pipeline.map_passes import MapSettings
-from pipeline.model import load_classifier
-from tests import reference
-from tests.tiny import save_photos
-from tests.tiny_models import LABELS, TINY_MODELS, make_photos, save_checkpoint
+from pipeline.maps.passes import MapSettings
+from pipeline.model.checkpoint import BUNDLED, check_family, resolve_checkpoint
+from pipeline.model.classifier import load_classifier
+from pipeline.model.families import FAMILIES
+from tests.helpers import reference
+from tests.helpers.tiny import save_photos
+from tests.helpers.tiny_models import LABELS, TINY_MODELS, make_photos, save_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -330,14 +330,14 @@ def test_an_unknown_processor_with_code_is_refused_and_nobody_is_asked(folder, t
 
 def test_bundled_is_the_folder_of_the_package_wherever_one_is(folder, tmp_path, monkeypatch):
     assert Path(pipeline.__file__).parent / "bundled" == BUNDLED
-    monkeypatch.setattr("pipeline.checkpoint.BUNDLED", folder)
+    monkeypatch.setattr("pipeline.model.checkpoint.BUNDLED", folder)
     (tmp_path / "bundled").mkdir()
     monkeypatch.chdir(tmp_path)
     assert resolve_checkpoint("bundled").folder == folder
 
 
 def test_a_package_without_its_model_does_not_ask_the_hub_for_it(refusal, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.checkpoint.BUNDLED", tmp_path / "gone")
+    monkeypatch.setattr("pipeline.model.checkpoint.BUNDLED", tmp_path / "gone")
     assert "no config.json" in refusal("bundled")
 
 
@@ -480,7 +480,7 @@ def test_the_digest_changes_with_everything_that_changes_the_numbers(file, folde
 
 @pytest.mark.parametrize("at", [0, 99, 100, 250, -1])
 def test_the_digest_covers_every_piece_of_the_weights(at, folder, monkeypatch):
-    monkeypatch.setattr("pipeline.checkpoint._PIECE", 100)
+    monkeypatch.setattr("pipeline.model.checkpoint._PIECE", 100)
     before = resolve_checkpoint(str(folder)).digest()
     content = bytearray((folder / "model.safetensors").read_bytes())
     content[at] ^= 1

@@ -14,13 +14,13 @@ import torch
 from scipy.stats import spearmanr
 from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig
 
-import pipeline.map_passes
-from pipeline.checkpoint import resolve_checkpoint
+import pipeline.maps.passes
 from pipeline.errors import ConfigError, ModelError
-from pipeline.map_passes import MapSettings
-from pipeline.model import load_classifier, load_processor
-from tests import reference
-from tests.tiny_models import LABELS, TINY_MODELS, build_network, make_checkpoint, make_photos, save_checkpoint
+from pipeline.maps.passes import MapSettings
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.classifier import load_classifier, load_processor
+from tests.helpers import reference
+from tests.helpers.tiny_models import LABELS, TINY_MODELS, build_network, make_checkpoint, make_photos, save_checkpoint
 
 FAMILIES = list(TINY_MODELS)
 CPU = torch.device("cpu")
@@ -334,7 +334,7 @@ def test_no_attention_is_kept_after_a_prediction(method, classifier, monkeypatch
         return rollout(layers, **options)
 
     rollout = pipeline.map_passes.METHODS[method]
-    monkeypatch.setitem(pipeline.map_passes.METHODS, method, watched)
+    monkeypatch.setitem(pipeline.maps.passes.METHODS, method, watched)
     predict(classifier("vit"), PHOTOS[:3], method=method)
     gc.collect()
     assert len(seen) == 3
@@ -342,7 +342,7 @@ def test_no_attention_is_kept_after_a_prediction(method, classifier, monkeypatch
 
 
 def test_captures_that_do_not_fit_end_the_run(classifier, monkeypatch):
-    monkeypatch.setattr(pipeline.map_passes, "record_attention", _record_nothing)
+    monkeypatch.setattr(pipeline.maps.passes, "record_attention", _record_nothing)
     with pytest.raises(RuntimeError, match="captured 0 layers"):
         predict(classifier("vit"), PHOTOS[:1])
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.checkpoint import resolve_checkpoint
-from pipeline.map_passes import MapSettings
-from pipeline.methods import BACKWARD, FORWARD
-from pipeline.model import load_classifier
-from pipeline.streams import Streams, spread
+from pipeline.maps.methods import BACKWARD, FORWARD
+from pipeline.maps.passes import MapSettings
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.classifier import load_classifier
+from pipeline.model.cpu_streams import Streams, spread
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_an_error_of_one_stream_waits_for_the_others(classifier, pixels, monkeyp
 FAULTS_OF_A_LAYER = """
 import resource, torch
 from types import SimpleNamespace
-from pipeline.streams import Streams
+from pipeline.model.cpu_streams import Streams
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

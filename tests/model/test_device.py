@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pipeline import device
-from pipeline.device import choose_device, choose_precision, cpu_has_bf16
 from pipeline.errors import ConfigError
+from pipeline.model import device
+from pipeline.model.device import choose_device, choose_precision, cpu_has_bf16
 
 CPU, CUDA, MPS = "cpu", "cuda", "mps"
 

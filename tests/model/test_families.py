@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from pipeline.attention import record_attention, select_recorded_attention
-from pipeline.families import FAMILIES
-from tests.tiny_models import LABELS, TINY_MODELS, build_network
+from pipeline.maps.capture import record_attention, select_recorded_attention
+from pipeline.model.families import FAMILIES
+from tests.helpers.tiny_models import LABELS, TINY_MODELS, build_network
 
 
 def build(name):

@@ -8,11 +8,11 @@ from PIL import Image
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from pipeline.checkpoint import Checkpoint
 from pipeline.errors import ModelError
-from pipeline.families import FAMILIES
-from pipeline.geometry import Framing, framing_of
-from pipeline.model import load_processor
+from pipeline.model.checkpoint import Checkpoint
+from pipeline.model.classifier import load_processor
+from pipeline.model.families import FAMILIES
+from pipeline.model.framing import Framing, framing_of
 
 _DO = {"do_resize": True, "do_rescale": True, "do_normalize": True}
 _SQUARE = {"height": 224, "width": 224}

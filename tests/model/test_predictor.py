@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-import pipeline.predictor
-from pipeline.checkpoint import resolve_checkpoint
+import pipeline.model.predictor
 from pipeline.errors import VitrolloutError
-from pipeline.map_passes import MapSettings
-from pipeline.model import load_classifier
-from pipeline.predictor import Predictor, fastest_batch_size, find_batch_size, is_out_of_memory
+from pipeline.maps.passes import MapSettings
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.classifier import load_classifier
+from pipeline.model.predictor import Predictor, fastest_batch_size, find_batch_size, is_out_of_memory
+from pipeline.model.targets import Targets
 from pipeline.records import Batch, ImageRef, Prediction, Sample
-from pipeline.targets import Targets
 
 MAPS = MapSettings(discard_ratio=0.3)
 
@@ -72,7 +72,7 @@ def assert_same(predictions, expected):
 @pytest.fixture
 def warned(caplog):
     """The warnings since then."""
-    caplog.set_level(logging.WARNING, logger="pipeline.predictor")
+    caplog.set_level(logging.WARNING, logger="pipeline.model.predictor")
     return lambda: [record.getMessage() for record in caplog.records]
 
 
@@ -230,7 +230,7 @@ class Paced:
 def fastest(classifier, monkeypatch):
     def choose(seconds, largest=256, **options):
         paced = Paced(classifier, seconds, **options)
-        monkeypatch.setattr(pipeline.predictor.time, "perf_counter", lambda: paced.now)
+        monkeypatch.setattr(pipeline.model.predictor.time, "perf_counter", lambda: paced.now)
         return fastest_batch_size(paced, MAPS, largest), paced.batches
 
     return choose

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import pipeline
-from pipeline.checkpoint import Checkpoint
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, ModelError
+from pipeline.model.checkpoint import Checkpoint
+from pipeline.model.targets import Targets, choose_targets, find_label, read_expected
 from pipeline.plan import fingerprint, photo_fingerprint
 from pipeline.records import ImageRef
-from pipeline.targets import Targets, choose_targets, find_label, read_expected
 
 IMAGENET = ("tench, Tinca tinca", "crane", "remote control, remote", "tabby, tabby cat", "crane", "3", "Cat's eye")
 
@@ -240,7 +240,7 @@ def test_of_expected_labels_only_a_photos_own_counts():
 @pytest.fixture
 def start(tmp_path, tiny_checkpoint):
     """Runs over tmp_path/photos into tmp_path/out, with a tiny model; returns the summary and the table by path."""
-    from tests.tiny import save_photos
+    from tests.helpers.tiny import save_photos
 
     save_photos(tmp_path / "photos", 4)
 

@@ -11,14 +11,14 @@ import pytest
 
 import pipeline
 from pipeline.errors import ConfigError
-from pipeline.nightly import nights as loop
+from pipeline.nightly import archives as loop
+from pipeline.nightly.archives import ArchiveNight, describe, nightly, worst_exit_code
 from pipeline.nightly.config import read_config
 from pipeline.nightly.metrics_file import write_metrics_file
-from pipeline.nightly.nights import ArchiveNight, describe, nightly, worst_exit_code
-from pipeline.results import part_files
-from pipeline.status import read_status, status_text
-from pipeline.store import ResultsFolder, run_records
-from tests.tiny import save_photos
+from pipeline.report.status import read_status, status_text
+from pipeline.results.folder import ResultsFolder, run_records
+from pipeline.results.read import part_files
+from tests.helpers.tiny import save_photos
 
 COMMON = 'workers = 1\noverlay_size = "none"\nprecision = "fp32"\n'
 

@@ -11,11 +11,11 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from transformers.models.deit.image_processing_pil_deit import DeiTImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from pipeline.geometry import framing_of
-from pipeline.loading import LoadSpec, load_sample
-from pipeline.overlay import OverlayLook, draw_overlay
+from pipeline.model.framing import framing_of
+from pipeline.overlays.draw import OverlayLook, draw_overlay
+from pipeline.photos.loader import LoadSpec, load_sample
 from pipeline.records import ImageRef
-from tests.image_files import with_orientation
+from tests.helpers.image_files import with_orientation
 
 ARTICLE = OverlayLook(style="article")
 

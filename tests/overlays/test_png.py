@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.png import encode_png
-from tests.image_files import smooth_photo
+from pipeline.overlays.png import encode_png
+from tests.helpers.image_files import smooth_photo
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (64, 64), (65, 63), (100, 129)])

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import StoreError
-from pipeline.overlay import OverlayLook
-from pipeline.overlay_writer import OverlayWriter, overlay_name, thumbnail_name
+from pipeline.overlays.draw import OverlayLook
+from pipeline.overlays.writer import OverlayWriter, overlay_name, thumbnail_name
 from pipeline.records import ImageRef, Prediction, Sample
-from pipeline.store import ResultsFolder
-from tests.image_files import looks_like_quadrants, quadrants
+from pipeline.results.folder import ResultsFolder
+from tests.helpers.image_files import looks_like_quadrants, quadrants
 
 
 def test_overlay_is_named_after_its_photo():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from pipeline.decode import EXTENSIONS, HEIF_EXTENSIONS, decode, extensions, register_heif
 from pipeline.errors import DecodeError
-from tests.image_files import (
+from pipeline.photos.decode import EXTENSIONS, HEIF_EXTENSIONS, decode, extensions, register_heif
+from tests.helpers.image_files import (
     QUADRANTS,
     encoded,
     frames,
@@ -492,7 +492,7 @@ def test_heic_is_decoded_in_a_process_that_only_decodes(tmp_path):
 
     file = tmp_path / "photo.heic"
     pillow_heif.from_pillow(quadrants(96, 64)).save(file, quality=95)
-    script = "import sys; from pipeline.decode import decode; print(decode(open(sys.argv[1], 'rb')).rgb.shape)"
+    script = "import sys; from pipeline.photos.decode import decode; print(decode(open(sys.argv[1], 'rb')).rgb.shape)"
     done = subprocess.run([sys.executable, "-c", script, file], capture_output=True, text=True)
     assert done.stdout == "(64, 96, 3)\n", done.stderr
     with file.open("rb") as stream:

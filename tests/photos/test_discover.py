@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.decode import extensions, register_heif
-from pipeline.discover import discover, escape
+from pipeline.photos.decode import extensions, register_heif
+from pipeline.photos.discover import discover, escape
 
 
 def touch(folder, *names):

@@ -16,12 +16,12 @@ from PIL import Image
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from pipeline import loading
-from pipeline.decode import decode
-from pipeline.discover import discover
-from pipeline.loading import LoadSpec, PhotoLoader, hash_file, load_sample
+from pipeline.photos import loader as loading
+from pipeline.photos.decode import decode
+from pipeline.photos.discover import discover
+from pipeline.photos.loader import LoadSpec, PhotoLoader, hash_file, load_sample
 from pipeline.records import Failure, ImageRef, Sample
-from tests.image_files import encoded, frames, looks_like_quadrants, quadrants, smooth_photo, with_orientation
+from tests.helpers.image_files import encoded, frames, looks_like_quadrants, quadrants, smooth_photo, with_orientation
 
 SQUARE = ViTImageProcessorPil(size={"height": 32, "width": 32})
 SPEC = LoadSpec(SQUARE, draft_shorter_side=None, overlay_size=None, max_pixels=10**8)
@@ -471,10 +471,10 @@ IMPORTS_OF_A_WORKER = """
 import sys
 from functools import partial
 from pathlib import Path
-from pipeline.discover import discover
-from pipeline.loading import PhotoLoader, load_sample
-from pipeline.worker import Worker
-from tests.test_loading import SPEC
+from pipeline.photos.discover import discover
+from pipeline.photos.loader import PhotoLoader, load_sample
+from pipeline.photos.worker_process import Worker
+from tests.photos.test_loader import SPEC
 
 def new_modules(known, ref):
     load_sample(ref, SPEC)
@@ -495,7 +495,7 @@ def test_workers_import_nothing(tmp_path):
         save(tmp_path, f"a.{name}", encoded(smooth_photo(40, 30), file_format))
     save(tmp_path, "broken.jpg", b"no photo")
     command = [sys.executable, "-c", IMPORTS_OF_A_WORKER, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert sorted(done.stdout.split()) == sorted(file.name for file in tmp_path.iterdir())
 
 
@@ -506,9 +506,9 @@ from pathlib import Path
 import torch
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from pipeline import loading
-from pipeline.discover import discover
-from pipeline.loading import LoadSpec, PhotoLoader
+from pipeline.photos import loader as loading
+from pipeline.photos.discover import discover
+from pipeline.photos.loader import LoadSpec, PhotoLoader
 
 def with_threads(photo, size):
     torch.rand(8, 400, 400).softmax(-1)  # as shrinking does on processors without AVX2
@@ -529,7 +529,7 @@ def test_workers_shrink_photos_though_the_main_process_has_torch_threads(tmp_pat
     """A fork has none of its parent's threads; it would wait for them forever."""
     save(tmp_path, "a.png", encoded(smooth_photo(640, 480), "PNG"))
     command = [sys.executable, "-c", PHOTO_AFTER_THREADS, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stdout == "[(48, 64, 3)] ()\n2\n"
 
 

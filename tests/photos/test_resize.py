@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.resizing import shrunk
-from tests.image_files import smooth_photo
+from pipeline.photos.resize import shrunk
+from tests.helpers.image_files import smooth_photo
 
 
 @pytest.mark.parametrize(

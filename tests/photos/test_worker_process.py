@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.worker import Worker, WorkerDiedError, WorkerTimeoutError
+from pipeline.photos.worker_process import Worker, WorkerDiedError, WorkerTimeoutError
 
 
 def perform(task):

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 import pipeline
-from pipeline.drift import Average, Profile, Profiler, changes, earlier_profiles, to_json
-from tests.test_store import make_row
-from tests.tiny import save_photos
+from pipeline.report.drift import Average, Profile, Profiler, changes, earlier_profiles, to_json
+from tests.helpers.tiny import save_photos
+from tests.results.test_folder import make_row
 
 
 def profile_of(rows):

@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 import pipeline
-from pipeline.compact import compact
-from pipeline.drift import LOW_CONFIDENCE
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
-from pipeline.report import write as report_writing
-from pipeline.report.data_files import ROWS_PER_FILE
-from pipeline.report.write import write_report
-from pipeline.store import report_knows_all
-from tests.test_commands import command as vitrollout
-from tests.test_store import make_row, write
-from tests.tiny import save_photos
+from pipeline.report import write_page as report_writing
+from pipeline.report.drift import LOW_CONFIDENCE
+from pipeline.report.gallery_files import ROWS_PER_FILE
+from pipeline.report.write_page import write_report
+from pipeline.results.compact import compact
+from pipeline.results.folder import report_knows_all
+from tests.helpers.tiny import save_photos
+from tests.jobs.test_cli import command as vitrollout
+from tests.results.test_folder import make_row, write
 
 
 class Page(HTMLParser):

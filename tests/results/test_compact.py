@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import compact as compaction
-from pipeline.compact import compact, small_parts
+from pipeline.results import compact as compaction
+from pipeline.results.compact import compact, small_parts
 from pipeline.errors import ConfigError, FolderBusyError
-from pipeline.overlay_writer import thumbnail_name
-from pipeline.results import part_files, read_results
-from pipeline.store import ResultsFolder, done_files
-from tests.test_store import make_row, write
+from pipeline.overlays.writer import thumbnail_name
+from pipeline.results.read import part_files, read_results
+from pipeline.results.folder import ResultsFolder, done_files
+from tests.results.test_folder import make_row, write
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from pyarrow.dataset import dataset
 
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
-from pipeline.results import read_results
-from pipeline.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
-from pipeline.store import ResultsFolder, done_files
-from pipeline.table_writer import TableWriter
+from pipeline.results.read import read_results
+from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
+from pipeline.results.folder import ResultsFolder, done_files
+from pipeline.results.table_writer import TableWriter
 
 
 def make_row(path: str, *, grid: tuple[int, int] = (2, 3), run_id: str = "20260101T000000Z", **changes) -> Row:

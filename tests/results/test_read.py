@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import results
-from pipeline.compact import compact
+from pipeline.results import read as results
+from pipeline.results.compact import compact
 from pipeline.errors import ConfigError, StoreError
-from pipeline.results import part_files, read_part, read_results
-from pipeline.schema import SCHEMA
-from tests.test_store import make_row, write
+from pipeline.results.read import part_files, read_part, read_results
+from pipeline.results.schema import SCHEMA
+from tests.results.test_folder import make_row, write
 
 FAILED = {"status": "failed", "error": "truncated", "label": None, "label_id": None, "score": None, "attention": None}
 

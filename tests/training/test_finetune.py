@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import pipeline
-from pipeline.checkpoint import resolve_checkpoint
 from pipeline.errors import ConfigError, DataError, FolderBusyError, ModelError, StoppedError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.training.augment import Augmentation
 from pipeline.training.backbone import build_classifier, resample_positions
 from pipeline.training.config import FinetuneConfig
@@ -31,7 +31,7 @@ from pipeline.training.loop import Checkpoints, has_stalled
 from pipeline.training.setup import build_trainer, split_dataset
 from pipeline.training.trainer import EpochOrder
 from pipeline.training.work_folder import open_work_folder
-from tests.tiny_models import TINY_MODELS
+from tests.helpers.tiny_models import TINY_MODELS
 
 CLASSES = ("bar", "dot", "ok")
 

@@ -19,24 +19,24 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from jobs.trust import trust as command
-from pipeline.checkpoint import resolve_checkpoint
 from pipeline.errors import ConfigError, DataError, DecodeError, StoppedError
 from pipeline.evaluation.metrics import Estimate
-from pipeline.map_passes import MapSettings
-from pipeline.methods import BACKWARD, FORWARD
-from pipeline.model import load_classifier
+from pipeline.maps.methods import BACKWARD, FORWARD
+from pipeline.maps.passes import MapSettings
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.classifier import load_classifier
 from pipeline.records import ImageRef, Sample
 from pipeline.trust.baselines import BASELINES, baseline_maps
 from pipeline.trust.config import TrustConfig
-from pipeline.trust.photos import MarkedPhoto, choose_photos
+from pipeline.trust.deletion import Curve, partly_removed, patch_counts, ranks, without_content
+from pipeline.trust.marked_photos import MarkedPhoto, choose_photos
+from pipeline.trust.measure import trust
 from pipeline.trust.pointing import point_on_grid, point_on_photo
-from pipeline.trust.removal import Curve, partly_removed, patch_counts, ranks, without_content
 from pipeline.trust.result import Trust
 from pipeline.trust.sanity import likeness, with_shuffled_weights
-from pipeline.trust.trust import trust
-from tests.tiny import save_photos
+from tests.helpers.tiny import save_photos
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
 MAP = np.array([[0.1, 0.4], [0.2, 0.3]], np.float32)  # the order of cells: 1, 3, 2, 0
 

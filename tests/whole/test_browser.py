@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline
-from pipeline.report.write import write_report
-from tests.test_store import make_row, write
-from tests.tiny import save_photos, save_tiny_vit
+from pipeline.report.write_page import write_report
+from tests.helpers.tiny import save_photos, save_tiny_vit
+from tests.results.test_folder import make_row, write
 
 playwright = pytest.importorskip("playwright.sync_api", reason="make test-browser installs it")
 pytestmark = pytest.mark.browser

@@ -10,8 +10,8 @@ import pytest
 
 import pipeline
 from pipeline.errors import StoreError
-from pipeline.results import part_files
-from tests.tiny import save_photos
+from pipeline.results.read import part_files
+from tests.helpers.tiny import save_photos
 
 PER_RUN = ["run_id", "processed_at"]
 
@@ -143,12 +143,12 @@ SHORT_MEMORY = """
 import logging, resource, sys
 from pathlib import Path
 import numpy as np, torch
-from pipeline.checkpoint import resolve_checkpoint
-from pipeline.map_passes import MapSettings
-from pipeline.model import load_classifier
-from pipeline.predictor import Predictor
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.maps.passes import MapSettings
+from pipeline.model.classifier import load_classifier
+from pipeline.model.predictor import Predictor
 from pipeline.records import ImageRef, Sample
-from tests.tiny import save_tiny_vit
+from tests.helpers.tiny import save_tiny_vit
 
 logging.basicConfig(level=logging.INFO)
 folder = save_tiny_vit(Path(sys.argv[1]), image_size=256)  # 1,025 tokens: 17 MB of attention a photo and layer
@@ -171,7 +171,7 @@ for one, expected in zip(found, alone):
 def test_short_memory_halves_the_batch(tmp_path, method):
     command = [sys.executable, "-c", SHORT_MEMORY, str(tmp_path / "model"), method]
     few_reservations = os.environ | {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}  # address space is what is short
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     done = subprocess.run(command, env=few_reservations, capture_output=True, text=True, check=False, cwd=root)
     assert done.returncode == 0, done.stderr
     assert "out of memory on the device: going on with batches of 64" in done.stderr

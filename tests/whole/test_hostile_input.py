@@ -16,15 +16,15 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 import jobs.run
 import pipeline
-from pipeline.checkpoint import resolve_checkpoint
-from pipeline.decode import register_heif
-from pipeline.discover import discover
-from pipeline.loading import LoadSpec, load_sample
-from pipeline.map_passes import MapSettings
-from pipeline.model import load_classifier
-from tests.image_files import encoded, frames, png_bomb, smooth_photo, tiff_bytes, with_orientation
+from pipeline.maps.passes import MapSettings
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.classifier import load_classifier
+from pipeline.photos.decode import register_heif
+from pipeline.photos.discover import discover
+from pipeline.photos.loader import LoadSpec, load_sample
+from tests.helpers.image_files import encoded, frames, png_bomb, smooth_photo, tiff_bytes, with_orientation
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HAS_HEIF = register_heif()
 
 # Loaded by every Python process of the run: what a broken decoder does, and what others do to files meanwhile.

@@ -12,8 +12,8 @@ import pytest
 from pyarrow.dataset import dataset
 
 import pipeline
-from pipeline.results import part_files, read_part
-from tests.tiny import save_photos, save_tiny_vit
+from pipeline.results.read import part_files, read_part
+from tests.helpers.tiny import save_photos, save_tiny_vit
 
 KILLS = 25
 PER_RUN = ["run_id", "processed_at"]
@@ -27,8 +27,8 @@ def run_quietly(input_, out, model):
 def server():
     """Starts runs as processes of their own, with what is slow to import imported once for all of them."""
     context = multiprocessing.get_context("forkserver")
-    slow = ["pipeline.model", "pipeline.predictor", "pipeline.report.write"]
-    context.set_forkserver_preload(["pipeline", *slow, "tests.test_processes"])
+    slow = ["pipeline.model.classifier", "pipeline.model.predictor", "pipeline.report.write_page"]
+    context.set_forkserver_preload(["pipeline", *slow, "tests.whole.test_processes"])
     first = context.Process(target=int)  # waits for the imports, so that the runs take their own time only
     first.start()
     first.join()

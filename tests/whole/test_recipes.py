@@ -15,12 +15,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.results import part_files, read_part
-from pipeline.schema import Row
-from tests.test_results import FAILED
-from tests.test_store import make_row, write
+from pipeline.results.read import part_files, read_part
+from pipeline.results.schema import Row
+from tests.results.test_folder import make_row, write
+from tests.results.test_read import FAILED
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LABELS = ["ok", "short", "open"]
 Rows = list[dict[str, Any]]
 

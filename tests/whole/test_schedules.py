@@ -17,7 +17,7 @@ import yaml
 
 from pipeline.nightly.config import read_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCHEDULES = ROOT / "jobs" / "schedules"
 UNITS = ("vitrollout-nightly.service", "vitrollout-nightly.timer")
 TOOLS = Path(sys.executable).parent

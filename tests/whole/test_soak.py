@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 import pipeline
-from pipeline.compact import compact
-from tests.image_files import encoded, smooth_photo
-from tests.test_faults import mount  # noqa: F401 - a fixture
-from tests.tiny import save_tiny_vit
+from pipeline.results.compact import compact
+from tests.helpers.image_files import encoded, smooth_photo
+from tests.helpers.tiny import save_tiny_vit
+from tests.whole.test_faults import mount  # noqa: F401 - a fixture
 
 MINUTES = float(os.environ.get("MINUTES", "30"))
 SEED = int(os.environ.get("SEED", "0"))
@@ -104,7 +104,7 @@ class Soak:
             text=True,
             start_new_session=True,
             env={**os.environ, MARK: "1"},
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
         )
 
     def start_run(self):

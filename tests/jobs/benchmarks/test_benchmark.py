@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def test_gpu_figures_without_a_gpu():
-    command = [sys.executable, "-m", "jobs.benchmark", "--only", "cuda"]
+    command = [sys.executable, "-m", "jobs.benchmarks.benchmark", "--only", "cuda"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[3]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "there is no CUDA device here; `make bench` measures what needs none\n"

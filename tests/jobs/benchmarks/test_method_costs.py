@@ -4,8 +4,8 @@ import json
 
 from click.testing import CliRunner
 
-from jobs.method_costs import method_costs
-from pipeline.methods import BACKWARD, FORWARD
+from jobs.benchmarks.method_costs import method_costs
+from pipeline.maps.methods import BACKWARD, FORWARD
 
 
 def test_every_method_is_measured_beside_the_bare_model(tiny_vit):

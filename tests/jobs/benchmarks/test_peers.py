@@ -10,11 +10,11 @@ from scipy.stats import spearmanr
 
 from jobs.benchmarks.cam_peers import PEERS, installed_peers
 from jobs.benchmarks.materials import Shape, save_photos
-from pipeline.checkpoint import resolve_checkpoint
-from pipeline.map_passes import MapSettings
-from pipeline.model import load_classifier
+from pipeline.maps.passes import MapSettings
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.classifier import load_classifier
 
-SAMPLES = Path(__file__).parents[1] / "sample_images"
+SAMPLES = Path(__file__).parents[3] / "sample_images"
 
 
 class Block(torch.nn.Module):

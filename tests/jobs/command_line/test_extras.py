@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.extras import require_extra
+from jobs.command_line.extras import require_extra
 from pipeline.errors import ConfigError
 
 

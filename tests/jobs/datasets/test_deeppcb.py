@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image, ImageDraw
 
-from jobs.deeppcb import LABELS, main
-from jobs.windows import WINDOW, Box, agreeing_places, cut_window, isolating_places
+from jobs.datasets.deeppcb import LABELS, main
+from jobs.datasets.windows import WINDOW, Box, agreeing_places, cut_window, isolating_places
 from pipeline.errors import DataError
 
 SIZE = 320

@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from jobs.elpv import format_table, label_cells, main, module_blocks, split_blocks, split_random
+from jobs.datasets.elpv import format_table, label_cells, main, module_blocks, split_blocks, split_random
 from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import measure
 from pipeline.evaluation.result import Judged, write_metrics
-from pipeline.training.dataset import LabelledPhoto
-from pipeline.training.layouts import read_labelled_photos
+from pipeline.labelled.read import read_labelled_photos
+from pipeline.labelled.splits import LabelledPhoto
 
 # As ELPV's list: modules of 60 cells after each other, some cells missing, one module of 72 and one of 48.
 RUNS = [("mono", 60), ("poly", 300), ("mono", 180), ("poly", 360), ("mono", 714), ("poly", 530)]

@@ -1,0 +1,1 @@
+"""Stage 4: a map and its photo -> a picture."""

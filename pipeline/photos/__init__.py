@@ -1,0 +1,1 @@
+"""Stage 1: a folder of photos -> upright pixels, decoded in expendable worker processes."""
