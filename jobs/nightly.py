@@ -13,8 +13,8 @@ import click
 
 from jobs.command_line.interruption import Interruption
 from jobs.command_line.logs import log_format_option
-from pipeline.nightly.archives import describe, worst_exit_code
 from pipeline.nightly.archives import nightly as process
+from pipeline.nightly.archives import preview_night, worst_exit_code
 from pipeline.nightly.config import read_config
 from pipeline.nightly.metrics_file import write_metrics_file
 
@@ -26,7 +26,7 @@ from pipeline.nightly.metrics_file import write_metrics_file
 def nightly(config: Path, dry_run: bool) -> None:  # noqa: D103 - its help is the module's
     settings = read_config(config)
     with Interruption() as interruption:
-        nights = describe(settings) if dry_run else process(settings, stop=interruption.requested)
+        nights = preview_night(settings) if dry_run else process(settings, stop=interruption.requested)
     problems = [f"archive {night.name}: {night.problem}" for night in nights if night.problem]
     exit_code = interruption.exit_code or worst_exit_code(nights)
     report = {"problems": problems, "exit_code": exit_code, "archives": [asdict(night) for night in nights]}

@@ -21,7 +21,7 @@ _REMEDIES = {
 
 
 @contextmanager
-def renamed_into_place(final: Path, tmp: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_write_path(final: Path, tmp: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path to write; renamed to `final` when the block ends well, removed when it doesn't.
 
     Args:

@@ -94,7 +94,7 @@ class Output:
     targets: Sequence[int] | None = None
 
 
-def joined(parts: Sequence[Output]) -> Output:
+def concatenate_outputs(parts: Sequence[Output]) -> Output:
     """The output of a batch from those of its parts, at least one."""
     return Output(
         logits=np.concatenate([part.logits for part in parts]),

@@ -22,7 +22,7 @@ from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef
 from pipeline.report.drift import Profiler, changes, earlier_profiles, to_json
 from pipeline.results.folder import ResultsFolder, check_source, done_files, report_knows_all, run_records
-from pipeline.results.rows import RowMaker
+from pipeline.results.rows import RowBuilder
 from pipeline.results.run_record import RunSummary, photos_left, run_record
 from pipeline.results.table_writer import TableWriter
 
@@ -70,7 +70,9 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
                 classifier = load_classifier(
                     checkpoint, device=device, precision=precision, input_size=config.input_size, rescale=config.rescale
                 )
-            rows = RowMaker(classifier.labels, config.model, config.method[0], results.run_id, mark_of, targets.versus)
+            rows = RowBuilder(
+                classifier.labels, config.model, config.method[0], results.run_id, mark_of, targets.versus
+            )
             _process(targets.check(plan.pending), classifier, targets, rows, results, profiler, config, clock, stop)
         profile = profiler.profile()
         news = changes(profile, earlier_profiles(run_records(config.out), mark, config.compare_runs))
@@ -109,7 +111,7 @@ def _process(
     pending: Sequence[ImageRef],
     classifier: "Classifier",
     targets: Targets,
-    rows: RowMaker,
+    rows: RowBuilder,
     results: ResultsFolder,
     profiler: Profiler,
     config: RunConfig,
@@ -117,17 +119,17 @@ def _process(
     stop: Callable[[], bool],
 ) -> None:
     """Photos through the model into the table."""
-    from pipeline.maps.passes import MapSettings
-    from pipeline.model.cpu_streams import spread
+    from pipeline.maps.passes import MapPlan
+    from pipeline.model.cpu_streams import split_over_cores
     from pipeline.model.predictor import Predictor, find_batch_size
 
-    maps = MapSettings(config.method, config.head_fusion, config.discard_ratio, targets.versus)
+    maps = MapPlan(config.method, config.head_fusion, config.discard_ratio, targets.versus)
     batch_size = find_batch_size(classifier, maps) if config.batch_size == "auto" else config.batch_size
     workers = available_cores() if config.workers == "auto" else config.workers
     look = OverlayLook(config.style, config.overlay_opacity, config.colormap)
-    draft = None if config.exact_decode else classifier.framing.draft_size
+    draft = None if config.exact_decode else classifier.geometry.draft_size
     spec = LoadSpec(classifier.processor, draft, config.overlay_size, config.max_pixels)
-    predictor = Predictor(spread(classifier, batch_size), maps, batch_size, targets)
+    predictor = Predictor(split_over_cores(classifier, batch_size), maps, batch_size, targets)
     with (
         PhotoLoader(spec, workers=workers, decode_seconds=config.decode_seconds) as photos,
         # a whole batch may wait: its overlays are drawn while the device is at the next one
@@ -135,7 +137,9 @@ def _process(
         TableWriter(results, rows=config.part_rows, seconds=config.part_seconds, before_commit=overlays.flush) as table,
         Progress(len(pending)) as progress,
     ):
-        for batch, predicted in predictor.ahead(clock.over("photos", photos.batches(pending, batch_size, stop))):
+        for batch, predicted in predictor.predict_ahead(
+            clock.over("photos", photos.batches(pending, batch_size, stop))
+        ):
             with clock("model"):
                 predictions = predicted.result()
             done, failures = [], list(batch.failures)
@@ -144,7 +148,7 @@ def _process(
                     if failure := prediction.failure:
                         failures.append(failure)
                         continue
-                    box = classifier.framing.map_box(prediction.sample.width, prediction.sample.height)
+                    box = classifier.geometry.map_box(prediction.sample.width, prediction.sample.height)
                     done.append(rows.ok(prediction, box, overlays.submit(prediction, box)))
             for failure in failures:
                 log.warning("%s: %s", failure.ref.path, failure.reason, extra={"path": failure.ref.path})

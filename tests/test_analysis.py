@@ -7,7 +7,7 @@ import pytest
 import pipeline
 from pipeline import analysis
 from pipeline.analysis import hot_boxes, map_statistics, mean_maps, nearest_maps, stack_attention
-from pipeline.model.framing import Framing
+from pipeline.model.input_geometry import InputGeometry
 from pipeline.results.read import read_results
 from pipeline.results.schema import to_table
 from tests.maps.test_statistics import reference
@@ -114,39 +114,39 @@ def planted(*cells: tuple[slice | int, slice | int], grid: tuple[int, int] = (14
     return one
 
 
-def boxes_of(attention: np.ndarray, framing: Framing, width: int, height: int, **options) -> list[list[float]]:
-    row = row_of("a.jpg", attention, width=width, height=height, map_box=framing.map_box(width, height))
+def boxes_of(attention: np.ndarray, geometry: InputGeometry, width: int, height: int, **options) -> list[list[float]]:
+    row = row_of("a.jpg", attention, width=width, height=height, map_box=geometry.map_box(width, height))
     return hot_boxes(table_of([row]), **options)[["x0", "y0", "x1", "y1"]].to_numpy().tolist()
 
 
 def test_boxes_on_a_whole_photo():
-    framing = Framing(resize=(70, 120), shortest_edge=None, crop=None, patch_size=10)
+    geometry = InputGeometry(resize=(70, 120), shortest_edge=None, crop=None, patch_size=10)
     one = planted((slice(2, 4), slice(5, 8)), (6, 11), grid=(7, 12))
-    assert boxes_of(one, framing, 600, 140) == pytest.approx(np.array([[250, 40, 400, 80], [550, 120, 600, 140]]))
+    assert boxes_of(one, geometry, 600, 140) == pytest.approx(np.array([[250, 40, 400, 80], [550, 120, 600, 140]]))
 
 
 def test_boxes_under_a_centre_crop():
     """640 x 480 becomes 320 x 240; of that the middle 224 x 224, from 48, 8, in cells of 16: 32 pixels of the photo."""
-    framing = Framing(resize=None, shortest_edge=240, crop=(224, 224), patch_size=16)
+    geometry = InputGeometry(resize=None, shortest_edge=240, crop=(224, 224), patch_size=16)
     one = planted((slice(3, 5), slice(5, 8)))
-    assert boxes_of(one, framing, 640, 480) == pytest.approx(np.array([[256, 112, 352, 176]]))
+    assert boxes_of(one, geometry, 640, 480) == pytest.approx(np.array([[256, 112, 352, 176]]))
 
 
 def test_boxes_stay_within_the_photo_where_the_map_reaches_beyond():
     """160 x 160 in the middle of a 224 x 224 input: two cells of padding around it, 32 pixels."""
-    framing = Framing(resize=None, shortest_edge=160, crop=(224, 224), patch_size=16)
+    geometry = InputGeometry(resize=None, shortest_edge=160, crop=(224, 224), patch_size=16)
     one = planted((slice(0, 4), slice(0, 5)), (slice(6, 9), 13), (slice(10, 14), 9))
-    assert boxes_of(one, framing, 160, 160) == pytest.approx(np.array([[0, 0, 48, 32], [112, 128, 128, 160]]))
+    assert boxes_of(one, geometry, 160, 160) == pytest.approx(np.array([[0, 0, 48, 32], [112, 128, 128, 160]]))
 
 
 def test_threshold_is_on_the_scale_of_overlays():
-    framing = Framing(resize=(140, 140), shortest_edge=None, crop=None, patch_size=10)
+    geometry = InputGeometry(resize=(140, 140), shortest_edge=None, crop=None, patch_size=10)
     one = planted((slice(0, 3), slice(0, 3)))
     one[8, 8] = 0.3
-    assert len(boxes_of(one, framing, 140, 140, threshold=0.2)) == 2
-    assert len(boxes_of(one, framing, 140, 140, threshold=0.4)) == 1
+    assert len(boxes_of(one, geometry, 140, 140, threshold=0.2)) == 2
+    assert len(boxes_of(one, geometry, 140, 140, threshold=0.4)) == 1
     one[13, 13] = 50  # a patch that outshines all, but is less than 2% of the map
-    assert len(boxes_of(one, framing, 140, 140, threshold=0.4)) == 2
+    assert len(boxes_of(one, geometry, 140, 140, threshold=0.4)) == 2
 
 
 def test_each_photo_has_its_own_boxes(frame):

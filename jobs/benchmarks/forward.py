@@ -41,7 +41,7 @@ def variants(checkpoint: Path, batch: int, precision: str, device: str = "cpu") 
     import torch
     from transformers import AutoModelForImageClassification
 
-    from pipeline.maps.passes import MapSettings
+    from pipeline.maps.passes import MapPlan
     from pipeline.model.checkpoint import resolve_checkpoint
     from pipeline.model.classifier import load_classifier
 
@@ -49,7 +49,7 @@ def variants(checkpoint: Path, batch: int, precision: str, device: str = "cpu") 
     dtype = classifier.network.dtype
     bare = AutoModelForImageClassification.from_pretrained(checkpoint, dtype=dtype, attn_implementation="sdpa").eval()
     bare.to(device)
-    height, width = classifier.framing.input_size
+    height, width = classifier.geometry.input_size
     pixels = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
     inputs = ((pixels.to(device).float() - classifier.mean) * classifier.scale).to(dtype)
 
@@ -57,7 +57,7 @@ def variants(checkpoint: Path, batch: int, precision: str, device: str = "cpu") 
         with torch.inference_mode():
             return bare(pixel_values=inputs).logits.cpu()  # which also waits for the device
 
-    return {"bare": forward, "with maps": lambda: classifier.predict(pixels, MapSettings())}
+    return {"bare": forward, "with maps": lambda: classifier.predict(pixels, MapPlan())}
 
 
 def _peak_memory(checkpoint: Path, variant: str) -> float:

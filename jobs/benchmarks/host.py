@@ -48,17 +48,17 @@ def _one_photo(folder: Path, rounds: int) -> Figure:
     from pipeline.photos.loader import LoadSpec, load_sample
     from pipeline.records import Prediction, Sample
     from pipeline.results.folder import ResultsFolder
-    from pipeline.results.rows import RowMaker
+    from pipeline.results.rows import RowBuilder
     from pipeline.results.schema import to_table
 
     photos = save_photos(folder / "one", 1, _LARGE, ".jpg")
     checkpoint = resolve_checkpoint(str(save_checkpoint(VIT_L_32, folder / "ViT-L-32-384")))
     classifier = load_classifier(checkpoint, device="cpu", precision="fp32")
     (ref,) = discover(photos).refs
-    spec = LoadSpec(classifier.processor, classifier.framing.draft_size, 1024, 10**9)
+    spec = LoadSpec(classifier.processor, classifier.geometry.draft_size, 1024, 10**9)
     logits = torch.zeros(1000).numpy()
-    attention = torch.rand(classifier.framing.grid).numpy()
-    rows = RowMaker(classifier.labels, "model", "rollout", "run", lambda path: "fingerprint", None)
+    attention = torch.rand(classifier.geometry.grid).numpy()
+    rows = RowBuilder(classifier.labels, "model", "rollout", "run", lambda path: "fingerprint", None)
 
     with ResultsFolder(folder / "one-out", photos) as results:
 
@@ -66,7 +66,7 @@ def _one_photo(folder: Path, rounds: int) -> Figure:
             sample = load_sample(ref, spec)
             assert isinstance(sample, Sample)
             prediction = Prediction(sample, logits, attention)
-            box = classifier.framing.map_box(sample.width, sample.height)
+            box = classifier.geometry.map_box(sample.width, sample.height)
             with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as overlays:
                 name = overlays.submit(prediction, box)
                 overlays.flush()
@@ -145,7 +145,7 @@ class SimulatedDevice(WatchedDevice):
         seconds = self.seconds_an_image * len(pixels)
         time.sleep(seconds)
         self._count(len(pixels), seconds)
-        attention = np.random.default_rng(0).random((len(pixels), *self.classifier.framing.grid), dtype=np.float32)
+        attention = np.random.default_rng(0).random((len(pixels), *self.classifier.geometry.grid), dtype=np.float32)
         return Output(np.zeros((len(pixels), 1000), np.float32), {"rollout": attention})
 
 

@@ -22,7 +22,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from jobs.benchmarks.timing import in_turn
 from pipeline.maps.methods import BACKWARD, FORWARD
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.classifier import Classifier, load_classifier
 from pipeline.model.device import choose_device, choose_precision
@@ -55,10 +55,10 @@ def method_costs(  # noqa: D103 - its help is the module's
         bare = AutoModelForImageClassification.from_pretrained(
             checkpoint.folder, dtype=classifier.network.dtype, attn_implementation="sdpa", local_files_only=True
         )
-    pixels = torch.randint(0, 256, (batch_size, 3, *classifier.framing.input_size), dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (batch_size, 3, *classifier.geometry.input_size), dtype=torch.uint8)
     runs: dict[str, Callable[[], Any]] = {"bare": partial(_bare, bare.to(chosen).eval(), classifier, pixels)}
     for method in (*FORWARD, *BACKWARD):
-        runs[method] = partial(classifier.predict, pixels, MapSettings((method,)))
+        runs[method] = partial(classifier.predict, pixels, MapPlan((method,)))
     # on a CPU the time of this process alone, whatever else the machine does
     timings = in_turn(runs, rounds, time.process_time if chosen == "cpu" else time.perf_counter)
     ratios = {name: timings.ratio(name, "bare") for name in runs}

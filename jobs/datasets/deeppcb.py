@@ -28,7 +28,7 @@ from jobs.datasets.windows import (
     isolating_places,
     patterned_places,
 )
-from pipeline.atomic_files import renamed_into_place
+from pipeline.atomic_files import atomic_write_path
 from pipeline.errors import DataError, VitrolloutError
 
 LABELS = ("ok", "open", "short", "mousebite", "spur", "copper", "pinhole")  # DeepPCB numbers the defects from 1
@@ -208,7 +208,7 @@ def samples(checkout: Path, out: Path, seed: int) -> None:
 
 
 def _write_csv(file: Path, columns: Sequence[str], rows: Iterable[dict[str, str | int]]) -> None:
-    with renamed_into_place(file, file.parent) as temporary, temporary.open("w", newline="", encoding="utf-8") as sink:
+    with atomic_write_path(file, file.parent) as temporary, temporary.open("w", newline="", encoding="utf-8") as sink:
         writer = csv.DictWriter(sink, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

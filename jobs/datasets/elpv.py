@@ -28,7 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.atomic_files import renamed_into_place
+from pipeline.atomic_files import atomic_write_path
 from pipeline.errors import ConfigError, DataError, VitrolloutError
 
 TEST_SHARE = 0.25
@@ -165,12 +165,12 @@ def prepare(out: Path, split: str, seed: int) -> None:
     paths = [f"cells/cell{number:04d}.png" for number in range(1, len(photos) + 1)]  # numbers as in the list
     for path, photo in zip(paths, photos, strict=True):
         if not (out / path).exists():  # other splits use the same photos
-            with renamed_into_place(out / path, out, durable=False) as temporary:
+            with atomic_write_path(out / path, out, durable=False) as temporary:
                 Image.fromarray(photo).save(temporary, "PNG")
     table = label_cells(probabilities)
     table.insert(0, "path", paths)
     table["split"] = (split_random if split == "random" else split_blocks)(probabilities, list(types), seed)
-    with renamed_into_place(out / f"{split}-{seed}.csv", out) as temporary:
+    with atomic_write_path(out / f"{split}-{seed}.csv", out) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     click.echo(pd.crosstab(table["split"], table["label"]).to_string())
     click.echo(out / f"{split}-{seed}.csv")

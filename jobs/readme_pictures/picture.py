@@ -9,7 +9,7 @@ import click
 from PIL import Image, ImageDraw
 
 import pipeline
-from pipeline.results.folder import bound_source
+from pipeline.results.folder import input_folder_of_results
 
 _SIDE, _GAP = 224, 8  # pixels
 
@@ -21,7 +21,7 @@ _SIDE, _GAP = 224, 8  # pixels
 def main(results: Path, picture: Path, paths: tuple[str, ...]) -> None:
     """Write PICTURE: a column for each of the PATHS, photo above overlay, label and score below."""
     rows = pipeline.read_results(results).set_index("path")[["label", "score", "overlay"]].to_dict("index")
-    source = Path(bound_source(results) or "")
+    source = Path(input_folder_of_results(results) or "")
     step = _SIDE + _GAP
     sheet = Image.new("RGB", (step * len(paths) - _GAP, 2 * step + 20), "white")
     for column, path in enumerate(paths):

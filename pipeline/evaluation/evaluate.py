@@ -23,13 +23,13 @@ from pipeline.evaluation.metrics import (
     f1_by_class,
     threshold_for_recall,
 )
-from pipeline.evaluation.result import Evaluation, Judged, card_section, write_metrics, write_predictions
+from pipeline.evaluation.result import Evaluation, PredictedPhoto, card_section, write_metrics, write_predictions
 from pipeline.labelled.read import apply_split_csv, read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import Checkpoint, check_family, resolve_checkpoint
 from pipeline.model.classifier import Classifier, load_classifier
-from pipeline.model.cpu_streams import spread
+from pipeline.model.cpu_streams import split_over_cores
 from pipeline.model.device import choose_device, choose_precision
 from pipeline.model.predictor import Predictor, find_batch_size
 from pipeline.photos.decode import MAX_PIXELS
@@ -110,7 +110,7 @@ def _warn_of_training_photos(known: Counter[str], source: str) -> None:
 
 
 def measure(
-    judged: Sequence[Judged],
+    judged: Sequence[PredictedPhoto],
     labels: tuple[str, ...],
     split: str,
     positive: tuple[str, ...],
@@ -157,13 +157,13 @@ def measure(
 
 def _judge(
     photos: Sequence[LabelledPhoto], classifier: Classifier, config: EvaluateConfig, stop: Callable[[], bool]
-) -> Iterator[Judged]:
+) -> Iterator[PredictedPhoto]:
     """Photos through the model, as a run does it: same decoding, same preprocessing, same precision."""
-    maps = MapSettings(())
+    maps = MapPlan(())
     batch_size = find_batch_size(classifier, maps) if config.batch_size == "auto" else config.batch_size
     workers = available_cores() if config.workers == "auto" else config.workers
-    spec = LoadSpec(classifier.processor, classifier.framing.draft_size, None, MAX_PIXELS)
-    predictor = Predictor(spread(classifier, batch_size), maps, batch_size)
+    spec = LoadSpec(classifier.processor, classifier.geometry.draft_size, None, MAX_PIXELS)
+    predictor = Predictor(split_over_cores(classifier, batch_size), maps, batch_size)
     by_name = {photo.name: photo for photo in photos}
     refs = [labelled_ref(photo) for photo in photos]
     with PhotoLoader(spec, workers=workers, decode_seconds=60) as loader, Progress(len(photos)) as progress:
@@ -171,10 +171,10 @@ def _judge(
             for sample, row in zip(batch.samples, _probabilities(predictor, batch.samples, config), strict=True):
                 if not np.isfinite(row).all():
                     raise ModelError(f"{sample.ref.path}: the model's output is not finite; try --precision fp32")
-                yield Judged(by_name[sample.ref.path], row)
+                yield PredictedPhoto(by_name[sample.ref.path], row)
             for failure in batch.failures:
                 log.warning("left out %s: %s", failure.ref.path, failure.reason)
-                yield Judged(by_name[failure.ref.path], None, failure.reason)
+                yield PredictedPhoto(by_name[failure.ref.path], None, failure.reason)
             progress.advance(ok=len(batch.samples), failed=len(batch.failures))
     _leave_if(stop)
 
@@ -213,7 +213,7 @@ def _update_card(evaluation: Evaluation, checkpoint: Checkpoint) -> None:
 
 
 def _check_turns(config: EvaluateConfig, classifier: Classifier) -> None:
-    height, width = classifier.framing.input_size
+    height, width = classifier.geometry.input_size
     if config.average_turns and height != width:
         raise ConfigError(
             f"average_turns: the model's input is {height} x {width}, which turned does not fit it; drop it"

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from pipeline.atomic_files import renamed_into_place
+from pipeline.atomic_files import atomic_write_path
 from pipeline.evaluation.metrics import reliability
 from pipeline.evaluation.result import Evaluation
-from pipeline.figures import plain_text
+from pipeline.figures import figure_text_style
 
 _MOST_CURVES = 12  # more of them hide each other
 
@@ -18,13 +18,13 @@ def draw_figure(evaluation: Evaluation, file: Path) -> None:
     """Draw the three panels and write them as a PNG."""
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
-    with plain_text():
+    with figure_text_style():
         figure = Figure(figsize=(18, 5.6), layout="constrained")
         confusion, roc, calibration = figure.subplots(1, 3)
         _draw_confusion(confusion, evaluation)
         _draw_roc(roc, evaluation)
         _draw_reliability(calibration, evaluation)
-        with renamed_into_place(file, file.parent) as temporary:
+        with atomic_write_path(file, file.parent) as temporary:
             figure.savefig(temporary, format="png", dpi=100)
 
 

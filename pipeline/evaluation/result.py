@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.atomic_files import renamed_into_place
+from pipeline.atomic_files import atomic_write_path
 from pipeline.evaluation.metrics import Estimate, Ids, Probabilities, Threshold, confusion
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.training.model_card import markdown_table
@@ -28,7 +28,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class PredictedPhoto:
     """One photo with what the model says of it; no probabilities where it can't be read.
 
     Attributes:
@@ -98,7 +98,7 @@ class Evaluation:
         return [self.labels.index(label) for label in self.positive]
 
 
-def write_predictions(judged: Sequence[Judged], evaluation: Evaluation, file: Path) -> None:
+def write_predictions(judged: Sequence[PredictedPhoto], evaluation: Evaluation, file: Path) -> None:
     """One row a photo: path, label, split, status, error, predicted, correct, score, defect_score, probabilities."""
     rows = [_row(one, evaluation) for one in judged]
     schema = pa.schema(
@@ -115,7 +115,7 @@ def write_predictions(judged: Sequence[Judged], evaluation: Evaluation, file: Pa
             ("probabilities", pa.list_(pa.float32())),
         ]
     )
-    with renamed_into_place(file, file.parent) as temporary:
+    with atomic_write_path(file, file.parent) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema), temporary, compression="zstd")
 
 
@@ -136,7 +136,7 @@ def write_metrics(evaluation: Evaluation, settings: dict[str, Any], file: Path) 
         },
         "settings": settings,
     }
-    with renamed_into_place(file, file.parent) as temporary:
+    with atomic_write_path(file, file.parent) as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
 
 
@@ -167,7 +167,7 @@ def _threshold_sentence(threshold: Threshold | None) -> str:
     )
 
 
-def _row(one: Judged, evaluation: Evaluation) -> dict[str, object]:
+def _row(one: PredictedPhoto, evaluation: Evaluation) -> dict[str, object]:
     row: dict[str, object] = {
         "path": one.photo.name,
         "label": one.photo.label,

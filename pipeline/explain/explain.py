@@ -42,7 +42,7 @@ def explain(config: ExplainConfig) -> "Explanation":
         check_family(checkpoint)
         targets = _targets(config, checkpoint)
         from pipeline.explain.explanation import look_closely
-        from pipeline.maps.passes import MapSettings
+        from pipeline.maps.passes import MapPlan
         from pipeline.model.classifier import load_classifier
         from pipeline.model.device import choose_device, choose_precision
 
@@ -54,7 +54,7 @@ def explain(config: ExplainConfig) -> "Explanation":
         )
         layer = _layer_number(config.layer, len(classifier.encoder))
         sample = _load(ref, classifier, config)
-    maps = MapSettings((config.method,), config.head_fusion, config.discard_ratio, targets.versus)
+    maps = MapPlan((config.method,), config.head_fusion, config.discard_ratio, targets.versus)
     return look_closely(sample, classifier, maps, targets, layer)
 
 
@@ -95,7 +95,7 @@ def _layer_number(layer: int, count: int) -> int:
 
 def _load(ref: ImageRef, classifier: "Classifier", config: ExplainConfig) -> Sample:
     """Decode the photo as a run does, in a process that may crash or hang."""
-    draft = None if config.exact_decode else classifier.framing.draft_size
+    draft = None if config.exact_decode else classifier.geometry.draft_size
     spec = LoadSpec(classifier.processor, draft, _PHOTO_SIDE, config.max_pixels)
     with PhotoLoader(spec, workers=1, decode_seconds=config.decode_seconds) as photos:
         (batch,) = photos.batches([ref], 1, lambda: False)

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.errors import ConfigError, PhotoError
 from pipeline.maps.methods import Method
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.maps.rollout import METHODS
 from pipeline.model.classifier import Classifier
 from pipeline.model.predictor import Predictor
@@ -46,9 +46,7 @@ class Explanation:
     filmstrip: Floats
 
 
-def look_closely(
-    sample: Sample, classifier: Classifier, maps: MapSettings, targets: Targets, layer: int
-) -> Explanation:
+def look_closely(sample: Sample, classifier: Classifier, maps: MapPlan, targets: Targets, layer: int) -> Explanation:
     """Predict as a run does, then once more forward for the attention behind it.
 
     Args:
@@ -75,7 +73,7 @@ def look_closely(
     top, scores = best_scores(prediction.logits)
     return Explanation(
         prediction=prediction,
-        box=classifier.framing.map_box(sample.width, sample.height),
+        box=classifier.geometry.map_box(sample.width, sample.height),
         labels=tuple(labels[index] for index in top),
         scores=tuple(float(score) for score in scores),
         method=method,
@@ -90,7 +88,7 @@ def look_closely(
 
 @torch.inference_mode()
 def _attention(
-    sample: Sample, classifier: Classifier, maps: MapSettings, film_method: Method, layer: int
+    sample: Sample, classifier: Classifier, maps: MapPlan, film_method: Method, layer: int
 ) -> tuple[Floats, Floats]:
     """Heads and filmstrip, as `Explanation` has them."""
     pixels = torch.from_numpy(sample.pixels[None])  # (1, 3, H, W)

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase  # not pyplot: no window system, no global state
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from pipeline.atomic_files import cannot_write, renamed_into_place
+from pipeline.atomic_files import atomic_write_path, cannot_write
 from pipeline.explain.explanation import Explanation
-from pipeline.figures import plain_text
+from pipeline.figures import figure_text_style
 from pipeline.overlays.draw import OverlayLook, draw_overlay, shown_range
 from pipeline.records import Floats
 
@@ -66,14 +66,14 @@ def write_figures(explanation: Explanation, look: OverlayLook, out: Path) -> dic
     except OSError as error:
         raise cannot_write(out, error) from error
     for name, picture in pictures.items():
-        with renamed_into_place(out / f"{name}.png", out) as temporary:
+        with atomic_write_path(out / f"{name}.png", out) as temporary:
             temporary.write_bytes(picture)
     return {name: out / f"{name}.png" for name in pictures}
 
 
 def draw_figures(explanation: Explanation, look: OverlayLook) -> dict[str, Figure]:
     """The `PANELS`, each as a figure, and `all` of them in one."""
-    with plain_text():
+    with figure_text_style():
         figures = {}
         for name, panel in PANELS.items():
             figures[name] = Figure(figsize=panel.size(explanation), layout=_layout())
@@ -256,6 +256,6 @@ def _lines(name: str, width: float) -> str:
 
 def _png(figure: Figure) -> bytes:
     png = io.BytesIO()
-    with plain_text():
+    with figure_text_style():
         figure.savefig(png, format="png", dpi=_DPI)
     return png.getvalue()

@@ -26,7 +26,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 @dataclass
-class Recorder:
+class AttentionRecorder:
     """Collects what the layers compute, from the first to the last.
 
     Attributes:
@@ -97,7 +97,7 @@ def _blocks(query: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(image, image + images), slice(row, row + rows)
 
 
-_recorder: ContextVar[Recorder | None] = ContextVar("vitrollout_recorder", default=None)
+_recorder: ContextVar[AttentionRecorder | None] = ContextVar("vitrollout_recorder", default=None)
 
 
 @contextmanager
@@ -107,9 +107,9 @@ def record_attention(
     *,
     heads_layer: int | None = None,
     readout_tokens: int = 0,
-) -> Iterator[Recorder]:
-    """Record the attention of every layer that runs inside the block; args as of `Recorder`."""
-    recorder = Recorder(head_fusion, attend, heads_layer, readout_tokens)
+) -> Iterator[AttentionRecorder]:
+    """Record the attention of every layer that runs inside the block; args as of `AttentionRecorder`."""
+    recorder = AttentionRecorder(head_fusion, attend, heads_layer, readout_tokens)
     token = _recorder.set(recorder)
     try:
         yield recorder
@@ -141,7 +141,7 @@ def recorded_attention(
     """
     # scaled before the product: unscaled scores can exceed float16
     query = query * (scaling if scaling is not None else query.shape[-1] ** -0.5)
-    recorder = _recorder.get() or Recorder(None)  # nobody's
+    recorder = _recorder.get() or AttentionRecorder(None)  # nobody's
     output = recorder.output(query, key, value, attention_mask)
     return output.transpose(1, 2).contiguous(), None
 
@@ -168,12 +168,12 @@ def select_recorded_attention(model: Any) -> None:
 
 
 @contextmanager
-def record_growth(encoder: nn.ModuleList, recorder: Recorder) -> Iterator[list[Tensor]]:
+def record_value_norm_ratios(encoder: nn.ModuleList, recorder: AttentionRecorder) -> Iterator[list[Tensor]]:
     """Record for each layer how large what each token gives is beside the token itself, (B, N) float32.
 
     It gives its value vectors through the output projection and, where the family has one, the layer scale.
     """
-    growth: list[Tensor] = []
+    value_norm_ratios: list[Tensor] = []
 
     def record(layer: Any, arguments: tuple[Tensor, ...], _: Tensor) -> None:
         attention = layer.attention if hasattr(layer, "attention") else layer.self_attn
@@ -183,19 +183,19 @@ def record_growth(encoder: nn.ModuleList, recorder: Recorder) -> Iterator[list[T
         if hasattr(layer, "layer_scale1"):  # DINOv2
             given = layer.layer_scale1(given)
         given = given * getattr(layer, "lambda_1", 1.0)  # BEiT
-        growth.append(given.float().norm(dim=-1) / arguments[0].detach().float().norm(dim=-1))
+        value_norm_ratios.append(given.float().norm(dim=-1) / arguments[0].detach().float().norm(dim=-1))
 
     with ExitStack() as hooks:
         for layer in encoder:
             hooks.callback(layer.register_forward_hook(record).remove)
-        yield growth
+        yield value_norm_ratios
 
 
 def check_captures(shapes: list[tuple[int, ...]], *, layer_count: int, batch: int, tokens: int) -> None:
     """Make sure that what was captured is what the maps are computed from.
 
     Args:
-        shapes: as `Recorder` has them.
+        shapes: as `AttentionRecorder` has them.
         layer_count, batch, tokens: what they must be.
 
     Raises:

@@ -7,14 +7,14 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from pipeline.maps.capture import Recorder, record_attention, record_growth
+from pipeline.maps.capture import AttentionRecorder, record_attention, record_value_norm_ratios
 from pipeline.maps.gradient_passes import BACKWARD_PASSES, hooked
 from pipeline.maps.methods import BACKWARD, FORWARD, BackwardMethod, ForwardMethod, Method
 from pipeline.maps.rollout import METHODS, HeadFusion, norm_rollout
 
 
 @dataclass(frozen=True)
-class MapSettings:
+class MapPlan:
     """How attention becomes maps; see `pipeline.maps.rollout` and `pipeline.maps.gradient_passes`.
 
     Attributes:
@@ -44,19 +44,17 @@ class MapSettings:
 class MapPass:
     """One forward pass of a batch, with its backward pass where a method needs one."""
 
-    def __init__(
-        self, settings: MapSettings, forward: tuple[ForwardMethod, ...], backward: BackwardMethod | None
-    ) -> None:
+    def __init__(self, settings: MapPlan, forward: tuple[ForwardMethod, ...], backward: BackwardMethod | None) -> None:
         """Args: how to compute the maps, and which of them come from this pass."""
         self._settings = settings
         self._forward = forward
         self._method = backward
         self._backward = BACKWARD_PASSES[backward]() if backward else None
-        self._growth: list[Tensor] = []
-        self._recorder = Recorder(None)
+        self._value_norm_ratios: list[Tensor] = []
+        self._recorder = AttentionRecorder(None)
 
     @contextmanager
-    def watch(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[Recorder]:
+    def watch(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[AttentionRecorder]:
         """Record what the maps need of a forward pass inside the block."""
         with ExitStack() as stack:
             self._recorder = stack.enter_context(
@@ -66,7 +64,7 @@ class MapPass:
                 )
             )
             if "rollout-norm" in self._forward:
-                self._growth = stack.enter_context(record_growth(encoder, self._recorder))
+                self._value_norm_ratios = stack.enter_context(record_value_norm_ratios(encoder, self._recorder))
             if self._backward is not None:
                 stack.enter_context(hooked(self._backward, network, encoder))
             yield self._recorder
@@ -79,7 +77,7 @@ class MapPass:
             targets: (B,), ids of the labels to explain.
             readout_tokens: leading tokens that rollouts start from.
         """
-        rollouts = METHODS | {"rollout-norm": partial(norm_rollout, growth=self._growth)}
+        rollouts = METHODS | {"rollout-norm": partial(norm_rollout, value_norm_ratios=self._value_norm_ratios)}
         ratio = self._settings.discard_ratio
         found: dict[Method, Tensor] = {
             method: rollouts[method](self._recorder.layers, readout_tokens=readout_tokens, discard_ratio=ratio)

@@ -98,7 +98,7 @@ def last_attention(layers: Sequence[Tensor], *, readout_tokens: int, discard_rat
 
 
 def norm_rollout(
-    layers: Sequence[Tensor], *, growth: Sequence[Tensor], readout_tokens: int, discard_ratio: float = 0.0
+    layers: Sequence[Tensor], *, value_norm_ratios: Sequence[Tensor], readout_tokens: int, discard_ratio: float = 0.0
 ) -> Tensor:
     """Rollout in which attention counts by what it brings along (Chen et al., Beyond Intuition, TMLR 2023).
 
@@ -115,7 +115,7 @@ def norm_rollout(
         (B, N), not negative.
     """
     row = _start(layers[0], readout_tokens)
-    for fused, size in zip(reversed(layers), reversed(growth), strict=True):
+    for fused, size in zip(reversed(layers), reversed(value_norm_ratios), strict=True):
         row = row + (row @ discard_weakest(fused, discard_ratio, readout_tokens)) * size[:, None]  # (B, 1, N)
     return row[:, 0]
 

@@ -11,14 +11,14 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
 from pipeline.errors import ModelError
-from pipeline.maps.capture import Recorder, check_captures, record_attention, select_recorded_attention
+from pipeline.maps.capture import AttentionRecorder, check_captures, record_attention, select_recorded_attention
 from pipeline.maps.methods import Method
-from pipeline.maps.passes import MapPass, MapSettings
+from pipeline.maps.passes import MapPass, MapPlan
 from pipeline.maps.rollout import HeadFusion
 from pipeline.model.checkpoint import Checkpoint, check_family
 from pipeline.model.device import Precision
 from pipeline.model.families import FAMILIES
-from pipeline.model.framing import Framing, framing_of
+from pipeline.model.input_geometry import InputGeometry, read_input_geometry
 from pipeline.records import Floats, Output
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,7 +42,7 @@ class Classifier:
 
     network: Any
     processor: Any
-    framing: Framing
+    geometry: InputGeometry
     labels: tuple[str, ...]
     encoder: nn.ModuleList
     readout_tokens: int
@@ -51,7 +51,7 @@ class Classifier:
     mean: Tensor
     scale: Tensor
 
-    def predict(self, pixels: Tensor, maps: MapSettings, targets: Sequence[int] | None = None) -> Output:
+    def predict(self, pixels: Tensor, maps: MapPlan, targets: Sequence[int] | None = None) -> Output:
         """Classify a batch and map it: a forward pass, and for each method that explains a label a backward pass.
 
         Args:
@@ -73,7 +73,7 @@ class Classifier:
         )
 
     @torch.inference_mode()
-    def capture(self, pixels: Tensor, head_fusion: HeadFusion, heads_layer: int) -> Recorder:
+    def capture(self, pixels: Tensor, head_fusion: HeadFusion, heads_layer: int) -> AttentionRecorder:
         """The attention of all layers in one forward pass over such pixels as `predict` takes, on the device.
 
         The heads of the layer with index `heads_layer` are kept apart as well.
@@ -84,7 +84,7 @@ class Classifier:
 
     def on_grid(self, tokens: Tensor) -> Tensor:
         """Values of all tokens, (..., N), without those of the prefix: (..., grid_h, grid_w)."""
-        return tokens[..., self.prefix_tokens :].reshape(*tokens.shape[:-1], *self.framing.grid)
+        return tokens[..., self.prefix_tokens :].reshape(*tokens.shape[:-1], *self.geometry.grid)
 
     def _inputs(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 on the host -> the network's input on its device."""
@@ -99,10 +99,10 @@ class Classifier:
         ids = logits.argmax(dim=1) if ids is None else ids
         return logits, ids, one.tokens(output, ids, self.readout_tokens)
 
-    def _forward(self, inputs: Tensor, recorder: Recorder) -> Tensor:
+    def _forward(self, inputs: Tensor, recorder: AttentionRecorder) -> Tensor:
         """Logits; makes sure that the attention of every layer went through the recorder."""
         output: Tensor = self.network(pixel_values=inputs, interpolate_pos_encoding=self.interpolate_positions).logits
-        grid_h, grid_w = self.framing.grid
+        grid_h, grid_w = self.geometry.grid
         tokens = self.prefix_tokens + grid_h * grid_w
         check_captures(recorder.shapes, layer_count=len(self.encoder), batch=len(inputs), tokens=tokens)
         return output
@@ -144,18 +144,18 @@ def load_classifier(
     family = FAMILIES[checkpoint.model_type]
     readout = family.readout_tokens
     mean, scale = normalisation(processor, rescale)
-    framing = framing_of(processor, _patch_size(checkpoint, vision))
+    geometry = read_input_geometry(processor, _patch_size(checkpoint, vision))
     native_size = _pair(vision.image_size)
-    _check_input_size(checkpoint, framing, native_size)
+    _check_input_size(checkpoint, geometry, native_size)
     return Classifier(
         network=network,
         processor=processor,
-        framing=framing,
+        geometry=geometry,
         labels=tuple(str(config.id2label[index]) for index in range(config.num_labels)),
         encoder=_encoder(network, int(vision.num_hidden_layers)),
         readout_tokens=readout,
         prefix_tokens=readout + (int(vision.num_register_tokens) if family.has_registers else 0),
-        interpolate_positions=framing.input_size != native_size,
+        interpolate_positions=geometry.input_size != native_size,
         mean=mean.to(device),
         scale=scale.to(device),
     )
@@ -244,14 +244,14 @@ def _patch_size(checkpoint: Checkpoint, vision: Any) -> int:
     return height
 
 
-def _check_input_size(checkpoint: Checkpoint, framing: Framing, native_size: tuple[int, int]) -> None:
-    height, width = framing.input_size
-    if min(framing.grid) < 1:
+def _check_input_size(checkpoint: Checkpoint, geometry: InputGeometry, native_size: tuple[int, int]) -> None:
+    height, width = geometry.input_size
+    if min(geometry.grid) < 1:
         raise ModelError(
-            f"--model {checkpoint.name}: an input of {height}x{width} pixels holds no patch of {framing.patch_size}; "
+            f"--model {checkpoint.name}: an input of {height}x{width} pixels holds no patch of {geometry.patch_size}; "
             "use a larger --input-size"
         )
-    if framing.input_size != native_size and native_size[0] != native_size[1]:
+    if geometry.input_size != native_size and native_size[0] != native_size[1]:
         # transformers takes the positions for a square grid when it interpolates them
         raise ModelError(
             f"--model {checkpoint.name}: positions of a grid that is not square can't be interpolated to an input of "

@@ -13,15 +13,15 @@ from itertools import chain, pairwise
 import torch
 from torch import Tensor
 
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.allocator import keep_freed_memory
 from pipeline.model.classifier import Classifier
-from pipeline.records import Output, joined
+from pipeline.records import Output, concatenate_outputs
 
 _PHOTOS_EACH = 2  # at least, in a batch of the usual size
 
 
-class Streams:
+class CpuStreams:
     """Predicts as a classifier does."""
 
     def __init__(self, classifier: Classifier, count: int) -> None:
@@ -32,7 +32,7 @@ class Streams:
         each = max(1, self._threads // count)
         self._pool = ThreadPoolExecutor(count, "stream", initializer=torch.set_num_threads, initargs=(each,))
 
-    def predict(self, pixels: Tensor, maps: MapSettings, targets: Sequence[int] | None = None) -> Output:
+    def predict(self, pixels: Tensor, maps: MapPlan, targets: Sequence[int] | None = None) -> Output:
         """As `Classifier.predict`."""
         first, count = self._classifiers[0], len(self._classifiers)
         if len(pixels) < count:
@@ -45,17 +45,17 @@ class Streams:
                 for classifier, part in zip(self._classifiers, parts, strict=True)
             ]
             wait(outputs)  # all of them: after a failure another batch may come, and find the modules in use
-            return joined([output.result() for output in outputs])
+            return concatenate_outputs([output.result() for output in outputs])
         finally:
             torch.set_num_threads(self._threads)  # a stream sets it for every thread that is yet to come as well
 
 
-def spread(classifier: Classifier, batch_size: int) -> Classifier | Streams:
+def split_over_cores(classifier: Classifier, batch_size: int) -> Classifier | CpuStreams:
     """The classifier on streams, where it is on a CPU with cores for more than one."""
     count = min(torch.get_num_threads(), batch_size // _PHOTOS_EACH)
     if classifier.network.device.type != "cpu" or count < 2:
         return classifier
-    return Streams(classifier, count)
+    return CpuStreams(classifier, count)
 
 
 def _twin(classifier: Classifier) -> Classifier:

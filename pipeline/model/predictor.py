@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from pipeline.errors import VitrolloutError
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.classifier import Classifier
-from pipeline.model.cpu_streams import Streams
+from pipeline.model.cpu_streams import CpuStreams
 from pipeline.model.targets import Targets
-from pipeline.records import Batch, Output, Pixels, Prediction, Sample, joined
+from pipeline.records import Batch, Output, Pixels, Prediction, Sample, concatenate_outputs
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Predictor:
     """Runs batches through a classifier; out of memory on the device, it halves them and goes on."""
 
     def __init__(
-        self, classifier: Classifier | Streams, maps: MapSettings, batch_size: int, targets: Targets | None = None
+        self, classifier: Classifier | CpuStreams, maps: MapPlan, batch_size: int, targets: Targets | None = None
     ) -> None:
         """Args: the model, how to compute maps, how many photos at once, and which labels maps explain."""
         self._classifier = classifier
@@ -35,7 +35,7 @@ class Predictor:
         self._most = batch_size
         self._targets = targets or Targets()
 
-    def ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Future[list[Prediction]]]]:
+    def predict_ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Future[list[Prediction]]]]:
         """Every batch with its predictions to come: while one is written down, the device is at the next."""
         waiting: deque[tuple[Batch, Future[list[Prediction]]]] = deque()
         thread = ThreadPoolExecutor(1)
@@ -56,7 +56,7 @@ class Predictor:
         """
         if not samples:
             return []
-        targets = [target for sample in samples if (target := self._targets.of(sample.ref.path)) is not None]
+        targets = [target for sample in samples if (target := self._targets.label_for(sample.ref.path)) is not None]
         return _split(samples, self.outputs(np.stack([sample.pixels for sample in samples]), targets or None))
 
     def outputs(self, pixels: Pixels, targets: Sequence[int] | None = None) -> Output:
@@ -79,7 +79,7 @@ class Predictor:
             else:
                 parts.append(output)
                 done += len(output.logits)
-        return joined(parts)
+        return concatenate_outputs(parts)
 
     def _attempt(self, pixels: Pixels, targets: Sequence[int] | None) -> Output | None:
         """None: out of memory. The error ends here, for it holds on to the tensors of the failed pass."""
@@ -129,18 +129,18 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def find_batch_size(classifier: Classifier, maps: MapSettings) -> int:
+def find_batch_size(classifier: Classifier, maps: MapPlan) -> int:
     """The batch size for `auto`: on an accelerator it is doubled while that gains speed and fits in memory."""
     if classifier.network.device.type == "cpu":
         return _CPU_BATCH
     return fastest_batch_size(classifier, maps, _LARGEST_BATCH)
 
 
-def fastest_batch_size(classifier: Classifier, maps: MapSettings, largest: int) -> int:
+def fastest_batch_size(classifier: Classifier, maps: MapPlan, largest: int) -> int:
     """Double the batch from 8 until it is no faster an image, or too large for the device."""
     best, best_rate, size = 1, 0.0, min(8, largest)
     while size <= largest:
-        pixels = torch.zeros(size, 3, *classifier.framing.input_size, dtype=torch.uint8)
+        pixels = torch.zeros(size, 3, *classifier.geometry.input_size, dtype=torch.uint8)
         try:
             classifier.predict(pixels, maps)  # the first one of a shape also sets things up
             started = time.perf_counter()

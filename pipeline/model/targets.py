@@ -33,7 +33,7 @@ class Targets:
     expected: Mapping[str, int] | None = None
     versus: int | None = None
 
-    def of(self, path: str) -> int | None:
+    def label_for(self, path: str) -> int | None:
         """The label of one photo; None: its most likely one."""
         return self.label if self.expected is None else self.expected[path]
 

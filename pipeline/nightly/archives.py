@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import VitrolloutError
 from pipeline.nightly.config import ArchiveConfig, NightlyConfig
-from pipeline.results.compact import compact, small_parts
+from pipeline.results.compact import compact, count_small_parts
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.run_record import RunSummary
 from pipeline.run import preview, run
@@ -66,7 +66,7 @@ def worst_exit_code(nights: list[ArchiveNight]) -> int:
     return max((night.exit_code for night in nights), key=_SEVERITY.index, default=0)
 
 
-def describe(config: NightlyConfig) -> list[ArchiveNight]:
+def preview_night(config: NightlyConfig) -> list[ArchiveNight]:
     """Log what a night would do, archive by archive, and do nothing."""
     nights = []
     for archive in config.archive:
@@ -107,7 +107,7 @@ def _problem(archive: ArchiveConfig, summary: RunSummary) -> str | None:
 
 
 def _tidy(archive: ArchiveConfig, config: NightlyConfig) -> None:
-    if small_parts(archive.out) > config.compact_above:
+    if count_small_parts(archive.out) > config.compact_above:
         done = compact(archive.out)
         log.info("archive %s: compacted %d parts into %d", archive.name, done.parts_before, done.parts)
     with ResultsFolder(archive.out, archive.input) as results:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from pipeline.maps.statistics import HOT_PERCENTILE, scaled, value_range
-from pipeline.model.framing import cells_under, visible_part
+from pipeline.model.input_geometry import cells_under, visible_part
 from pipeline.records import Box, Floats, Pixels
 
 Style = Literal["heat", "article"]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.overlays.draw import OverlayLook, draw_overlay
 from pipeline.overlays.png import encode_png
-from pipeline.photos.resize import shrunk
+from pipeline.photos.resize import downscale
 from pipeline.records import Box, Pixels, Prediction
 from pipeline.results.folder import ResultsFolder
 
@@ -99,7 +99,7 @@ def _thumbnail(photo: Pixels, overlay: Pixels) -> bytes:
     height, width, _ = photo.shape
     scale = min(1.0, _THUMBNAIL_SIDE / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    both = Image.fromarray(np.hstack([shrunk(photo, size), shrunk(overlay, size)]))
+    both = Image.fromarray(np.hstack([downscale(photo, size), downscale(overlay, size)]))
     jpeg = io.BytesIO()
     both.save(jpeg, "JPEG", quality=80)
     return jpeg.getvalue()

@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline.errors import DecodeError
 from pipeline.photos.decode import Photo, decode, load_decoders
 from pipeline.photos.discover import mtime_ns
-from pipeline.photos.resize import shrunk
+from pipeline.photos.resize import downscale
 from pipeline.photos.worker_process import Worker, WorkerDiedError, WorkerTimeoutError
 from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample
 
@@ -118,7 +118,7 @@ def _overlay_photo(photo: Photo, data: bytes, spec: LoadSpec) -> Pixels | None:
         rgb = decode(io.BytesIO(data), max_pixels=spec.max_pixels, draft_size=(1, spec.overlay_size)).rgb
     scale = min(1.0, spec.overlay_size / longest)
     size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
-    return shrunk(rgb, size)
+    return downscale(rgb, size)
 
 
 def _load_in_worker(spec: LoadSpec, ref: ImageRef) -> Sample | Failure:

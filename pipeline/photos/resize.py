@@ -5,7 +5,7 @@ import numpy as np
 from pipeline.records import Pixels
 
 
-def shrunk(photo: Pixels, size: tuple[int, int]) -> Pixels:
+def downscale(photo: Pixels, size: tuple[int, int]) -> Pixels:
     """A photo made smaller by bicubic interpolation with antialiasing: within 2 of 255 of what Pillow makes.
 
     Args:

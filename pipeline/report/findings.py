@@ -55,7 +55,7 @@ class Findings:
     relabelled_examples: Sequence[Example]
 
 
-def find(out: Path, frame: pd.DataFrame) -> Findings:
+def gather_findings(out: Path, frame: pd.DataFrame) -> Findings:
     """Gather the findings of a results folder.
 
     Args:

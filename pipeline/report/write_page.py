@@ -19,9 +19,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.atomic_files import cannot_write
 from pipeline.errors import FolderBusyError
 from pipeline.report.drift import LOW_CONFIDENCE
-from pipeline.report.findings import find
+from pipeline.report.findings import gather_findings
 from pipeline.report.gallery_files import COLUMNS, write_data_files
-from pipeline.results.folder import bound_source
+from pipeline.results.folder import input_folder_of_results
 from pipeline.results.read import read_results
 
 _DATA_NAME = re.compile(r"[0-9a-f]{12}")
@@ -68,9 +68,9 @@ def _page(out: Path, frame: pd.DataFrame, data: str) -> str:
         loader=PackageLoader("pipeline.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    source = bound_source(out)
+    source = input_folder_of_results(out)
     return environment.get_template("report.html.j2").render(
-        findings=find(out, frame),
+        findings=gather_findings(out, frame),
         low_confidence=LOW_CONFIDENCE,
         name=out.resolve().name,
         photos_at=Path(source).as_uri() if source else "",

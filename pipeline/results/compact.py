@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.overlays.writer import thumbnail_name
 from pipeline.results.read import newest_rows, part_files, read_part
 from pipeline.results.schema import SCHEMA
-from pipeline.results.folder import ResultsFolder, bound_source, report_knows_all
+from pipeline.results.folder import ResultsFolder, input_folder_of_results, report_knows_all
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def compact(
         FolderBusyError: a run holds it.
         StoreError: a part is damaged, the disk is full, or the folder can't be written.
     """
-    source = bound_source(out)
+    source = input_folder_of_results(out)
     if source is None or not part_files(out):
         raise ConfigError(f"{out} is no results folder with rows in it; name the --out of a run")
     with ResultsFolder(out, Path(source)) as results:
@@ -81,7 +81,7 @@ def compact(
     return Compaction(len(old), len(chunks), rows_before, len(current), len(newest) - len(current), overlays_removed)
 
 
-def small_parts(out: Path) -> int:
+def count_small_parts(out: Path) -> int:
     """How many parts a compaction would merge with others."""
     parts = part_files(out)
     limit = _rows_per_part(parts) / 2

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from pipeline.atomic_files import TEMPORARY_NAME, cannot_write, flush, renamed_into_place
+from pipeline.atomic_files import TEMPORARY_NAME, cannot_write, flush, atomic_write_path
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
 from pipeline.results.read import PART_NAME, part_files, part_metadata, read_part
@@ -108,7 +108,7 @@ class ResultsFolder:
         """Write a part to tmp/ without making it one of the table yet; raises as `write_part`."""
         metadata = {**(SCHEMA.metadata or {}), b"input": os.fsencode(self.source)}
         staged = self._tmp / f"part-{self.run_id}-{self._parts_written:05d}.parquet"
-        with renamed_into_place(staged, self._tmp) as temporary:
+        with atomic_write_path(staged, self._tmp) as temporary:
             pq.write_table(
                 table.replace_schema_metadata(metadata),
                 temporary,
@@ -166,13 +166,13 @@ class ResultsFolder:
             final.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(final.parent, error) from error
-        with renamed_into_place(final, self._tmp, durable=False) as temporary:
+        with atomic_write_path(final, self._tmp, durable=False) as temporary:
             temporary.write_bytes(content)
 
     def write_record(self, record: dict[str, Any]) -> Path:
         """Write the run's record, the last thing that a run does."""
         final = self.out / "runs" / f"{self.run_id}.json"
-        with renamed_into_place(final, self._tmp) as temporary:
+        with atomic_write_path(final, self._tmp) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return final
 
@@ -222,14 +222,14 @@ def run_records(out: Path) -> list[Path]:
 
 def check_source(out: Path, source: Path) -> None:
     """Raises ConfigError where the results folder belongs to another input folder."""
-    bound = bound_source(out)
+    bound = input_folder_of_results(out)
     if bound is not None and bound != os.fspath(source):
         raise ConfigError(
             f"{out} holds results of {bound}, not of {source}; give another --out, or --rebind if the archive has moved"
         )
 
 
-def bound_source(out: Path) -> str | None:
+def input_folder_of_results(out: Path) -> str | None:
     """The input folder of the newest run: its record names it, and so do parts of a run that was killed."""
     newest: tuple[str, str] | None = None
     for record in run_records(out):

@@ -33,7 +33,7 @@ def softmax(logits: Floats) -> Doubles:
 
 
 @dataclass(frozen=True)
-class RowMaker:
+class RowBuilder:
     """Makes the rows of one run.
 
     Attributes:

@@ -35,7 +35,7 @@ from pipeline.training.config import FinetuneConfig
 from pipeline.training.layer_rates import freeze_below
 from pipeline.training.loop import Checkpoints, has_stalled, last_whole_checkpoint, seconds_until
 from pipeline.training.model_card import CardFacts, write_model_card
-from pipeline.training.result import Finetuned
+from pipeline.training.result import FinetuneResult
 from pipeline.training.setup import build_trainer, split_dataset
 from pipeline.training.trainer import PhotoTrainer
 from pipeline.training.work_folder import CachedSplit, decode_splits, open_work_folder
@@ -43,7 +43,7 @@ from pipeline.training.work_folder import CachedSplit, decode_splits, open_work_
 log = logging.getLogger(__name__)
 
 
-def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False) -> Finetuned:
+def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False) -> FinetuneResult:
     """Train a classifier and save it; goes on where an interrupted training of equal settings stopped.
 
     Raises:
@@ -75,7 +75,7 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
         trainer = build_trainer(config, classifier, processors["validation"], splits, work, stop)
         seconds = _train(trainer, config, work, stop)
         _save_model(config, trainer.network, processors["validation"], work)
-        result = Finetuned(
+        result = FinetuneResult(
             out=config.out,
             labels=classifier.labels,
             counts={split: dict(per_label) for split, per_label in split_counts(readable).items()},

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
-from pipeline.atomic_files import renamed_into_place
+from pipeline.atomic_files import atomic_write_path
 from pipeline.errors import ModelError, StoppedError
 from pipeline.training.trainer import EpochOrder, save_weights
 
@@ -84,7 +84,7 @@ class Checkpoints(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark the checkpoint as whole."""
         folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
-        with renamed_into_place(folder / _WHOLE, folder) as temporary:
+        with atomic_write_path(folder / _WHOLE, folder) as temporary:
             temporary.write_text(json.dumps({"seconds": self.seconds_trained}))
         log.info("step %d of %d is saved", state.global_step, state.max_steps)
         self._saved = time.monotonic()

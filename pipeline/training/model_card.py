@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.training.backbone import TrainableClassifier
 from pipeline.training.config import FinetuneConfig
-from pipeline.training.result import Finetuned
+from pipeline.training.result import FinetuneResult
 
 EVALUATION_BEGIN = "<!-- evaluation: begin -->"
 EVALUATION_END = "<!-- evaluation: end -->"
@@ -29,7 +29,7 @@ class CardFacts:
     config: FinetuneConfig
     start_config: dict[str, Any]
     classifier: TrainableClassifier
-    result: Finetuned
+    result: FinetuneResult
     history: Sequence[dict[str, Any]]
     machine: str
 

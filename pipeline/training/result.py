@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Finetuned:
+class FinetuneResult:
     """What a fine-tuning came to.
 
     Attributes:

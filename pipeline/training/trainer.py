@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer
 
-from pipeline.atomic_files import cannot_write, renamed_into_place
+from pipeline.atomic_files import atomic_write_path, cannot_write
 from pipeline.training.augment import Augmentation, augment
 from pipeline.training.layer_rates import parameter_groups
 from pipeline.training.pixel_cache import PixelCache
@@ -146,7 +146,7 @@ class PhotoTrainer(Trainer):
 def save_weights(model: Any, file: Path) -> None:
     """Write the weights under the names of the model's modules, by rename: the file is whole or not there."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with renamed_into_place(file, file.parent) as temporary:
+    with atomic_write_path(file, file.parent) as temporary:
         try:
             save_file(weights, temporary)
         except SafetensorError as error:  # what a full disk raises here

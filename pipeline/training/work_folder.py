@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from pipeline.atomic_files import renamed_into_place
+from pipeline.atomic_files import atomic_write_path
 from pipeline.errors import ConfigError, DataError, FolderBusyError, StoppedError
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.training.config import FinetuneConfig
@@ -71,7 +71,7 @@ def open_work_folder(config: FinetuneConfig, photos: Sequence[LabelledPhoto], mo
                 _clear(work)  # wanted so, or nothing was trained yet
             else:
                 _check_same(config.out, found, identity)
-        with renamed_into_place(file, work) as temporary:
+        with atomic_write_path(file, work) as temporary:
             temporary.write_text(json.dumps(identity, indent=1))
         yield work
     finally:
@@ -143,6 +143,6 @@ def _find_or_build(photos: Sequence[LabelledPhoto], processor: Any, file: Path, 
     if cache is None:
         raise StoppedError("stopped while decoding; run the same command again to go on")
     log.info("decoded %d photos for %s, %d unreadable", len(photos), file.stem, len(cache.unreadable))
-    with renamed_into_place(whole, whole.parent) as temporary:
+    with atomic_write_path(whole, whole.parent) as temporary:
         temporary.write_text(json.dumps(cache.unreadable))
     return cache

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.trust.baselines import BASELINES
-from pipeline.trust.result import Trust
+from pipeline.trust.result import TrustReport
 
 _GREY = ("#9aa0a8", "#6d737c", "#c3c7cd")
 _STYLES = (":", "--", "-.")
 
 
-def draw_figure(trust: Trust, file: Path) -> None:
+def draw_figure(trust: TrustReport, file: Path) -> None:
     """Draw the panels and write them as a PNG."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state
@@ -36,7 +36,7 @@ def draw_figure(trust: Trust, file: Path) -> None:
     figure.savefig(file, format="png", dpi=100)
 
 
-def _draw_curves(axes: Any, trust: Trust, name: str, looks: dict[str, dict[str, Any]], title: str) -> None:
+def _draw_curves(axes: Any, trust: TrustReport, name: str, looks: dict[str, dict[str, Any]], title: str) -> None:
     """Mean scores over the photos, the shares of patches as close as they were measured."""
     for method, look in looks.items():
         curves = [one.curves[name] for one in trust.maps if one.method == method]
@@ -48,7 +48,7 @@ def _draw_curves(axes: Any, trust: Trust, name: str, looks: dict[str, dict[str, 
     axes.set_xticklabels([f"{share:.3g}%" for share in 100 * shares])
 
 
-def _draw_estimates(axes: Any, trust: Trust, name: str, looks: dict[str, dict[str, Any]], title: str) -> None:
+def _draw_estimates(axes: Any, trust: TrustReport, name: str, looks: dict[str, dict[str, Any]], title: str) -> None:
     """One dot a method with its interval, best on top."""
     order = sorted(looks, key=lambda method: trust.estimates[method][name].value)
     for place, method in enumerate(order):

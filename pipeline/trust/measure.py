@@ -16,7 +16,7 @@ from pipeline.atomic_files import make_folder
 from pipeline.errors import DataError, DecodeError, ModelError, StoppedError
 from pipeline.labelled.splits import check_known
 from pipeline.maps.methods import BACKWARD
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.maps.statistics import Doubles
 from pipeline.model.checkpoint import check_family, resolve_checkpoint
 from pipeline.model.classifier import Classifier, load_classifier
@@ -32,7 +32,7 @@ from pipeline.trust.config import TrustConfig
 from pipeline.trust.deletion import FILLS, ORDERS, Curve, partly_removed, patch_counts, ranks, without_content
 from pipeline.trust.marked_photos import MarkedPhoto, choose_photos
 from pipeline.trust.pointing import point_on_grid, point_on_photo
-from pipeline.trust.result import Trust, TrustedMap, sum_up, write_results
+from pipeline.trust.result import MeasuredMap, TrustReport, sum_up, write_results
 from pipeline.trust.sanity import likeness, with_shuffled_weights
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 _FEW_PHOTOS = 20
 
 
-def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> Trust:
+def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> TrustReport:
     """Measure every method's maps and write trust.json, trust.md, trust.parquet and trust.png.
 
     Told to stop by `stop()`, it writes what it found up to there: the photos come in random order.
@@ -59,7 +59,7 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
     classifier = load_classifier(checkpoint, device=device, precision=precision, input_size=config.input_size)
     check_known((photo.label for photo in photos if photo.label), classifier.labels)
     log.info("model %s; %d photos; %s on %s", checkpoint.name, len(photos), precision, device)
-    judge = _Judge(classifier, config, stop)
+    judge = MapMeasurer(classifier, config, stop)
     found = [one for photo_maps in judge.judge(photos) for one in photo_maps]
     if stop() and len({one.path for one in found}) < 2:
         raise StoppedError("stopped before two photos were measured; nothing was written")
@@ -95,26 +95,26 @@ class _Photo:
     of_shuffled_weights: dict[str, Floats]
 
 
-class _Judge:
+class MapMeasurer:
     """Takes photos through the model, again and again."""
 
     def __init__(self, classifier: Classifier, config: TrustConfig, stop: Callable[[], bool]) -> None:
         batch_size = config.batch_size
         if batch_size == "auto":
-            batch_size = find_batch_size(classifier, MapSettings(config.methods))
+            batch_size = find_batch_size(classifier, MapPlan(config.methods))
         shuffled = with_shuffled_weights(classifier, config.seed)
         self._classifier, self._config, self._stop, self._batch_size = classifier, config, stop, batch_size
-        self._bare = Predictor(classifier, MapSettings(()), batch_size)
-        self._methods = {one: Predictor(classifier, MapSettings((one,)), batch_size) for one in config.methods}
-        self._shuffled = {one: Predictor(shuffled, MapSettings((one,)), batch_size) for one in config.methods}
+        self._bare = Predictor(classifier, MapPlan(()), batch_size)
+        self._methods = {one: Predictor(classifier, MapPlan((one,)), batch_size) for one in config.methods}
+        self._shuffled = {one: Predictor(shuffled, MapPlan((one,)), batch_size) for one in config.methods}
         self._seconds: dict[str, list[float]] = {}
         self.failed = 0
 
-    def judge(self, photos: Sequence[MarkedPhoto]) -> Iterator[list[TrustedMap]]:
+    def judge(self, photos: Sequence[MarkedPhoto]) -> Iterator[list[MeasuredMap]]:
         """All maps of one photo after the other."""
         by_path = {photo.ref.path: photo for photo in photos}
         classifier = self._classifier
-        spec = LoadSpec(classifier.processor, classifier.framing.draft_size, None, MAX_PIXELS)
+        spec = LoadSpec(classifier.processor, classifier.geometry.draft_size, None, MAX_PIXELS)
         refs = [photo.ref for photo in photos]
         with PhotoLoader(spec, workers=1, decode_seconds=60) as loader, Progress(len(photos)) as progress:
             for batch in loader.batches(refs, self._batch_size, self._stop):
@@ -154,15 +154,15 @@ class _Judge:
             if method in BACKWARD:
                 others[method] = self._methods[method].outputs(pixels, second).maps[method]
             shuffled[method] = self._shuffled[method].outputs(pixels, first).maps[method]
-        framing, seed = self._classifier.framing, self._config.seed
+        geometry, seed = self._classifier.geometry, self._config.seed
         for place, sample in enumerate(samples):
             rng = np.random.default_rng([seed, crc32(sample.ref.path.encode())])
-            baselines = baseline_maps(sample.pixels, framing.grid, framing.patch_size, rng)
+            baselines = baseline_maps(sample.pixels, geometry.grid, geometry.patch_size, rng)
             mine, other, without = ({name: of[place] for name, of in kind.items()} for kind in (maps, others, shuffled))
             score = float(probabilities[place, first[place]])
             yield _Photo(by_path[sample.ref.path], sample, first[place], score, mine | baselines, other, without)
 
-    def _measure(self, photo: _Photo) -> list[TrustedMap]:
+    def _measure(self, photo: _Photo) -> list[MeasuredMap]:
         """Every map of a photo; none where what marks its defects can't be read."""
         sample, labels = photo.sample, self._classifier.labels
         if not all(np.isfinite(attention).all() for attention in photo.maps.values()):
@@ -172,13 +172,13 @@ class _Judge:
         except DecodeError as error:
             self._leave_out(sample.ref.path, str(error))
             return []
-        box = self._classifier.framing.map_box(sample.width, sample.height)
+        box = self._classifier.geometry.map_box(sample.width, sample.height)
         if outline is not None:  # in its pixels
             to_x, to_y = outline.shape[1] / sample.width, outline.shape[0] / sample.height
             box = (box[0] * to_x, box[1] * to_y, box[2] * to_x, box[3] * to_y)
         curves = self._curves(photo)
         return [
-            TrustedMap(
+            MeasuredMap(
                 path=sample.ref.path,
                 label=photo.marked.label,
                 target=labels[photo.target],
@@ -195,8 +195,8 @@ class _Judge:
 
     def _curves(self, photo: _Photo) -> dict[str, dict[str, Curve]]:
         """Deletion and insertion of every map of a photo, by method and by `deletion_blur` and the like."""
-        pixels, framing = photo.sample.pixels, self._classifier.framing
-        counts = patch_counts(framing.grid[0] * framing.grid[1], self._config.steps)
+        pixels, geometry = photo.sample.pixels, self._classifier.geometry
+        counts = patch_counts(geometry.grid[0] * geometry.grid[1], self._config.steps)
         shares = np.array(counts) / counts[-1]
         rng = np.random.default_rng(self._config.seed)
         rank = {method: ranks(attention, rng) for method, attention in photo.maps.items()}
@@ -204,7 +204,7 @@ class _Judge:
         for fill in FILLS:
             content_free = without_content(pixels, fill)
             inputs = [
-                partly_removed(pixels, content_free, rank[method], counts[1:-1], framing.patch_size, order)
+                partly_removed(pixels, content_free, rank[method], counts[1:-1], geometry.patch_size, order)
                 for method in rank
                 for order in ORDERS
             ]

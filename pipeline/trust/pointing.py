@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 
 from pipeline.maps.statistics import cell_shares
-from pipeline.model.framing import cells_under, visible_part
+from pipeline.model.input_geometry import cells_under, visible_part
 from pipeline.records import Box, Floats
 
 _HALF = 0.5  # of a cell in the defect: the cell counts as such

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.atomic_files import renamed_into_place
+from pipeline.atomic_files import atomic_write_path
 from pipeline.evaluation.metrics import Estimate, bootstrap
 from pipeline.maps.methods import BACKWARD
 from pipeline.training.model_card import markdown_table
@@ -44,7 +44,7 @@ _OTHER_COLUMNS = {
 
 
 @dataclass(frozen=True)
-class TrustedMap:
+class MeasuredMap:
     """One map of one photo, measured.
 
     Attributes:
@@ -83,18 +83,18 @@ class TrustedMap:
 
 
 @dataclass(frozen=True)
-class Trust:
+class TrustReport:
     """What was found.
 
     Attributes:
         maps: every map of every photo.
-        estimates: by method, methods first and then baselines; by the names of `TrustedMap.numbers`.
+        estimates: by method, methods first and then baselines; by the names of `MeasuredMap.numbers`.
         seconds: median seconds an image, classification included, by method.
         photos, failed: how many were measured, and how many could not be.
         pointed: how many of them the pointing was measured on.
     """
 
-    maps: Sequence[TrustedMap]
+    maps: Sequence[MeasuredMap]
     estimates: dict[str, dict[str, Estimate]]
     seconds: dict[str, float]
     photos: int
@@ -107,7 +107,7 @@ class Trust:
         return max(BASELINES, key=self._gain)
 
     @property
-    def insane(self) -> dict[str, str]:
+    def failed_sanity_checks(self) -> dict[str, str]:
         """The methods whose maps don't depend on what they claim to explain, and on what."""
         found = {}
         for method in self.seconds:
@@ -122,13 +122,15 @@ class Trust:
         """The methods that beat every baseline, intervals apart, and pass the sanity checks, best first."""
         bar = max(self.estimates[baseline]["faithfulness"].high for baseline in BASELINES)
         found = [method for method in self.seconds if self.estimates[method]["faithfulness"].low > bar]
-        return sorted((method for method in found if method not in self.insane), key=self._gain, reverse=True)
+        return sorted(
+            (method for method in found if method not in self.failed_sanity_checks), key=self._gain, reverse=True
+        )
 
     @property
     def sentence(self) -> str:
         """Which method to use for this model."""
-        baseline, insane = self.baseline, self.insane
-        warning = "".join(f" {method} does not depend on {what}." for method, what in insane.items())
+        baseline, failed_sanity_checks = self.baseline, self.failed_sanity_checks
+        warning = "".join(f" {method} does not depend on {what}." for method, what in failed_sanity_checks.items())
         if not self.trusted:
             return (
                 f"None of the {len(self.seconds)} methods says better than the baselines which patches count "
@@ -165,8 +167,8 @@ class Trust:
         return markdown_table(["method", *(columns[name] for name in shown), *more], rows)
 
 
-def sum_up(maps: Sequence[TrustedMap], seconds: dict[str, float], config: TrustConfig, *, failed: int) -> Trust:
-    """Means over the photos, with intervals from resampling photos; args as `Trust` has them."""
+def sum_up(maps: Sequence[MeasuredMap], seconds: dict[str, float], config: TrustConfig, *, failed: int) -> TrustReport:
+    """Means over the photos, with intervals from resampling photos; args as `TrustReport` has them."""
     methods: list[str] = [*config.methods, *BASELINES]
     numbers = {method: [one.numbers() for one in maps if one.method == method] for method in methods}
     names = list(numbers[methods[0]][0])
@@ -188,10 +190,10 @@ def sum_up(maps: Sequence[TrustedMap], seconds: dict[str, float], config: TrustC
         for row, method in enumerate(methods)
     }
     pointed = int((~np.isnan(values[0, :, names.index("hit_grid")])).sum())
-    return Trust(maps, estimates, seconds, photos=values.shape[1], failed=failed, pointed=pointed)
+    return TrustReport(maps, estimates, seconds, photos=values.shape[1], failed=failed, pointed=pointed)
 
 
-def write_results(trust: Trust, settings: dict[str, Any], out: Path) -> None:
+def write_results(trust: TrustReport, settings: dict[str, Any], out: Path) -> None:
     """Write trust.json, trust.md, trust.parquet and trust.png into a folder that is there.
 
     Raises:
@@ -205,7 +207,7 @@ def write_results(trust: Trust, settings: dict[str, Any], out: Path) -> None:
         "failed": trust.failed,
         "pointed": trust.pointed,
         "trusted": trust.trusted,
-        "not_sane": trust.insane,
+        "not_sane": trust.failed_sanity_checks,
         "methods": {
             method: {name: _number(asdict(estimate)) for name, estimate in of.items()}
             | {"seconds_per_image": trust.seconds.get(method)}
@@ -222,11 +224,11 @@ def write_results(trust: Trust, settings: dict[str, Any], out: Path) -> None:
         "trust.png": lambda file: draw_figure(trust, file),
     }
     for name, write in files.items():
-        with renamed_into_place(out / name, out) as temporary:
+        with atomic_write_path(out / name, out) as temporary:
             write(temporary)
 
 
-def _rows(maps: Sequence[TrustedMap]) -> pa.Table:
+def _rows(maps: Sequence[MeasuredMap]) -> pa.Table:
     """One row a map: what is averaged, and the curves."""
     rows = [
         {"path": one.path, "label": one.label, "target": one.target, "score": one.score, "method": one.method}

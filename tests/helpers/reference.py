@@ -202,9 +202,9 @@ def norm_rollout_tokens(trace, readout):
             weight = layer.layer_scale1.lambda1[:, None] * weight
         if hasattr(layer, "lambda_1"):
             weight = layer.lambda_1[:, None] * weight
-        growth = torch.zeros(tokens, dtype=torch.float64)
+        value_norm_ratios = torch.zeros(tokens, dtype=torch.float64)
         for place in range(tokens):
             given = weight @ value[0, :, place].reshape(-1)
-            growth[place] = given.norm() / x[0, place].norm()
-        product = (identity + attention[0].mean(dim=0) @ growth.diag()) @ product
+            value_norm_ratios[place] = given.norm() / x[0, place].norm()
+        product = (identity + attention[0].mean(dim=0) @ value_norm_ratios.diag()) @ product
     return product[list(readout)].mean(dim=0) if readout else product.mean(dim=0)

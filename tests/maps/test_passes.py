@@ -16,7 +16,7 @@ import pipeline.maps.gradient_passes
 import pipeline.maps.passes
 import pipeline.maps.relevance
 from pipeline.maps.methods import BACKWARD, FORWARD
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.classifier import load_classifier
 from tests.helpers import reference
@@ -70,7 +70,7 @@ def make_pixels(batch, *, seed=0, size=48):
 
 def maps_of(classifier, method, pixels, targets=None, **settings):
     """(B, grid_h, grid_w) of one method."""
-    return classifier.predict(pixels, MapSettings((method,), **settings), targets).maps[method]
+    return classifier.predict(pixels, MapPlan((method,), **settings), targets).maps[method]
 
 
 def plain(folder):
@@ -169,12 +169,12 @@ def test_blocks_of_rows_change_nothing(method, block, classifier, monkeypatch):
 def test_several_methods_give_what_each_gives_alone(name, classifier):
     pixels = make_pixels(3)
     order = ("legrad", "article", "libragrad", "rollout-norm", "relevance", "rollout", "attention")
-    output = classifier(name).predict(pixels, MapSettings(order, head_fusion="max", discard_ratio=0.2))
+    output = classifier(name).predict(pixels, MapPlan(order, head_fusion="max", discard_ratio=0.2))
     assert tuple(output.maps) == order
     for method in order:
         alone = maps_of(classifier(name), method, pixels, head_fusion="max", discard_ratio=0.2)
         np.testing.assert_allclose(output.maps[method], alone, atol=1e-5 * np.abs(alone).max(), rtol=0)
-    plain_output = classifier(name).predict(pixels, MapSettings())
+    plain_output = classifier(name).predict(pixels, MapPlan())
     np.testing.assert_allclose(output.logits, plain_output.logits, atol=1e-5, rtol=0)
 
 
@@ -185,7 +185,7 @@ def test_methods_without_a_gradient_share_one_pass_and_the_others_have_one_each(
     counts = {}
     for methods in (FORWARD, ("rollout", "legrad"), ("legrad",), METHODS):
         calls.clear()
-        classifier("vit").predict(make_pixels(2), MapSettings(methods))
+        classifier("vit").predict(make_pixels(2), MapPlan(methods))
         counts[methods] = len(calls)
     assert list(counts.values()) == [1, 1, 1, 3]
 
@@ -204,7 +204,7 @@ def test_attention_is_fused_in_one_pass_only_and_where_it_is_wanted(classifier, 
     counts = []
     for methods in (("rollout",), BACKWARD, METHODS):
         calls.clear()
-        classifier("vit").predict(make_pixels(2), MapSettings(methods))
+        classifier("vit").predict(make_pixels(2), MapPlan(methods))
         counts.append(len(calls))
     assert counts == [3, 0, 3]
 
@@ -213,14 +213,14 @@ def test_attention_is_fused_in_one_pass_only_and_where_it_is_wanted(classifier, 
 def test_one_backward_pass_explains_the_whole_batch(methods, classifier, monkeypatch):
     calls = []
     monkeypatch.setattr(torch.autograd, "grad", counted(torch.autograd.grad, calls))
-    classifier("vit").predict(make_pixels(5), MapSettings(methods))
+    classifier("vit").predict(make_pixels(5), MapPlan(methods))
     assert len(calls) == (methods != ("rollout",))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_without_a_target_the_most_likely_label_is_explained(name, classifier):
     pixels = make_pixels(3)
-    output = classifier(name).predict(pixels, MapSettings(BACKWARD))
+    output = classifier(name).predict(pixels, MapPlan(BACKWARD))
     assert output.targets == output.logits.argmax(axis=1).tolist()
     for method in BACKWARD:
         assert_close(output.maps[method], maps_of(classifier(name), method, pixels, output.targets).ravel())
@@ -229,14 +229,14 @@ def test_without_a_target_the_most_likely_label_is_explained(name, classifier):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_another_target_changes_the_maps_that_explain_one_and_no_others(name, classifier):
     pixels = make_pixels(2)
-    one, other = (classifier(name).predict(pixels, MapSettings(METHODS), [label, label]) for label in (1, 2))
+    one, other = (classifier(name).predict(pixels, MapPlan(METHODS), [label, label]) for label in (1, 2))
     for method in METHODS:
         agreement = min(
             spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(one.maps[method], other.maps[method], strict=True)
         )
         assert (agreement < 0.9) == (method in BACKWARD), method
         assert np.array_equal(one.maps[method], other.maps[method]) == (method in FORWARD)
-    assert classifier(name).predict(pixels, MapSettings(FORWARD)).targets is None
+    assert classifier(name).predict(pixels, MapPlan(FORWARD)).targets is None
 
 
 @pytest.mark.parametrize("name", ["vit", "clip"])
@@ -265,7 +265,7 @@ def test_relevance_starts_from_what_the_classifier_reads(classifier, monkeypatch
         seen["share"] = share[0]
         return relevance(layers, gradients, read)
 
-    relevance = pipeline.backward.attention_relevance
+    relevance = pipeline.maps.gradient_passes.attention_relevance
     monkeypatch.setattr(pipeline.maps.gradient_passes, "attention_relevance", watched)
     shares = {}
     for name in ("vit", "deit_with_teacher", "clip", "dinov2_with_registers"):
@@ -283,10 +283,10 @@ def test_relevance_starts_from_what_the_classifier_reads(classifier, monkeypatch
 @pytest.mark.parametrize("name", ["vit", "beit", "dinov2", "siglip"])
 def test_half_precision_ranks_patches_as_fp32_does(name, method, classifier, tiny_checkpoint):
     pixels = make_pixels(4)
-    exact = classifier(name).predict(pixels, MapSettings((method,), versus=2), [1] * 4).maps[method]
+    exact = classifier(name).predict(pixels, MapPlan((method,), versus=2), [1] * 4).maps[method]
     for precision in ("bf16", "fp16"):
         half = load(tiny_checkpoint(name), precision)
-        found = half.predict(pixels, MapSettings((method,), versus=2), [1] * 4).maps[method]
+        found = half.predict(pixels, MapPlan((method,), versus=2), [1] * 4).maps[method]
         agreement = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(found, exact, strict=True)]
         assert np.mean(agreement) > 0.98, precision
 
@@ -294,7 +294,7 @@ def test_half_precision_ranks_patches_as_fp32_does(name, method, classifier, tin
 @pytest.mark.parametrize("methods", [METHODS, *((method,) for method in METHODS)], ids=str)
 def test_a_prediction_leaves_the_network_as_it_was(methods, classifier):
     ours = classifier("vit")
-    ours.predict(make_pixels(2), MapSettings(methods))
+    ours.predict(make_pixels(2), MapPlan(methods))
     assert_untouched(ours)
 
 
@@ -309,7 +309,7 @@ def test_so_does_one_that_fails(classifier, monkeypatch):
     monkeypatch.setattr(ours.network.classifier, "forward", fail)
     for method in BACKWARD:
         with pytest.raises(torch.OutOfMemoryError):
-            ours.predict(make_pixels(2), MapSettings((method,)))
+            ours.predict(make_pixels(2), MapPlan((method,)))
         assert_untouched(ours)
     monkeypatch.undo()
 
@@ -329,8 +329,8 @@ def assert_untouched(classifier):
 def test_no_activation_outlives_a_prediction(method, classifier, monkeypatch):
     """Nor waits for the garbage collector, which has no idea of a device's memory."""
     seen = []
-    attend = pipeline.backward._attend
-    gate = pipeline.backward._with_gradient
+    attend = pipeline.maps.gradient_passes._attend
+    gate = pipeline.maps.gradient_passes._with_gradient
 
     def watched(function):
         def wrapper(*arguments):
@@ -342,12 +342,12 @@ def test_no_activation_outlives_a_prediction(method, classifier, monkeypatch):
 
     monkeypatch.setattr(pipeline.maps.gradient_passes, "_attend", watched(attend))
     monkeypatch.setattr(pipeline.maps.gradient_passes, "_with_gradient", watched(gate))
-    classifier("vit").predict(make_pixels(2), MapSettings((method,)))  # the first pass of a kind sets things up
+    classifier("vit").predict(make_pixels(2), MapPlan((method,)))  # the first pass of a kind sets things up
     gc.collect()
     gc.disable()
     try:
         seen.clear()
-        classifier("vit").predict(make_pixels(2), MapSettings((method, *set(BACKWARD) - {method})))
+        classifier("vit").predict(make_pixels(2), MapPlan((method, *set(BACKWARD) - {method})))
         assert len(seen) > 3
         assert [tensor for tensor in seen if tensor() is not None] == []
     finally:

@@ -22,7 +22,7 @@ import pipeline
 from jobs import cli
 from jobs.run import run as run_command
 from pipeline.errors import ModelError
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import BUNDLED, check_family, resolve_checkpoint
 from pipeline.model.classifier import load_classifier
 from pipeline.model.families import FAMILIES
@@ -545,9 +545,9 @@ def test_weights_in_several_files_load_and_are_all_in_the_digest(tiny_checkpoint
 
 def test_pickled_weights_give_the_same_logits_as_safetensors(folder):
     pixels = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8)
-    logits = load(folder).predict(pixels, MapSettings()).logits
+    logits = load(folder).predict(pixels, MapPlan()).logits
     as_pickle(folder)
-    np.testing.assert_array_equal(load(folder).predict(pixels, MapSettings()).logits, logits)
+    np.testing.assert_array_equal(load(folder).predict(pixels, MapPlan()).logits, logits)
 
 
 @pytest.mark.parametrize(
@@ -683,13 +683,13 @@ def test_every_weight_of_a_checkpoint_of_2021_arrives(zipped, tmp_path):
     weights = weights_of_2021()
     folder = save_checkpoint_of_2021(tmp_path / "model", weights, _use_new_zipfile_serialization=zipped)
     classifier = load(folder)
-    assert classifier.framing.input_size == (384, 384)
+    assert classifier.geometry.input_size == (384, 384)
     assert len(classifier.labels) == CLASSES
     assert classifier.labels[999] == "class 999, also known as 999"
     resized = [photo.resize((384, 384), resample=2) for photo in make_photos(2)]  # bilinear, the default of that time
     pixels = torch.from_numpy(np.stack([np.asarray(photo).transpose(2, 0, 1) for photo in resized]))
     expected, layers = forward_of_2021(weights, (pixels.double() / 255 - 0.5) / 0.5)
-    output = classifier.predict(pixels, MapSettings())
+    output = classifier.predict(pixels, MapPlan())
     logits, maps = output.logits, output.maps["rollout"]
     np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
     for image in range(2):

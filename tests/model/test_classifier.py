@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Vi
 
 import pipeline.maps.passes
 from pipeline.errors import ConfigError, ModelError
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.classifier import load_classifier, load_processor
 from tests.helpers import reference
@@ -69,7 +69,7 @@ def model_pixels(classifier, photos):
 
 def predict(classifier, photos, method="rollout", **settings):
     """Logits (B, C) and the maps of one method, (B, grid_h, grid_w)."""
-    output = classifier.predict(model_pixels(classifier, photos), MapSettings((method,), **settings))
+    output = classifier.predict(model_pixels(classifier, photos), MapPlan((method,), **settings))
     return output.logits, output.maps[method]
 
 
@@ -163,8 +163,8 @@ def test_another_input_size_equals_transformers_with_interpolated_positions(name
     case = TINY_MODELS[name]
     finer = load(tiny_checkpoint(name), input_size=size)
     grid = size[0] // 8, size[1] // 8
-    assert finer.framing.grid == grid
-    assert finer.framing.input_size == size
+    assert finer.geometry.grid == grid
+    assert finer.geometry.input_size == size
     logits, maps = predict(finer, PHOTOS[:2])
     expected, attentions = plain_output(tiny_checkpoint(name), PHOTOS[:2], size=size)
     np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
@@ -363,7 +363,7 @@ class _record_nothing:  # noqa: N801, stands in for a function
 def test_predicting_leaves_the_pixels_as_they_were(classifier):
     pixels = model_pixels(classifier("vit"), PHOTOS[:2])
     before = pixels.clone()
-    classifier("vit").predict(pixels, MapSettings())
+    classifier("vit").predict(pixels, MapPlan())
     assert torch.equal(pixels, before)
 
 

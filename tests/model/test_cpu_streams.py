@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from pipeline.maps.methods import BACKWARD, FORWARD
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.classifier import load_classifier
-from pipeline.model.cpu_streams import Streams, spread
+from pipeline.model.cpu_streams import CpuStreams, split_over_cores
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +25,16 @@ def classifier(tiny_checkpoint):
 @pytest.fixture
 def pixels(classifier):
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (7, 3, *classifier.framing.input_size), dtype=torch.uint8, generator=generator)
+    return torch.randint(0, 256, (7, 3, *classifier.geometry.input_size), dtype=torch.uint8, generator=generator)
 
 
 @pytest.mark.parametrize("count", [2, 3, 7, 8])
 def test_every_map_of_every_photo_is_the_classifiers_own(classifier, pixels, count):
-    maps = MapSettings((*FORWARD, *BACKWARD))
+    maps = MapPlan((*FORWARD, *BACKWARD))
     targets = [number % len(classifier.labels) for number in range(len(pixels))]
     expected = classifier.predict(pixels, maps, targets)
     for _ in range(3):  # hooks that the streams shared would mix their layers up, but not always
-        output = Streams(classifier, count).predict(pixels, maps, targets)
+        output = CpuStreams(classifier, count).predict(pixels, maps, targets)
         np.testing.assert_allclose(output.logits, expected.logits, rtol=1e-4, atol=1e-5)
         assert output.targets == targets
         assert output.maps.keys() == expected.maps.keys()
@@ -43,7 +43,7 @@ def test_every_map_of_every_photo_is_the_classifiers_own(classifier, pixels, cou
 
 
 def test_streams_share_the_weights(classifier):
-    first, second = Streams(classifier, 2)._classifiers
+    first, second = CpuStreams(classifier, 2)._classifiers
     assert first is classifier
     ours, theirs = dict(first.network.named_parameters()), dict(second.network.named_parameters())
     assert ours.keys() == theirs.keys()
@@ -64,7 +64,7 @@ def test_each_stream_has_its_share_of_the_cores_and_the_caller_keeps_all(classif
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(4)
-        Streams(classifier, 2).predict(pixels, MapSettings())
+        CpuStreams(classifier, 2).predict(pixels, MapPlan())
         assert seen == [2, 2]
         assert torch.get_num_threads() == 4
     finally:
@@ -73,7 +73,7 @@ def test_each_stream_has_its_share_of_the_cores_and_the_caller_keeps_all(classif
 
 def test_an_error_of_one_stream_is_raised(classifier, pixels):
     with pytest.raises(RuntimeError):
-        Streams(classifier, 2).predict(pixels[:, :2], MapSettings())
+        CpuStreams(classifier, 2).predict(pixels[:, :2], MapPlan())
 
 
 def test_an_error_of_one_stream_waits_for_the_others(classifier, pixels, monkeypatch):
@@ -92,21 +92,21 @@ def test_an_error_of_one_stream_waits_for_the_others(classifier, pixels, monkeyp
 
     monkeypatch.setattr(type(classifier), "predict", watched)
     with pytest.raises(RuntimeError, match="allocate"):
-        Streams(classifier, 2).predict(pixels, MapSettings())
+        CpuStreams(classifier, 2).predict(pixels, MapPlan())
     assert not running
 
 
 FAULTS_OF_A_LAYER = """
 import resource, torch
 from types import SimpleNamespace
-from pipeline.model.cpu_streams import Streams
+from pipeline.model.cpu_streams import CpuStreams
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     [torch.ones(2**22) for _ in range(8)]  # 128 MiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-Streams(SimpleNamespace(), 1)
+CpuStreams(SimpleNamespace(), 1)
 print(faults(), faults() + faults())
 """
 
@@ -121,10 +121,10 @@ def test_what_one_layer_frees_is_there_for_the_next():
 @pytest.mark.parametrize(("threads", "batch_size", "count"), [(1, 8, 1), (2, 8, 2), (16, 8, 4), (2, 3, 1)])
 def test_as_many_streams_as_cores_but_two_photos_each(classifier, threads, batch_size, count, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    found = spread(classifier, batch_size)
-    assert (len(found._classifiers) if isinstance(found, Streams) else 1) == count
+    found = split_over_cores(classifier, batch_size)
+    assert (len(found._classifiers) if isinstance(found, CpuStreams) else 1) == count
 
 
 def test_an_accelerator_gets_whole_batches():
     on_device = SimpleNamespace(network=SimpleNamespace(device=torch.device("cuda")))
-    assert spread(on_device, 64) is on_device
+    assert split_over_cores(on_device, 64) is on_device

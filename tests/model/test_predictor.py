@@ -10,14 +10,14 @@ import torch
 
 import pipeline.model.predictor
 from pipeline.errors import VitrolloutError
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.classifier import load_classifier
 from pipeline.model.predictor import Predictor, fastest_batch_size, find_batch_size, is_out_of_memory
 from pipeline.model.targets import Targets
 from pipeline.records import Batch, ImageRef, Prediction, Sample
 
-MAPS = MapSettings(discard_ratio=0.3)
+MAPS = MapPlan(discard_ratio=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ class Cramped:
     """A classifier on a device that holds so many photos at once, and that notes the batches it is given."""
 
     def __init__(self, classifier, room, error=None):
-        self.network, self.framing = classifier.network, classifier.framing
+        self.network, self.geometry = classifier.network, classifier.geometry
         self.classifier, self.room, self.error = classifier, room, error or torch.OutOfMemoryError("CUDA is full")
         self.batches = []
         self.held = lambda: None  # what the last failed pass has allocated
@@ -144,7 +144,7 @@ def test_one_photo_too_many_ends_the_run_with_what_to_do(classifier):
 
 
 def test_each_photo_keeps_its_own_target_when_the_batch_is_halved(classifier):
-    samples, maps = make_samples(5), MapSettings(("libragrad", "rollout"))
+    samples, maps = make_samples(5), MapPlan(("libragrad", "rollout"))
     targets = Targets(expected={sample.ref.path: place for place, sample in enumerate(samples)})
     halved = Predictor(Cramped(classifier, room=2), maps, 5, targets).predict(samples)
     for place, prediction in enumerate(halved):
@@ -214,7 +214,7 @@ class Paced:
     """A classifier whose passes take this long by a clock of its own."""
 
     def __init__(self, classifier, seconds, room=10**6):
-        self.network, self.framing, self.seconds, self.room = classifier.network, classifier.framing, seconds, room
+        self.network, self.geometry, self.seconds, self.room = classifier.network, classifier.geometry, seconds, room
         self.now, self.batches = 0.0, []
 
     def predict(self, pixels, maps):
@@ -283,7 +283,7 @@ class Watched:
     """A classifier that says when its second pass has begun, and that fails at its third."""
 
     def __init__(self, classifier):
-        self.network, self.framing, self.classifier = classifier.network, classifier.framing, classifier
+        self.network, self.geometry, self.classifier = classifier.network, classifier.geometry, classifier
         self.passes, self.at_the_second = 0, threading.Event()
 
     def predict(self, pixels, maps, targets=None):
@@ -299,7 +299,7 @@ def test_device_is_at_the_next_batch_while_one_is_written_down(classifier):
     samples = make_samples(6)
     batches = [Batch(tuple(samples[start : start + 2]), ()) for start in (0, 2, 4)]
     watched = Watched(classifier)
-    ahead = Predictor(watched, MAPS, batch_size=2).ahead(iter(batches))
+    ahead = Predictor(watched, MAPS, batch_size=2).predict_ahead(iter(batches))
     batch, predicted = next(ahead)
     assert batch is batches[0]
     assert_same(predicted.result(), Predictor(classifier, MAPS, batch_size=2).predict(batch.samples))
@@ -316,7 +316,7 @@ def test_device_is_at_the_next_batch_while_one_is_written_down(classifier):
 def test_device_goes_no_further_than_the_next_batch_when_nobody_takes_more(classifier):
     watched = Watched(classifier)
     batches = [Batch(tuple(make_samples(2)), ())] * 9
-    ahead = Predictor(watched, MAPS, batch_size=2).ahead(iter(batches))
+    ahead = Predictor(watched, MAPS, batch_size=2).predict_ahead(iter(batches))
     next(ahead)
     ahead.close()
     assert watched.passes <= 2

@@ -134,18 +134,18 @@ def choose(tmp_path):
 
 
 def test_the_most_likely_label_is_the_default(choose):
-    assert choose().of("a.png") is None
+    assert choose().label_for("a.png") is None
     assert choose(method="rollout") == Targets()
 
 
 def test_one_label_against_another(choose):
     targets = choose(target="spur", versus="0")
-    assert (targets.of("a.png"), targets.of("b.png"), targets.versus) == (1, 1, 0)
+    assert (targets.label_for("a.png"), targets.of("b.png"), targets.versus) == (1, 1, 0)
 
 
 def test_a_label_by_photo(choose, labels_csv):
     targets = choose(target="expected", labels=labels_csv("path,label\nb.png,open\nc.png,ok\n"))
-    assert targets.of("b.png") == 2
+    assert targets.label_for("b.png") == 2
 
 
 def test_photos_without_an_expected_label_are_a_problem_said_once(choose, labels_csv, caplog):

@@ -12,7 +12,7 @@ import pytest
 import pipeline
 from pipeline.errors import ConfigError
 from pipeline.nightly import archives as loop
-from pipeline.nightly.archives import ArchiveNight, describe, nightly, worst_exit_code
+from pipeline.nightly.archives import ArchiveNight, nightly, preview_night, worst_exit_code
 from pipeline.nightly.config import read_config
 from pipeline.nightly.metrics_file import write_metrics_file
 from pipeline.report.status import read_status, status_text
@@ -212,7 +212,7 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, archives, wr
     pipeline.run(config.archive[0])
     save_photos(archives / "cells" / "new", 2)
     before = sorted(tmp_path.rglob("*"))
-    assert [night.exit_code for night in describe(config)] == [0, 0, 2]
+    assert [night.exit_code for night in preview_night(config)] == [0, 0, 2]
     assert sorted(tmp_path.rglob("*")) == before
     assert f"archive cells: 2 photos to process into {tmp_path}/results/cells, 6 done" in caplog.messages
     assert f"archive boards: 3 photos to process into {tmp_path}/results/boards, 0 done" in caplog.messages

@@ -11,7 +11,7 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from transformers.models.deit.image_processing_pil_deit import DeiTImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from pipeline.model.framing import framing_of
+from pipeline.model.input_geometry import read_input_geometry
 from pipeline.overlays.draw import OverlayLook, draw_overlay
 from pipeline.photos.loader import LoadSpec, load_sample
 from pipeline.records import ImageRef
@@ -138,22 +138,22 @@ PROCESSORS = {
 def test_overlay_shows_what_the_model_saw(tmp_path, name, width, height, orientation):
     """A model that attends to brightness: its map comes from its own pixels, its overlay must be on the bright spot."""
     processor = PROCESSORS[name]
-    framing = framing_of(processor, 16)
+    geometry = read_input_geometry(processor, 16)
     spot = (round(0.45 * width), round(0.56 * height))  # x, y
     photo = black(width, height)
     photo[spot[1] - 15 : spot[1] + 15, spot[0] - 15 : spot[0] + 15] = 255
     file = tmp_path / "spot.jpg"
     file.write_bytes(with_orientation(Image.fromarray(photo), "JPEG", orientation, quality=95))
 
-    spec = LoadSpec(processor, framing.draft_size, overlay_size=300, max_pixels=10**8)
+    spec = LoadSpec(processor, geometry.draft_size, overlay_size=300, max_pixels=10**8)
     sample = load_sample(ImageRef("spot.jpg", None, str(file), 0, 0), spec)
     assert (sample.width, sample.height) == (width, height)
-    grid_h, grid_w = framing.grid
+    grid_h, grid_w = geometry.grid
     seen = sample.pixels[0, : grid_h * 16, : grid_w * 16].astype(np.float32)
     attention = seen.reshape(grid_h, 16, grid_w, 16).mean(axis=(1, 3))
 
     scale = 300 / max(width, height)
-    box = tuple(edge * scale for edge in framing.map_box(width, height))
+    box = tuple(edge * scale for edge in geometry.map_box(width, height))
     shown_spot = centre_of(sample.photo.mean(axis=2).astype(float))
     np.testing.assert_allclose(shown_spot, np.array(spot) * scale, atol=0.5)
     light = drawn(np.zeros_like(sample.photo), attention, box).mean(axis=2)

@@ -512,9 +512,9 @@ from pipeline.photos.loader import LoadSpec, PhotoLoader
 
 def with_threads(photo, size):
     torch.rand(8, 400, 400).softmax(-1)  # as shrinking does on processors without AVX2
-    return shrunk(photo, size)
+    return downscale(photo, size)
 
-shrunk, loading.shrunk = loading.shrunk, with_threads
+downscale, loading.downscale = loading.downscale, with_threads
 torch.set_num_threads(2)
 torch.rand(8, 400, 400).softmax(-1)  # starts the second one
 spec = LoadSpec(ViTImageProcessorPil(size={"height": 32, "width": 32}), None, 64, 10**9)

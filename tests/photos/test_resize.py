@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.photos.resize import shrunk
+from pipeline.photos.resize import downscale
 from tests.helpers.image_files import smooth_photo
 
 
@@ -14,7 +14,7 @@ def test_as_pillow_does_it(size, smaller):
     noise = np.random.default_rng(0).normal(0, 20, (*size[::-1], 3))
     photo = (np.asarray(smooth_photo(*size)) + noise).clip(0, 255).astype(np.uint8)
     expected = np.asarray(Image.fromarray(photo).resize(smaller, Image.Resampling.BICUBIC)).astype(int)
-    result = shrunk(photo, smaller)
+    result = downscale(photo, smaller)
     assert (result.dtype, result.flags.c_contiguous) == (np.uint8, True)
     assert np.abs(result - expected).max() <= 2
 
@@ -24,19 +24,19 @@ def test_much_smaller(size):
     photo = np.asarray(smooth_photo(*size))
     smaller = max(1, size[0] // 9), max(1, size[1] // 9)
     expected = np.asarray(Image.fromarray(photo).resize(smaller, Image.Resampling.BICUBIC)).astype(int)
-    result = shrunk(photo, smaller)
+    result = downscale(photo, smaller)
     assert result.shape == expected.shape
     assert np.abs(result - expected).mean() < 1
 
 
 def test_photo_of_that_size_is_left_alone():
     photo = np.asarray(smooth_photo(40, 30))
-    assert shrunk(photo, (40, 30)) is photo
+    assert downscale(photo, (40, 30)) is photo
 
 
 def test_read_only_photo_raises_no_warning_and_stays_as_it_is():
     photo = np.asarray(smooth_photo(40, 30)).copy()
     before = photo.copy()
     photo.flags.writeable = False
-    shrunk(photo, (20, 15))
+    downscale(photo, (20, 15))
     np.testing.assert_array_equal(photo, before)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.results import compact as compaction
-from pipeline.results.compact import compact, small_parts
+from pipeline.results.compact import compact, count_small_parts
 from pipeline.errors import ConfigError, FolderBusyError
 from pipeline.overlays.writer import thumbnail_name
 from pipeline.results.read import part_files, read_results
@@ -85,9 +85,9 @@ def test_large_tables_are_several_parts(out, source, monkeypatch):
 
 
 def test_small_parts_are_counted(out, source):
-    assert small_parts(out) == 4
+    assert count_small_parts(out) == 4
     write(out, source, [make_row(f"{row:05d}.jpg") for row in range(1000)])
-    assert small_parts(out) >= 4
+    assert count_small_parts(out) >= 4
 
 
 def test_prune_drops_rows_of_photos_that_are_gone_and_overlays_without_a_row(out, source):

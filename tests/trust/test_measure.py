@@ -22,7 +22,7 @@ from jobs.trust import trust as command
 from pipeline.errors import ConfigError, DataError, DecodeError, StoppedError
 from pipeline.evaluation.metrics import Estimate
 from pipeline.maps.methods import BACKWARD, FORWARD
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.classifier import load_classifier
 from pipeline.records import ImageRef, Sample
@@ -32,7 +32,7 @@ from pipeline.trust.deletion import Curve, partly_removed, patch_counts, ranks, 
 from pipeline.trust.marked_photos import MarkedPhoto, choose_photos
 from pipeline.trust.measure import trust
 from pipeline.trust.pointing import point_on_grid, point_on_photo
-from pipeline.trust.result import Trust
+from pipeline.trust.result import TrustReport
 from pipeline.trust.sanity import likeness, with_shuffled_weights
 from tests.helpers.tiny import save_photos
 
@@ -203,7 +203,7 @@ def test_shuffled_weights_are_the_same_values_elsewhere(tiny_vit):
         assert torch.equal(classifier.network.state_dict()[name], before[name])  # untouched
         assert torch.equal(weights.flatten().sort().values, before[name].flatten().sort().values)
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    mine, other = (one.predict(pixels, MapSettings(("rollout",))) for one in (classifier, shuffled))
+    mine, other = (one.predict(pixels, MapPlan(("rollout",))) for one in (classifier, shuffled))
     assert not np.allclose(mine.logits, other.logits)
     assert not np.allclose(mine.maps["rollout"], other.maps["rollout"])
 
@@ -302,7 +302,7 @@ def estimates(**gains):
 
 def verdict(found):
     seconds = {method: 0.1 for method in found if method not in BASELINES}
-    return Trust([], found, seconds, photos=9, failed=0, pointed=0)
+    return TrustReport([], found, seconds, photos=9, failed=0, pointed=0)
 
 
 def test_the_sentence_names_the_best_method_and_those_as_good():

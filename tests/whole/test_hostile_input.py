@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 import jobs.run
 import pipeline
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.classifier import load_classifier
 from pipeline.photos.decode import register_heif
@@ -289,7 +289,7 @@ def test_notes(folder, table):
 def test_contents_and_predictions_belong_to_their_names(commands, folder, table, tiny_vit):
     """Each ok row against the same photo, alone, in this process."""
     classifier = load_classifier(resolve_checkpoint(str(tiny_vit)), device=torch.device("cpu"), precision="fp32")
-    spec = LoadSpec(classifier.processor, classifier.framing.draft_size, 1024, 178_000_000)
+    spec = LoadSpec(classifier.processor, classifier.geometry.draft_size, 1024, 178_000_000)
     every_logits = []
     for ref in discover(Path(os.fsdecode(folder.root))).refs:
         if ref.path not in folder.rows or folder.rows[ref.path].reason is not None:
@@ -299,7 +299,7 @@ def test_contents_and_predictions_belong_to_their_names(commands, folder, table,
         assert (row["width"], row["height"]) == (sample.width, sample.height), ref.path
         assert row["file_bytes"] == sample.ref.file_bytes == os.stat(ref.file).st_size
         assert row["mtime"].value == sample.ref.mtime_ns
-        output = classifier.predict(torch.from_numpy(sample.pixels[None]), MapSettings())
+        output = classifier.predict(torch.from_numpy(sample.pixels[None]), MapPlan())
         logits, attention = output.logits[0], output.maps["rollout"][0]
         np.testing.assert_allclose(row["logits"], logits, atol=1e-4, err_msg=ref.path)
         np.testing.assert_allclose(row["attention"], attention.ravel(), atol=1e-5, err_msg=ref.path)

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from jobs.benchmarks.cam_peers import PEERS, installed_peers
 from jobs.benchmarks.materials import Shape, save_photos
-from pipeline.maps.passes import MapSettings
+from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.classifier import load_classifier
 
@@ -64,7 +64,7 @@ def test_legrad_is_that_of_torchcam():
     photos = [Image.open(file).convert("RGB") for file in sorted(SAMPLES.glob("*.png"))[:4]]
     rows = [ours.processor(photo, do_rescale=False, do_normalize=False)["pixel_values"][0] for photo in photos]
     pixels = torch.from_numpy(np.stack(rows))
-    found = ours.predict(pixels, MapSettings(("legrad",)))
+    found = ours.predict(pixels, MapPlan(("legrad",)))
     theirs = Dinov2(ours.network, ours.encoder).eval()
     for place, image in enumerate((pixels.float() - ours.mean) * ours.scale):
         with methods.LeGrad(theirs, list(theirs.blocks), score_projection=theirs.score_of_the_mean) as legrad:

@@ -14,7 +14,7 @@ from jobs.datasets.elpv import format_table, label_cells, main, module_blocks, s
 from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import measure
-from pipeline.evaluation.result import Judged, write_metrics
+from pipeline.evaluation.result import PredictedPhoto, write_metrics
 from pipeline.labelled.read import read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto
 
@@ -115,7 +115,7 @@ def write_results(folder: Path, right: int) -> Path:
     truth = np.arange(100) % 2
     called = np.where(np.arange(100) < right, truth, 1 - truth)
     judged = [
-        Judged(LabelledPhoto(f"{place}.png", Path(f"{place}.png"), labels[label], 1.0, "test"), np.eye(2)[call])
+        PredictedPhoto(LabelledPhoto(f"{place}.png", Path(f"{place}.png"), labels[label], 1.0, "test"), np.eye(2)[call])
         for place, (label, call) in enumerate(zip(truth, called, strict=True))
     ]
     config = EvaluateConfig(data=folder, resamples=0)

@@ -1,7 +1,7 @@
 """Map cells <-> pixels of the original photo.
 
 The checkpoint's image processor resizes a photo and may crop its centre; the model cuts what is left into
-whole patches. `Framing` holds that chain, so the map can be laid on exactly the part that the model saw.
+whole patches. `InputGeometry` holds that chain, so the map can be laid on exactly the part that the model saw.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pipeline.records import Box
 
 
 @dataclass(frozen=True)
-class Framing:
+class InputGeometry:
     """How a photo becomes the model's input.
 
     Attributes:
@@ -77,7 +77,7 @@ class Framing:
         return (other, self.shortest_edge) if width <= height else (self.shortest_edge, other)
 
 
-def framing_of(processor: Any, patch_size: int) -> Framing:
+def read_input_geometry(processor: Any, patch_size: int) -> InputGeometry:
     """Read the framing off a transformers image processor.
 
     Raises:
@@ -96,7 +96,7 @@ def framing_of(processor: Any, patch_size: int) -> Framing:
         raise ModelError(
             "the image processor gives inputs of varying size, which don't fit in a batch; set --input-size"
         )
-    return Framing(resize, size.get("shortest_edge"), crop, patch_size)
+    return InputGeometry(resize, size.get("shortest_edge"), crop, patch_size)
 
 
 def visible_part(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -12,7 +12,7 @@ from pipeline.errors import ModelError
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.classifier import load_processor
 from pipeline.model.families import FAMILIES
-from pipeline.model.framing import Framing, framing_of
+from pipeline.model.input_geometry import InputGeometry, read_input_geometry
 
 _DO = {"do_resize": True, "do_rescale": True, "do_normalize": True}
 _SQUARE = {"height": 224, "width": 224}
@@ -70,11 +70,11 @@ def coordinate_photo(width, height, *, across):
     return Image.fromarray(np.repeat(values[..., None], 3, axis=2).round().astype(np.uint8))
 
 
-def seen_extent(processor, framing, width, height, *, across):
+def seen_extent(processor, geometry, width, height, *, across):
     """What the whole patches show, from .. to in pixels of the photo: measured, by a line through the brightness."""
     output = processor(coordinate_photo(width, height, across=across), do_rescale=False, do_normalize=False)
     pixels = np.asarray(output["pixel_values"][0]).astype(float)  # (3, H, W)
-    assert pixels.shape == (3, *framing.input_size)
+    assert pixels.shape == (3, *geometry.input_size)
     not_padded = pixels[0].max(axis=1 if across else 0) > 0
     values = pixels[0][not_padded].mean(axis=0) if across else pixels[0][:, not_padded].mean(axis=1)
     length = width if across else height
@@ -83,21 +83,21 @@ def seen_extent(processor, framing, width, height, *, across):
     inside = (values > 0) & (positions > 0.1 * length) & (positions < 0.9 * length)
     places = np.arange(len(values)) + 0.5
     slope, offset = np.polyfit(places[inside], positions[inside], 1)
-    cells = framing.grid[1 if across else 0]
-    return offset, offset + slope * cells * framing.patch_size
+    cells = geometry.grid[1 if across else 0]
+    return offset, offset + slope * cells * geometry.patch_size
 
 
-def assert_box_is_what_is_seen(processor, framing, width, height):
-    x0, y0, x1, y1 = framing.map_box(width, height)
-    np.testing.assert_allclose((x0, x1), seen_extent(processor, framing, width, height, across=True), atol=0.75)
-    np.testing.assert_allclose((y0, y1), seen_extent(processor, framing, width, height, across=False), atol=0.75)
+def assert_box_is_what_is_seen(processor, geometry, width, height):
+    x0, y0, x1, y1 = geometry.map_box(width, height)
+    np.testing.assert_allclose((x0, x1), seen_extent(processor, geometry, width, height, across=True), atol=0.75)
+    np.testing.assert_allclose((y0, y1), seen_extent(processor, geometry, width, height, across=False), atol=0.75)
 
 
 @pytest.mark.parametrize(("width", "height"), PHOTOS)
 @pytest.mark.parametrize("family", PUBLISHED)
 def test_box_is_what_the_model_sees(tmp_path, family, width, height):
     processor, patch_size = published_processor(tmp_path, family)
-    assert_box_is_what_is_seen(processor, framing_of(processor, patch_size), width, height)
+    assert_box_is_what_is_seen(processor, read_input_geometry(processor, patch_size), width, height)
 
 
 @pytest.mark.parametrize("input_size", [(448, 448), (224, 320), (320, 224)])
@@ -105,43 +105,43 @@ def test_box_is_what_the_model_sees(tmp_path, family, width, height):
 @pytest.mark.parametrize("family", ["vit", "deit", "dinov2", "siglip", "clip"])
 def test_box_is_what_the_model_sees_at_another_input_size(tmp_path, family, width, height, input_size):
     processor, patch_size = published_processor(tmp_path, family, input_size)
-    framing = framing_of(processor, patch_size)
-    assert framing.input_size == input_size
-    assert_box_is_what_is_seen(processor, framing, width, height)
+    geometry = read_input_geometry(processor, patch_size)
+    assert geometry.input_size == input_size
+    assert_box_is_what_is_seen(processor, geometry, width, height)
 
 
 @pytest.mark.parametrize(("width", "height"), [(100, 150), (150, 100), (101, 99), (500, 60), (300, 400)])
 def test_box_where_the_crop_is_larger_than_the_photo(width, height):
     processor = BitImageProcessorPil(do_resize=False, crop_size={"height": 224, "width": 211})
-    framing = framing_of(processor, 14)
-    assert_box_is_what_is_seen(processor, framing, width, height)
+    geometry = read_input_geometry(processor, 14)
+    assert_box_is_what_is_seen(processor, geometry, width, height)
     if width < 211 and height < 224:
-        x0, y0, x1, y1 = framing.map_box(width, height)
+        x0, y0, x1, y1 = geometry.map_box(width, height)
         assert x0 < 0 < width < x1
         assert y0 < 0 < height < y1
 
 
 def test_box_after_a_resize_that_is_smaller_than_the_crop():
     processor = BitImageProcessorPil(size={"shortest_edge": 100}, crop_size={"height": 112, "width": 84})
-    assert_box_is_what_is_seen(processor, framing_of(processor, 14), 300, 200)
+    assert_box_is_what_is_seen(processor, read_input_geometry(processor, 14), 300, 200)
 
 
 def test_remainder_beyond_whole_patches_is_left_out(tmp_path):
     processor, patch_size = published_processor(tmp_path, "siglip")
-    framing = framing_of(processor, patch_size)
-    assert framing.grid == (27, 27)  # 384 = 27 * 14 + 6
-    assert framing.map_box(384, 768) == (0, 0, 378, 756)
+    geometry = read_input_geometry(processor, patch_size)
+    assert geometry.grid == (27, 27)  # 384 = 27 * 14 + 6
+    assert geometry.map_box(384, 768) == (0, 0, 378, 756)
 
 
 def test_boxes_that_are_easy_to_work_out():
-    whole = Framing(resize=(224, 224), shortest_edge=None, crop=None, patch_size=16)
+    whole = InputGeometry(resize=(224, 224), shortest_edge=None, crop=None, patch_size=16)
     assert whole.map_box(640, 480) == (0, 0, 640, 480)
     assert whole.grid == (14, 14)
-    cropped = Framing(resize=None, shortest_edge=256, crop=(224, 224), patch_size=14)
+    cropped = InputGeometry(resize=None, shortest_edge=256, crop=(224, 224), patch_size=14)
     assert cropped.map_box(512, 512) == (32, 32, 480, 480)
     assert cropped.map_box(1024, 512) == (288, 32, 736, 480)
     assert cropped.map_box(512, 1024) == (32, 288, 480, 736)
-    wide = Framing(resize=(32, 64), shortest_edge=None, crop=None, patch_size=8)
+    wide = InputGeometry(resize=(32, 64), shortest_edge=None, crop=None, patch_size=8)
     assert (wide.input_size, wide.grid) == ((32, 64), (4, 8))
 
 
@@ -151,18 +151,18 @@ def test_boxes_that_are_easy_to_work_out():
 @pytest.mark.parametrize("family", PUBLISHED)
 def test_draft_size_is_twice_what_a_photo_is_resized_to(tmp_path, family):
     processor, patch_size = published_processor(tmp_path, family)
-    framing = framing_of(processor, patch_size)
+    geometry = read_input_geometry(processor, patch_size)
     expected = {"vit": 768, "deit": 512, "dinov2": 512, "dinov2_with_registers": 512, "ijepa": 896, "siglip": 768}
-    assert framing.draft_size == expected.get(family, 756 if family == "metaclip_2" else 448)
+    assert geometry.draft_size == expected.get(family, 756 if family == "metaclip_2" else 448)
 
 
 def test_draft_size_of_a_wide_input_is_that_of_its_longer_side():
-    assert Framing(resize=(100, 300), shortest_edge=None, crop=None, patch_size=10).draft_size == 600
+    assert InputGeometry(resize=(100, 300), shortest_edge=None, crop=None, patch_size=10).draft_size == 600
 
 
 def test_without_a_resize_there_is_no_reduced_decode():
     """A crop of the photo as it is would show more of it, were the photo decoded at half its size."""
-    assert framing_of(BitImageProcessorPil(do_resize=False), 14).draft_size is None
+    assert read_input_geometry(BitImageProcessorPil(do_resize=False), 14).draft_size is None
 
 
 # Processors that are refused
@@ -180,16 +180,16 @@ def test_without_a_resize_there_is_no_reduced_decode():
 )
 def test_processors_without_a_fixed_size_are_refused(settings, words):
     with pytest.raises(ModelError, match=words):
-        framing_of(BitImageProcessorPil(**settings), 14)
+        read_input_geometry(BitImageProcessorPil(**settings), 14)
 
 
 def test_processor_without_a_fixed_size_can_be_given_one(tmp_path):
     preprocessing = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 224}, **_DO}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(preprocessing | {"do_center_crop": False}))
     processor = load_processor(Checkpoint("x", tmp_path, {"model_type": "dinov2"}), (140, 280))
-    framing = framing_of(processor, 14)
-    assert (framing.input_size, framing.grid) == ((140, 280), (10, 20))
-    assert_box_is_what_is_seen(processor, framing, 640, 480)
+    geometry = read_input_geometry(processor, 14)
+    assert (geometry.input_size, geometry.grid) == ((140, 280), (10, 20))
+    assert_box_is_what_is_seen(processor, geometry, 640, 480)
 
 
 def test_processor_gives_whole_numbers():
