@@ -20,7 +20,7 @@ from pipeline.errors import StoppedError
 from pipeline.evaluation.config import EvaluateConfig
 
 if TYPE_CHECKING:  # scikit-learn takes seconds to import
-    from pipeline.evaluation.metrics import Estimate
+    from pipeline.intervals import Estimate
 
 _FAILED_PHOTOS = 3
 

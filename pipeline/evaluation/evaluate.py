@@ -17,16 +17,17 @@ from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.metrics import (
     Ids,
     Probabilities,
-    bootstrap,
     class_metrics,
     defect_metrics,
     f1_by_class,
     threshold_for_recall,
 )
 from pipeline.evaluation.result import Evaluation, PredictedPhoto, card_section, write_metrics, write_predictions
-from pipeline.labelled.read import apply_split_csv, read_labelled_photos
+from pipeline.intervals import bootstrap
+from pipeline.labelled.read import apply_split_csv, labelled_ref, read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of
 from pipeline.maps.passes import MapPlan
+from pipeline.markdown import replace_evaluation_section
 from pipeline.model.checkpoint import Checkpoint, check_family, resolve_checkpoint
 from pipeline.model.classifier import Classifier, load_classifier
 from pipeline.model.cpu_streams import split_over_cores
@@ -37,8 +38,6 @@ from pipeline.photos.loader import LoadSpec, PhotoLoader, available_cores
 from pipeline.progress import Progress
 from pipeline.records import Sample
 from pipeline.results.rows import softmax
-from pipeline.training.model_card import put_evaluation
-from pipeline.training.pixel_cache import labelled_ref
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +208,7 @@ def _turned(pixels: npt.NDArray[np.uint8], turns: int, mirrored: bool) -> npt.ND
 def _update_card(evaluation: Evaluation, checkpoint: Checkpoint) -> None:
     file = checkpoint.folder / "README.md"
     card = file.read_text(encoding="utf-8") if file.is_file() else ""
-    file.write_text(put_evaluation(card, card_section(evaluation)), encoding="utf-8")
+    file.write_text(replace_evaluation_section(card, card_section(evaluation)), encoding="utf-8")
 
 
 def _check_turns(config: EvaluateConfig, classifier: Classifier) -> None:

@@ -1,7 +1,7 @@
 """Labels and probabilities -> metrics with 95% intervals. Pure; scikit-learn computes."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,16 +21,6 @@ Ids = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
 CALIBRATION_BINS = 15
-_INTERVAL = (2.5, 97.5)  # percentiles
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric and its 95% bootstrap interval; NaN where it is not defined on these photos."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -130,35 +120,10 @@ def reliability(
     return accuracy, mean, counts[counts > 0]
 
 
-def bootstrap(
-    measure: Callable[[Ids], Mapping[str, float]], count: int, *, resamples: int, seed: int
-) -> dict[str, Estimate]:
-    """Percentile intervals from resampling photos with replacement (Efron 1979).
-
-    Args:
-        measure: places of the photos (n,) -> metrics by name.
-        count: n.
-        resamples: how often; 0 gives values without intervals.
-        seed: of the draws.
-    """
-    values = measure(np.arange(count))
-    rng = np.random.default_rng(seed)
-    drawn = [measure(rng.integers(count, size=count)) for _ in range(resamples)]
-    return {name: _estimate(value, [sample[name] for sample in drawn]) for name, value in values.items()}
-
-
 def confusion(truth: Ids, predicted: Ids, classes: int) -> npt.NDArray[np.int64]:
     """Counts (C, C): rows are the truth, columns what was predicted."""
     counts: npt.NDArray[np.int64] = confusion_matrix(truth, predicted, labels=list(range(classes)))
     return counts
-
-
-def _estimate(value: float, drawn: Sequence[float]) -> Estimate:
-    defined = [sample for sample in drawn if not math.isnan(sample)]  # a resample may lack a class
-    if not defined or math.isnan(value):
-        return Estimate(value)
-    low, high = np.percentile(defined, _INTERVAL)
-    return Estimate(value, float(low), float(high))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.atomic_files import atomic_write_path
-from pipeline.evaluation.metrics import Estimate, Ids, Probabilities, Threshold, confusion
+from pipeline.evaluation.metrics import Ids, Probabilities, Threshold, confusion
+from pipeline.intervals import Estimate
 from pipeline.labelled.splits import LabelledPhoto
-from pipeline.training.model_card import markdown_table
+from pipeline.markdown import markdown_table
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -126,12 +127,12 @@ def write_metrics(evaluation: Evaluation, settings: dict[str, Any], file: Path) 
         "photos": len(evaluation.truth),
         "failed": evaluation.failed,
         "split": evaluation.split,
-        "metrics": _estimates(evaluation.metrics),
-        "f1": _estimates(evaluation.f1),
+        "metrics": _as_json(evaluation.metrics),
+        "f1": _as_json(evaluation.f1),
         "confusion": {"labels": evaluation.labels, "rows_are_truth": evaluation.confusion.tolist()},
         "any_defect": {
             "labels": evaluation.positive,
-            "at_0.5": _estimates(evaluation.defects),
+            "at_0.5": _as_json(evaluation.defects),
             "for_recall": None if threshold is None else asdict(threshold),
         },
         "settings": settings,
@@ -187,11 +188,8 @@ def _row(one: PredictedPhoto, evaluation: Evaluation) -> dict[str, object]:
     }
 
 
-def _estimates(estimates: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:
-    return {
-        name: {key: None if math.isnan(value) else value for key, value in asdict(estimate).items()}
-        for name, estimate in estimates.items()
-    }
+def _as_json(estimates: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    return {name: estimate.as_json() for name, estimate in estimates.items()}
 
 
 def _cells(estimate: Estimate) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from pipeline.errors import DataError
 from pipeline.labelled.splits import SPLITS, LabelledPhoto, some_of
 from pipeline.photos.decode import extensions
 from pipeline.photos.discover import escape
+from pipeline.records import ImageRef
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,11 @@ def check_column(file: Path, paths: pd.Series, wrong: pd.Series, reason: str) ->
         raise DataError(
             f"{file}: {reason} in {some_of(f'line {line} ({path})' for line, path in rows)}; correct the CSV"
         )
+
+
+def labelled_ref(photo: LabelledPhoto) -> ImageRef:
+    """Convert a labelled photo for the loader; size and mtime stay 0, they only matter to a run's resume."""
+    return ImageRef(photo.name, None, str(photo.file), file_bytes=0, mtime_ns=0)
 
 
 def _read_folder(root: Path) -> list[LabelledPhoto]:

@@ -1,16 +1,14 @@
 """The README.md of a fine-tuned model: where it comes from, what it saw, how good it is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.markdown import EVALUATION_BEGIN, EVALUATION_END, markdown_table
 from pipeline.training.backbone import TrainableClassifier
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.result import FinetuneResult
-
-EVALUATION_BEGIN = "<!-- evaluation: begin -->"
-EVALUATION_END = "<!-- evaluation: end -->"
 
 
 @dataclass(frozen=True)
@@ -50,20 +48,6 @@ def write_model_card(facts: CardFacts, file: Path) -> None:
     if facts.config.notes is not None:
         sections.append(facts.config.notes.read_text(encoding="utf-8").strip())
     file.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; a bar inside a cell is escaped."""
-    cells = [list(header), ["---"] * len(header), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
-
-
-def put_evaluation(card: str, section: str) -> str:
-    """The card with `section` between its evaluation marks; at its end where it has none."""
-    block = f"{EVALUATION_BEGIN}\n{section.strip()}\n{EVALUATION_END}"
-    head, begin, rest = card.partition(EVALUATION_BEGIN)
-    _, end, tail = rest.partition(EVALUATION_END)
-    return head + block + tail if begin and end else f"{card.rstrip()}\n\n{block}\n"
 
 
 def _front_matter(facts: CardFacts) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.labelled.read import labelled_ref
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.photos.decode import MAX_PIXELS
 from pipeline.photos.loader import LoadSpec, PhotoLoader, available_cores
-from pipeline.records import ImageRef, Pixels
+from pipeline.records import Pixels
 
 _BATCH = 64
 _SECONDS_A_PHOTO = 60
@@ -77,8 +78,3 @@ def build_pixel_cache(
             unreadable.update({failure.ref.path: failure.reason for failure in batch.failures})
             on_batch(len(batch.samples) + len(batch.failures))
     return None if stop() else PixelCache(file, size, unreadable)
-
-
-def labelled_ref(photo: LabelledPhoto) -> ImageRef:
-    """A labelled photo as the loader wants it; nobody resumes by its size and time."""
-    return ImageRef(photo.name, None, str(photo.file), file_bytes=0, mtime_ns=0)

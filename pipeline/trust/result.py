@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.atomic_files import atomic_write_path
-from pipeline.evaluation.metrics import Estimate, bootstrap
+from pipeline.intervals import Estimate, bootstrap
 from pipeline.maps.methods import BACKWARD
-from pipeline.training.model_card import markdown_table
+from pipeline.markdown import markdown_table
 from pipeline.trust.baselines import BASELINES
 from pipeline.trust.config import TrustConfig
 from pipeline.trust.deletion import FILLS, Curve
@@ -209,7 +209,7 @@ def write_results(trust: TrustReport, settings: dict[str, Any], out: Path) -> No
         "trusted": trust.trusted,
         "not_sane": trust.failed_sanity_checks,
         "methods": {
-            method: {name: _number(asdict(estimate)) for name, estimate in of.items()}
+            method: {name: estimate.as_json() for name, estimate in of.items()}
             | {"seconds_per_image": trust.seconds.get(method)}
             for method, of in trust.estimates.items()
         },
@@ -243,10 +243,6 @@ def _rows(maps: Sequence[MeasuredMap]) -> pa.Table:
         (name, pa.list_(pa.float64())) for name in (*(f"{name}_curve" for name in maps[0].curves), "curve_shares")
     ]
     return pa.Table.from_pylist(rows, pa.schema([*words, *numbers, *curves]))
-
-
-def _number(estimate: dict[str, float]) -> dict[str, float | None]:
-    return {key: None if math.isnan(value) else value for key, value in estimate.items()}
 
 
 def _text(estimate: Estimate) -> str:

@@ -17,7 +17,6 @@ from pipeline.errors import ConfigError, DataError, ModelError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.metrics import (
-    bootstrap,
     class_metrics,
     confusion,
     defect_metrics,
@@ -25,7 +24,8 @@ from pipeline.evaluation.metrics import (
     f1_by_class,
     threshold_for_recall,
 )
-from pipeline.training.model_card import EVALUATION_BEGIN, put_evaluation
+from pipeline.intervals import bootstrap
+from pipeline.markdown import EVALUATION_BEGIN, replace_evaluation_section
 from tests.helpers.tiny import save_photos, save_tiny_vit
 
 # Eight photos, three classes; truth and prediction differ for the third, the fifth and the eighth.
@@ -132,8 +132,8 @@ def test_bootstrap_is_seeded_and_can_be_off():
 
 def test_card_section_is_put_in_once():
     card = "# Model\n\ntext\n"
-    once = put_evaluation(card, "first")
-    assert put_evaluation(once, "second") == once.replace("first", "second")
+    once = replace_evaluation_section(card, "first")
+    assert replace_evaluation_section(once, "second") == once.replace("first", "second")
     assert once.startswith(card)
 
 

@@ -20,7 +20,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from jobs.trust import trust as command
 from pipeline.errors import ConfigError, DataError, DecodeError, StoppedError
-from pipeline.evaluation.metrics import Estimate
+from pipeline.intervals import Estimate
 from pipeline.maps.methods import BACKWARD, FORWARD
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
