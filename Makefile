@@ -1,4 +1,4 @@
-# Every target sets up what it needs in .venv; the second time that takes no time.
+# Every target first sets up its needs in .venv; once set up, this takes no time.
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,49 +19,49 @@ ELPV_RECIPE := --train-blocks 5 --input-size 280 --epochs 7 --learning-rate 1.2e
 .DEFAULT_GOAL := help
 .PHONY: help setup run nightly test soak test-browser bench bench-gpu bench-report check format model trust elpv picture clean
 
-help: ## list the targets
+help: ## list the targets with their options
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.run ## install into .venv, pinned by constraints.txt
 
-run: $(VENV)/.run ## INPUT=photos/ [OUT=results/photos] [MODEL=bundled] [ARGS="--limit 100"]: table and overlays of a folder
-	@if [ -z "$$INPUT" ]; then echo 'make run: which photos? make run INPUT=photos/' >&2; exit 2; fi; \
+run: $(VENV)/.run ## INPUT=photos/ [OUT=results/photos] [MODEL=bundled] [ARGS="--limit 100"]: write the table and the overlays of a folder
+	@if [ -z "$$INPUT" ]; then echo 'make run: no input folder given; use make run INPUT=photos/' >&2; exit 2; fi; \
 	name=$$(basename -- "$$(cd -- "$$INPUT" 2>/dev/null && pwd || echo "$$INPUT")"); \
 	$(BIN)/vitrollout run "$$INPUT" --out "$${OUT:-results/$$name}" --model "$$MODEL" $(ARGS)
 
-nightly: $(VENV)/.run ## CONFIG=nightly.toml [ARGS=--dry-run]: several archives, as a scheduler would
-	@if [ -z "$$CONFIG" ]; then echo 'make nightly: which configuration? make nightly CONFIG=nightly.toml' >&2; exit 2; fi; \
+nightly: $(VENV)/.run ## CONFIG=nightly.toml [ARGS=--dry-run]: run several archives from one configuration file
+	@if [ -z "$$CONFIG" ]; then echo 'make nightly: no configuration given; use make nightly CONFIG=nightly.toml' >&2; exit 2; fi; \
 	$(BIN)/vitrollout nightly "$$CONFIG" $(ARGS)
 
-test: $(VENV)/.dev ## the tests, on this machine's processor
+test: $(VENV)/.dev ## run the tests, on this machine's processor
 	$(BIN)/pytest $(ARGS)
 
-soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: random kills, stops, full disks and changing files; as root, for it mounts a disk
+soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: test with random kills, stops, full disks and changing files; as root: it mounts a disk
 	$(BIN)/pytest -m soak tests/whole/test_soak.py $(ARGS)
 
-test-browser: $(VENV)/.browser ## the report in a headless Chromium
+test-browser: $(VENV)/.browser ## test the report in a headless Chromium
 	$(BIN)/pytest -m browser tests/whole/test_browser.py $(ARGS)
 
-bench: $(VENV)/.dev ## [ARGS='--only forward']: against the bare model, our own floor and peers; half an hour on a quiet machine
+bench: $(VENV)/.dev ## [ARGS='--only forward']: measure against the bare model, our own floor and peers; half an hour on a quiet machine
 	$(BIN)/python -m jobs.benchmarks.benchmark $(ARGS)
 
-bench-gpu: $(VENV)/.dev ## the same on a CUDA device: what maps cost in time and memory, and whether the host keeps it busy
+bench-gpu: $(VENV)/.dev ## measure on a CUDA device: time and memory of maps, and the device's waiting time for the host
 	$(BIN)/python -m jobs.benchmarks.benchmark --only cuda $(ARGS)
 
-bench-report: $(VENV)/.browser ## how long the report of 100,000 photos takes to write, to paint and to filter
+bench-report: $(VENV)/.browser ## measure the report of 100,000 photos: time to write, to paint and to filter
 	$(BIN)/python -m jobs.benchmarks.report_speed $(ARGS)
 
-check: $(VENV)/.dev ## ruff, formatting, mypy
+check: $(VENV)/.dev ## check the code: ruff, formatting, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.dev ## mend what ruff can mend
+format: $(VENV)/.dev ## apply ruff's fixes and its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/bundled and sample_images; an hour and a half on 2 cores
-	@if [ -z "$$DEEPPCB" ]; then echo 'make model: DEEPPCB=folder of a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
+	@if [ -z "$$DEEPPCB" ]; then echo 'make model: no data given; use make model DEEPPCB=folder, a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
 	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.datasets.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
 	@set -e; made="$$WORK/bundled-$$(echo '$(BUNDLED_RECIPE)' "$$BACKBONE" | cksum | cut -d' ' -f1)/bundled"; \
 	test -f "$$made/config.json" || $(BIN)/vitrollout finetune "$$WORK/windows/labels.csv" --model "$$BACKBONE" --out "$$made" \
@@ -71,8 +71,8 @@ model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/b
 	cd "$$made" && cp README.md config.json model.safetensors preprocessor_config.json "$(CURDIR)/pipeline/bundled/"
 	$(BIN)/python -m jobs.datasets.deeppcb samples "$$DEEPPCB" --out sample_images
 
-trust: $(VENV)/.dev ## DEEPPCB=clone: which maps of the bundled model can be trusted, on 1,000 test windows; an hour on 2 cores
-	@if [ -z "$$DEEPPCB" ]; then echo 'make trust: DEEPPCB=folder of a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
+trust: $(VENV)/.dev ## DEEPPCB=clone: measure how far the bundled model's maps can be trusted, on 1,000 test windows; an hour on 2 cores
+	@if [ -z "$$DEEPPCB" ]; then echo 'make trust: no data given; use make trust DEEPPCB=folder, a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
 	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.datasets.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
 	$(BIN)/vitrollout trust "$$WORK/windows/labels.csv" --limit 1000 --steps 4 --out "$$WORK/trust"
 
@@ -89,7 +89,7 @@ elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's 
 	done; \
 	$(BIN)/python -m jobs.datasets.elpv table "$$made"/results/*
 
-picture: $(VENV)/.browser ## the README's pictures, from a run over the sample images and from a close look at one
+picture: $(VENV)/.browser ## redraw the README's pictures: a run over the sample images, and an explanation of one
 	rm -rf results/sample_images
 	$(BIN)/vitrollout run sample_images --out results/sample_images
 	$(BIN)/python -m jobs.readme_pictures.picture results/sample_images docs/overlays.png board-1344.png board-6108.png board-9599.png board-6100.png
@@ -114,7 +114,7 @@ $(VENV)/.run: $(VENV)/.python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	@echo "Installing what training, tests and checks need (once) ..."
+	@echo "Installing the packages for training, tests and checks (once) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
@@ -122,6 +122,6 @@ $(VENV)/.browser: $(VENV)/.dev
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
 	@if ! command -v chromium >/dev/null && [ -z "$$CHROMIUM" ]; then \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-			|| { echo 'no chromium here: install it, or name one with CHROMIUM=path' >&2; exit 2; }; \
+			|| { echo 'chromium is not installed: install it, or name another one with CHROMIUM=path' >&2; exit 2; }; \
 		apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends chromium fonts-dejavu-core; fi
 	@touch $@

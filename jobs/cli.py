@@ -1,4 +1,4 @@
-"""The command `vitrollout`. Each subcommand is a file of this folder, imported only when it is called."""
+"""The command `vitrollout`. Each subcommand is a file of this folder, imported when it is called."""
 
 import sys
 from _thread import interrupt_main
@@ -10,14 +10,15 @@ from typing import Any
 
 import click
 
+from jobs.command_line.exits import exit_on_error
 from jobs.command_line.logs import set_up_log
 
 COMMANDS = {
     "run": "Classify a folder of photos, with an attention map of each.",
     "explain": "Show what the model sees in one photo, as figures.",
-    "nightly": "Do that for several archives, by a scheduler.",
-    "status": "Show the last runs of a results folder, and what failed.",
-    "report": "Write a results folder's report.html anew.",
+    "nightly": "Run several archives from one configuration file.",
+    "status": "Show the last runs of a results folder, and its failures.",
+    "report": "Rewrite a results folder's report.html.",
     "compact": "Merge the small parts of a results folder's table.",
     "finetune": "Make a classifier from labelled photos.",
     "evaluate": "Measure a classifier on labelled photos.",
@@ -26,17 +27,17 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names without importing them: `--help` must not wait for torch."""
+    """A group with its commands' names at hand, so `--help` imports none of them: torch takes seconds."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands, in the order of their use."""
+        """List the commands in the order of their use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"jobs.{cmd_name}"), cmd_name)
+        command: click.Command = getattr(import_module(f"jobs.{cmd_name}"), f"{cmd_name}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -50,37 +51,31 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Attention rollout over folders of photos: labels, logits and maps to Parquet, overlays to PNG.
 
-    Exit codes: 0 done; 1 a fault, run again to go on; 2 wrong command, configuration or model;
-    3 done, but some images failed; 75 another run holds the results folder; 130, 143 interrupted.
+    Exit codes: 0 done; 1 a fault, run again to continue; 2 wrong command, configuration or model; 3 done, but some
+    photos failed; 75 another run holds the results folder; 130, 143 interrupted.
     """
     set_up_log()
 
 
-def _interrupt_again(otherwise: Callable[[Any], Any], unraisable: Any) -> None:
-    """Python drops a Ctrl-C that falls into a `__del__`, of which the import of transformers is full."""
-    if unraisable.exc_type is KeyboardInterrupt:
-        Timer(0.01, interrupt_main).start()  # not at once, which would still be within
-    else:
-        otherwise(unraisable)
-
-
 def main() -> None:
-    """Run the command; errors that a user can act on are one line, without a traceback."""
-    sys.unraisablehook = partial(_interrupt_again, sys.unraisablehook)
+    """Run the command; errors with a remedy are one line, without a traceback."""
+    sys.unraisablehook = partial(_repeat_lost_interrupt, sys.unraisablehook)
     try:
-        sys.exit(cli.main(prog_name="vitrollout", standalone_mode=False))
+        with exit_on_error("vitrollout"):
+            sys.exit(cli.main(prog_name="vitrollout", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except Exception as error:
-        # not by class: importing it would slow down --help; a full disk and the like are the machine's faults
-        code = getattr(error, "exit_code", 1 if isinstance(error, OSError) else None)
-        if code is None:
-            raise
-        print(f"vitrollout: {error}", file=sys.stderr)
-        sys.exit(code)
+
+
+def _repeat_lost_interrupt(default_hook: Callable[[Any], Any], unraisable: Any) -> None:
+    """Repeat a Ctrl-C lost in a `__del__`: Python drops it there, and importing transformers runs many of them."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        Timer(0.01, interrupt_main).start()  # a moment later, outside the same `__del__`
+    else:
+        default_hook(unraisable)
 
 
 if __name__ == "__main__":

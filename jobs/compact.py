@@ -10,13 +10,14 @@ from pathlib import Path
 
 import click
 
+from jobs.command_line.decorator import command
 from jobs.command_line.logs import log_format_option
-from pipeline.results.compact import compact as compact_results
+from pipeline.results.compact import compact
 
 
-@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
+@command(__doc__)
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--prune", is_flag=True, help="also drop rows whose photo is gone, and overlays that no row names")
+@click.option("--prune", is_flag=True, help="also drop rows of deleted photos, and overlays without a row")
 @log_format_option
-def compact(out: Path, prune: bool) -> None:  # noqa: D103 - its help is the module's
-    click.echo(json.dumps(asdict(compact_results(out, prune=prune))))
+def compact_command(out: Path, prune: bool) -> None:
+    click.echo(json.dumps(asdict(compact(out, prune=prune))))

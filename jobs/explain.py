@@ -1,8 +1,8 @@
 """Show what the model sees in one photo, as figures.
 
-IMAGE is a file, or a URL with http or https. It becomes overlay.png (the photo, and its map laid over it), map.png
-(the map alone), labels.png (the best five), heads.png (where each head of one layer looks), filmstrip.png (the map
-layer by layer), and all.png.
+IMAGE is a file, or a URL with http or https. The figures are overlay.png (the map over the photo), map.png (the map
+alone), labels.png (the best five), heads.png (the attention of each head of one layer), filmstrip.png (the map layer by
+layer), and all.png.
 
 vitrollout explain board.png --out explained/board
 vitrollout explain board.png --method relevance --target short --versus open
@@ -15,20 +15,20 @@ from typing import Any
 
 import click
 
+from jobs.command_line.decorator import command
 from jobs.command_line.extras import require_extra
-from jobs.command_line.options import given, settings_options
+from jobs.command_line.options import given_options, settings_options
 from pipeline.explain.config import ExplainConfig
+from pipeline.explain.explain import explain
 
 
-@click.command(help=__doc__.replace("\n\nvit", "\n\n\b\nvit"))
+@command(__doc__)
 @settings_options(ExplainConfig, argument="image")
-def explain(**options: Any) -> None:  # noqa: D103 - its help is the module's
+def explain_command(**options: Any) -> None:
     require_extra("figures", "matplotlib")
-    config = ExplainConfig(**given(options))
-    from pipeline.explain.explain import explain as look_closely
-
-    explanation = look_closely(config)
-    from pipeline.explain.figures import write_figures  # and torch, for which a wrong URL must not wait
+    config = ExplainConfig(**given_options(options))
+    explanation = explain(config)
+    from pipeline.explain.figures import write_figures  # imports torch: too slow for a wrong URL
     from pipeline.overlays.draw import OverlayLook
 
     look = OverlayLook(config.style, config.overlay_opacity, config.colormap)
@@ -46,7 +46,3 @@ def explain(**options: Any) -> None:  # noqa: D103 - its help is the module's
         "figures": {name: str(file) for name, file in figures.items()},
     }
     click.echo(json.dumps(summary))
-
-
-if __name__ == "__main__":
-    explain()

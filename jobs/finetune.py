@@ -5,35 +5,28 @@ vitrollout finetune labels.csv --model models/mine --blocks 8 --train-blocks 4 -
 """
 
 import json
-import os
-import sys
 from typing import Any
 
 import click
 
+from jobs.command_line.decorator import command
+from jobs.command_line.exits import exit_if_stopped
 from jobs.command_line.extras import require_extra
-from jobs.command_line.interruption import Interruption
-from jobs.command_line.options import given, settings_options
-from pipeline.errors import StoppedError
+from jobs.command_line.options import given_options, settings_options
+from jobs.command_line.threads import let_waiting_threads_sleep
 from pipeline.training.config import FinetuneConfig
 
 
-@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
+@command(__doc__)
 @settings_options(FinetuneConfig, argument="data")
-def finetune(**options: Any) -> None:  # noqa: D103 - its help is the module's
+def finetune_command(**options: Any) -> None:
     require_extra("train", "accelerate", "sklearn")
-    config = FinetuneConfig(**given(options))
-    # Threads that wait for each other must sleep. Spinning gains a tenth on an idle machine and costs four fifths
-    # as soon as another program wants a core. Read when torch is imported, which is why that happens below.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from pipeline.training.finetune import finetune as train
+    config = FinetuneConfig(**given_options(options))
+    let_waiting_threads_sleep()
+    from pipeline.training.finetune import finetune  # imports torch
 
-    with Interruption() as interruption:
-        try:
-            result = train(config, stop=interruption.requested)
-        except StoppedError as stopped:
-            click.echo(f"vitrollout finetune: {stopped}", err=True)
-            sys.exit(interruption.exit_code)
+    with exit_if_stopped() as interruption:
+        result = finetune(config, stop=interruption.requested)
     summary = {
         "model": str(result.out),
         "classes": len(result.labels),
@@ -44,7 +37,3 @@ def finetune(**options: Any) -> None:  # noqa: D103 - its help is the module's
         **result.metrics,
     }
     click.echo(json.dumps(summary))
-
-
-if __name__ == "__main__":
-    finetune()

@@ -1,4 +1,4 @@
-"""Write a results folder's report.html anew, as every run does at its end.
+"""Rewrite a results folder's report.html, as every run does at its end.
 
 vitrollout report results/photos
 """
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
+from jobs.command_line.decorator import command
 from pipeline.report.write_page import write_report
 
 
-@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
+@command(__doc__)
 @click.argument("out", type=click.Path(path_type=Path))
-def report(out: Path) -> None:  # noqa: D103 - its help is the module's
+def report_command(out: Path) -> None:
     click.echo(json.dumps({"report": str(write_report(out))}))

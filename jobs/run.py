@@ -1,4 +1,4 @@
-"""Run the pipeline over a folder.
+"""Classify a folder of photos, with an attention map of each.
 
 vitrollout run photos/ --out results/photos
 vitrollout run photos/ --out results/photos --model google/vit-large-patch32-384
@@ -13,21 +13,23 @@ from typing import Any
 import click
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from jobs.command_line.decorator import command
 from jobs.command_line.interruption import Interruption
 from jobs.command_line.logs import log_format_option
-from jobs.command_line.options import given, settings_options
-from pipeline import RunConfig
-from pipeline import run as run_pipeline
+from jobs.command_line.options import given_options, settings_options
+from pipeline.config import RunConfig
+from pipeline.results.names import OVERLAYS, REPORT_PAGE, TABLE
+from pipeline.run import run
 
 
-@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
+@command(__doc__)
 @settings_options(RunConfig, argument="input")
 @log_format_option
-def run(**options: Any) -> None:  # noqa: D103 - its help is the module's
-    config = RunConfig(**given(options))
+def run_command(**options: Any) -> None:
+    config = RunConfig(**given_options(options))
     with Interruption() as interruption, logging_redirect_tqdm():
-        summary = run_pipeline(config, stop=interruption.requested)
-    names = {"table": "table", "overlays": "overlays", "report": "report.html"}
+        summary = run(config, stop=interruption.requested)
+    names = {"table": TABLE, "overlays": OVERLAYS, "report": REPORT_PAGE}
     paths = {key: str(config.out / name) for key, name in names.items() if (config.out / name).exists()}
     click.echo(json.dumps(asdict(summary) | paths))
     sys.exit(interruption.exit_code or summary.exit_code)

@@ -1,4 +1,4 @@
-"""Files that appear under their final name complete or not at all."""
+"""Files under their final name are complete: written elsewhere first, then renamed."""
 
 import errno
 import os
@@ -22,12 +22,12 @@ _REMEDIES = {
 
 @contextmanager
 def atomic_write_path(final: Path, tmp: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path to write; renamed to `final` when the block ends well, removed when it doesn't.
+    """Yield a temporary path; rename it to `final` after the block, or remove it after an exception.
 
     Args:
-        final: where the file shall be. Its folder must exist.
+        final: name of the finished file. Its folder must exist.
         tmp: a folder on the same file system.
-        durable: flush the file before the rename and the folder after it, so that it outlives a power cut.
+        durable: flush the file before the rename and the folder after it, to survive a power cut.
 
     Raises:
         StoreError: the disk is full, or one of the folders can't be written.
@@ -37,10 +37,10 @@ def atomic_write_path(final: Path, tmp: Path, *, durable: bool = True) -> Iterat
         try:
             yield temporary
             if durable:
-                flush(temporary)
+                flush_to_disk(temporary)
             os.replace(temporary, final)
             if durable:
-                flush(final.parent)
+                flush_to_disk(final.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -48,10 +48,10 @@ def atomic_write_path(final: Path, tmp: Path, *, durable: bool = True) -> Iterat
 
 
 def make_folder(out: Path) -> None:
-    """Make an output folder, before anything is computed that could not be written then.
+    """Create an output folder. Called before long work, so the work is never lost for want of a folder.
 
     Raises:
-        ConfigError: it can't be made.
+        ConfigError: it can't be created.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -60,15 +60,15 @@ def make_folder(out: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> StoreError:
-    """The error of a write that failed, with what to do about it."""
-    remedy = _REMEDIES.get(error.errno or 0, "mend the folder")
+    """Return the error of a failed write, with its remedy."""
+    remedy = _REMEDIES.get(error.errno or 0, "check its permissions")
     return StoreError(
-        f"can't write {path}: {error.strerror or error}; what was committed stays: {remedy}, then run again to go on"
+        f"can't write {path}: {error.strerror or error}; everything committed stays: {remedy}, then run again to go on"
     )
 
 
-def flush(path: Path) -> None:
-    """Make what was written to a file, or the names in a folder, outlive a power cut."""
+def flush_to_disk(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,17 +1,28 @@
-"""The errors a user can meet. Each names the thing, the reason and the next step, in one line."""
+"""The errors shown to users. Each names the thing, the reason and the next step, in one line.
+
+VitrolloutError         exit 1    any of these; shown without a traceback
+ConfigError           exit 2    wrong command, option or configuration file
+ModelError            exit 2    unusable checkpoint
+DataError             exit 2    unusable labelled data set
+PhotoError            exit 2    the single photo of `explain` can't be fetched or decoded
+StoreError            exit 1    the results folder can't be read or written
+FolderBusyError       exit 75   another run holds the results folder
+StoppedError                      told to stop before the end; the message says what is saved
+DecodeError                       one bad photo of a run: becomes a failed row
+"""
 
 
 class VitrolloutError(Exception):
-    """A fault that the user can act on; shown without a traceback."""
+    """A fault with a remedy; shown without a traceback."""
 
     exit_code = 1
 
 
 class ConfigError(VitrolloutError):
-    """The command or the configuration is wrong; nothing was processed.
+    """A wrong command or configuration; nothing was processed.
 
     Attributes:
-        problems: all that is wrong, a line each.
+        problems: all mistakes, one line each.
     """
 
     exit_code = 2
@@ -23,25 +34,25 @@ class ConfigError(VitrolloutError):
 
 
 class ModelError(VitrolloutError):
-    """The checkpoint can't be reached, can't be loaded, or has no rollout; nothing was processed."""
+    """A checkpoint out of reach, unloadable or without rollout; nothing was processed."""
 
     exit_code = 2
 
 
 class DataError(VitrolloutError):
-    """A labelled data set is unusable as it stands; nothing was trained or evaluated."""
+    """An unusable labelled data set; nothing was trained or evaluated."""
 
     exit_code = 2
 
 
 class PhotoError(VitrolloutError):
-    """The one photo that was asked for can't be fetched or decoded."""
+    """The requested photo can't be fetched or decoded."""
 
     exit_code = 2
 
 
 class StoreError(VitrolloutError):
-    """The results folder can't be read or written; what was committed stays."""
+    """The results folder can't be read or written; everything committed stays."""
 
     exit_code = 1
 
@@ -53,8 +64,13 @@ class FolderBusyError(VitrolloutError):
 
 
 class StoppedError(Exception):
-    """A training or an evaluation was told to stop; the message says what is saved."""
+    """A training or a measurement was told to stop; the message says what is saved."""
 
 
 class DecodeError(Exception):
     """One photo can't be decoded. It becomes a failed row and never ends a run."""
+
+
+def one_line(error: object, limit: int | None = None) -> str:
+    """Return the text of an exception or a warning on one line, cut to `limit` characters."""
+    return " ".join(str(error).split())[:limit]

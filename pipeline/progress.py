@@ -1,4 +1,4 @@
-"""How far a run is, for a person at a terminal or for a log; and where its time goes."""
+"""How far a command is, at a terminal or in a log; and the time spent in each stage."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 from tqdm import tqdm
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 log = logging.getLogger(__name__)
 
@@ -17,13 +17,24 @@ _LOG_SECONDS = 30
 
 
 class Progress:
-    """A bar on a terminal, a log line every 30 s elsewhere: images/s, failed so far, time left."""
+    """A bar on a terminal, a log line every 30 s elsewhere: rate, failures or other figures, time left."""
 
-    def __init__(self, total: int) -> None:
-        """Args: how many files there are to process."""
-        self._bar: tqdm[None] = tqdm(total=total, unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True)
-        self._total = total
-        self._done = self._failed = 0
+    def __init__(self, total: int, *, unit: str = "img", title: str = "", initial: int = 0) -> None:
+        """Start the clock.
+
+        Args:
+            total: number of units to process.
+            unit: name of one, short.
+            title: shown in front of the figures; none by default.
+            initial: units done by an earlier sitting.
+        """
+        self._bar: tqdm[None] = tqdm(
+            total=total, initial=initial, unit=unit, desc=title or None, disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )  # fmt: skip
+        self._total, self._unit, self._title = total, unit, title
+        self._initial = self._done = initial
+        self._failed = 0
         self._started = self._logged = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -32,22 +43,40 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def advance(self, ok: int, failed: int) -> None:
-        """So many more files are through."""
+    def advance(self, ok: int, failed: int = 0, **figures: str) -> None:
+        """Count more units as done.
+
+        Args:
+            ok: units done.
+            failed: units failed.
+            figures: further figures to show, by name.
+        """
         self._done += ok + failed
         self._failed += failed
-        self._bar.set_postfix(failed=self._failed, refresh=False)
+        shown: dict[str, object] = {**figures} if figures else {"failed": self._failed}
+        self._bar.set_postfix(shown, refresh=False)
         self._bar.update(ok + failed)
         now = time.monotonic()
         if self._bar.disable and now - self._logged >= _LOG_SECONDS:
             self._logged = now
-            rate = self._done / (now - self._started)
+            rate = (self._done - self._initial) / (now - self._started)
             left = tqdm.format_interval((self._total - self._done) / rate)
-            log.info("%d of %d, %.1f img/s, failed %d, %s left", self._done, self._total, rate, self._failed, left)
+            title = f"{self._title}: " if self._title else ""
+            listed = ", ".join(f"{name} {figure}" for name, figure in shown.items())
+            log.info(
+                "%s%d of %d, %.1f %s/s, %s, %s left", title, self._done, self._total, rate, self._unit, listed, left
+            )
+
+    def write(self, line: str) -> None:
+        """Show a line above the bar, or log it."""
+        if self._bar.disable:
+            log.info("%s", line)
+        else:
+            self._bar.write(line, file=sys.stderr)
 
 
 class Stopwatch:
-    """Seconds by stage of the main loop."""
+    """Seconds spent in each stage of the main loop."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -62,8 +91,8 @@ class Stopwatch:
         finally:
             self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - started
 
-    def over(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """Count the waiting for each item as time of a stage."""
+    def over(self, stage: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Count the wait for each item as time of a stage."""
         iterator = iter(items)
         while True:
             with self(stage):
@@ -73,9 +102,9 @@ class Stopwatch:
             yield item
 
     def total(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return time.monotonic() - self._started
 
     def by_stage(self) -> dict[str, float]:
-        """Seconds of each stage so far."""
+        """Return the seconds of each stage so far."""
         return {stage: round(seconds, 3) for stage, seconds in self._seconds.items()}

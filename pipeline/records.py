@@ -1,9 +1,9 @@
-"""What passes between the stages, and the glossary of shapes.
+"""The values that pass between stages, and the glossary of shapes.
 
     B       images in a batch                   C       classes
     H, W    the model's input, pixels           h, w    the photo for the overlay, pixels
     N       tokens: prefix + patches            L       layers
-    grid_h, grid_w   cells of the map, one a patch
+    grid_h, grid_w   cells of the map, one per patch
 
 A photo's path travels with its pixels; nothing is ever rejoined by order alone.
 """
@@ -16,20 +16,23 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
+
+_TOP_CLASSES = 5
 
 
 @dataclass(frozen=True, slots=True)  # a run holds one for each photo
 class ImageRef:
-    """One image file as found.
+    """One image file, as found in the input folder.
 
     Attributes:
-        path: relative to the input folder, `/` separators; bytes that are not UTF-8 are escaped. Unique.
-        path_bytes: the raw relative name, only where it is not UTF-8.
-        file: what the operating system opens (may hold surrogate escapes).
+        path: relative to the input folder, `/` separators; bytes outside UTF-8 are escaped. Unique.
+        path_bytes: the raw relative name, only if it is not UTF-8.
+        file: name for the operating system (may hold surrogate escapes).
         file_bytes: size in bytes.
         mtime_ns: modification time, nanoseconds since 1970 UTC.
-        problem: why it can't even be opened (a dangling link, a pipe), else None.
+        problem: reason why it can't be processed, known before opening it (a dangling link, a pipe), or None.
     """
 
     path: str
@@ -45,12 +48,12 @@ class Sample:
     """One decoded photo, ready for the model and for its overlay.
 
     Attributes:
-        ref: the file, with the size and mtime it had when it was read.
+        ref: the file, with its size and mtime at the time of reading.
         content_hash: BLAKE2b-128 of the file, hex.
         width, height: upright pixels of the photo.
-        note: what a reader should know of it, or None.
+        note: a remark for readers of the table, or None.
         pixels: (3, H, W), the model's input before rescale and normalise.
-        photo: (h, w, 3), upright, for the overlay; None where no overlay is wanted.
+        photo: (h, w, 3), upright, for the overlay; None if no overlay is drawn.
     """
 
     ref: ImageRef
@@ -64,7 +67,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Failure:
-    """One file that has no prediction, and why."""
+    """One file without a prediction, and the reason."""
 
     ref: ImageRef
     reason: str
@@ -73,7 +76,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive files of the plan, split into what could be decoded and what could not."""
+    """Consecutive files of the plan, split into decoded photos and failures."""
 
     samples: tuple[Sample, ...]
     failures: tuple[Failure, ...]
@@ -81,12 +84,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What the model says of a batch.
+    """The model's output for a batch.
 
     Attributes:
         logits: (B, C).
         maps: by method, (B, grid_h, grid_w) each, raw, not normalised.
-        targets: B ids of the labels that label-dependent maps explain; None: there is no such map.
+        targets: B ids of the labels explained by label-dependent maps; None without such maps.
     """
 
     logits: Floats
@@ -95,7 +98,7 @@ class Output:
 
 
 def concatenate_outputs(parts: Sequence[Output]) -> Output:
-    """The output of a batch from those of its parts, at least one."""
+    """Join the outputs of parts of a batch, at least one."""
     return Output(
         logits=np.concatenate([part.logits for part in parts]),
         maps={method: np.concatenate([part.maps[method] for part in parts]) for method in parts[0].maps},
@@ -105,14 +108,14 @@ def concatenate_outputs(parts: Sequence[Output]) -> Output:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one sample.
+    """The model's output for one sample.
 
     Attributes:
-        sample: the photo it is about.
+        sample: the photo.
         logits: (C,).
         attention: (grid_h, grid_w), the raw map, not normalised.
-        more_maps: those of further methods, by method.
-        target: id of the label that label-dependent maps explain; None: there is no such map.
+        more_maps: maps of further methods, by method.
+        target: id of the label explained by label-dependent maps; None without such maps.
     """
 
     sample: Sample
@@ -123,8 +126,27 @@ class Prediction:
 
     @property
     def failure(self) -> Failure | None:
-        """Why it can't be used: an overflow in the model leaves values that are not finite."""
+        """A failure if any value is not finite, as after an overflow in the model."""
         if all(np.isfinite(values).all() for values in (self.logits, self.attention, *self.more_maps.values())):
             return None
         reason = "the model's output is not finite; --precision fp32 has the range that it needs"
         return Failure(self.sample.ref, reason, self.sample.content_hash)
+
+
+def softmax(logits: Floats) -> Doubles:
+    """Convert logits (..., C) to probabilities of the same shape."""
+    from scipy.special import softmax as softmax_of  # 0.1 s to import, and a run with nothing to do needs none
+
+    probabilities: Doubles = softmax_of(logits.astype(np.float64), axis=-1)
+    return probabilities
+
+
+def best_scores(logits: Floats) -> tuple[npt.NDArray[np.intp], Doubles]:
+    """Return the ids of the best five classes (fewer with fewer classes) and their softmax probabilities.
+
+    Args:
+        logits: (C,), of one photo.
+    """
+    probabilities = softmax(logits)
+    top = np.argsort(-probabilities, kind="stable")[:_TOP_CLASSES]
+    return top, probabilities[top]

@@ -27,7 +27,7 @@ def _log_handlers_stay():
 @pytest.fixture(scope="session")
 def tiny_vit(tmp_path_factory):
     """The folder of a random ViT classifier: 3 layers, 32 pixels, patches of 8, three labels."""
-    from tests.helpers.tiny import save_tiny_vit
+    from tests.helpers.models import save_tiny_vit
 
     return save_tiny_vit(tmp_path_factory.mktemp("tiny-vit"))
 
@@ -35,7 +35,7 @@ def tiny_vit(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
     """From a name in `TINY_MODELS` to the folder of that checkpoint, saved once; not to be changed."""
-    from tests.helpers.tiny_models import make_checkpoint
+    from tests.helpers.models import make_checkpoint
 
     return cache(lambda name: make_checkpoint(tmp_path_factory.mktemp(name), name))
 

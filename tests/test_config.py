@@ -92,11 +92,11 @@ def test_all_errors_are_reported_at_once():
         zzz=1,
     )
     assert [re.split("[ :]", line)[0] for line in lines] == [
+        "batch_size",
+        "discard_ratio",
+        "colormap",
         "input",
         "method",
-        "discard_ratio",
-        "batch_size",
-        "colormap",
         "precison",
         "zzz",
     ]
@@ -120,9 +120,9 @@ def test_missing_input_is_named():
     ("name", "value", "words"),
     [
         ("method", "gradcam", "must be 'rollout', 'article', 'attention', 'rollout-norm', 'relevance', "),
-        ("method", "", "names no method"),
+        ("method", "", "must name a method: rollout, article"),
         ("method", 3, "must be"),
-        ("target", "cat", "rollout gives the same map whatever the label; add a --method that explains one"),
+        ("target", "cat", "rollout gives the same map for every label; add a --method with label-dependent maps"),
         ("versus", "cat", "relevance, legrad, libragrad"),
         ("target", "expected", "relevance, legrad, libragrad"),
         ("labels", "labels.csv", "is only read with target = expected"),
@@ -203,7 +203,7 @@ def test_tilde_is_the_home_folder(tmp_path, photos, monkeypatch):
 def test_input_that_is_no_folder(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
     assert errors_of(input=tmp_path / "nowhere") == [f"input = {tmp_path}/nowhere: no such folder"]
-    assert "is a file; name the folder that holds it" in errors_of(input=tmp_path / "a.jpg")[0]
+    assert "is a file; name its folder" in errors_of(input=tmp_path / "a.jpg")[0]
 
 
 def test_empty_names_are_not_the_current_folder(photos):
@@ -239,7 +239,7 @@ def test_default_out_must_not_lie_inside_the_input(photos, monkeypatch):
 def test_paths_that_the_system_refuses(photos, path):
     errors = errors_of(input=path, out=path)
     assert [error.split(" = ")[0] for error in errors] == ["input", "out"]
-    assert all("can't be looked at" in error for error in errors)
+    assert all("can't be accessed" in error for error in errors)
 
 
 def test_out_that_is_a_file(tmp_path, photos):
@@ -311,10 +311,10 @@ SUMMARY = RunSummary(
 def configured(monkeypatch):
     """What the command would run with."""
     seen = []
-    monkeypatch.setattr(jobs.run, "run_pipeline", lambda config, stop: seen.append(config) or SUMMARY)
+    monkeypatch.setattr(jobs.run, "run", lambda config, stop: seen.append(config) or SUMMARY)
 
     def invoke(*arguments):
-        result = CliRunner().invoke(jobs.run.run, [str(argument) for argument in arguments], catch_exceptions=False)
+        result = CliRunner().invoke(jobs.run.run_command, list(map(str, arguments)), catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return seen.pop()
 
@@ -351,7 +351,7 @@ def test_the_wrong_one_of_several_methods_is_named(photos):
 
 def test_labels_that_are_expected_need_a_csv(photos, tmp_path):
     explained = {"input": photos, "method": "relevance", "target": "expected"}
-    assert errors_of(**explained) == ["labels = None: name the CSV that target = expected takes the labels from"]
+    assert errors_of(**explained) == ["labels = None: must name a CSV with the labels for target = expected"]
     lines = errors_of(**explained, labels=tmp_path / "none.csv")
     assert lines == [f"labels = {tmp_path / 'none.csv'}: no such file"]
 
@@ -371,7 +371,7 @@ def test_input_with_a_dash_in_front(tmp_path, configured, monkeypatch):
 
 
 def test_help_shows_every_option_with_its_default():
-    text = CliRunner().invoke(jobs.run.run, ["--help"], terminal_width=400, max_content_width=400).output
+    text = CliRunner().invoke(jobs.run.run_command, ["--help"], terminal_width=400, max_content_width=400).output
     entries = {entry.split()[0].rstrip(","): " ".join(entry.split()) for entry in re.split(r"\n +(?=--)", text)[1:]}
     for name, field in RunConfig.model_fields.items():
         if name == "input":
@@ -453,7 +453,7 @@ def test_pattern_that_matches_nothing_is_named(tmp_path, photos, monkeypatch, ca
     (photos / "a.jpg").write_bytes(b"")
     code, _, err = exit_of(monkeypatch, capsys, "run", photos, "--out", tmp_path / "out", "--pattern", "*.tif")
     assert code == 2
-    assert "that match *.tif" in err
+    assert "matching *.tif" in err
 
 
 def test_options_of_other_settings_work_the_same_way():

@@ -14,7 +14,8 @@ from scipy.special import softmax
 
 import pipeline
 from pipeline.errors import ConfigError
-from tests.helpers.tiny import save_photos, save_tiny_vit
+from tests.helpers.models import save_tiny_vit
+from tests.helpers.photos import save_photos
 
 
 @pytest.fixture(scope="module")

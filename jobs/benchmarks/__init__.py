@@ -1,1 +1,1 @@
-"""The measurements of `make bench`, one file a question."""
+"""The measurements of `make bench`, one file per question."""

@@ -1,68 +1,66 @@
-"""What only a CUDA device shows: the cost of maps there in time and memory, and whether the host keeps it busy."""
+"""Figures of a CUDA device: the cost of maps in time and memory, and the device's waiting time for the host."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobs.benchmarks.forward import variants
-from jobs.benchmarks.host import WatchedDevice, watched_run
-from jobs.benchmarks.materials import VIT_B_16, VIT_L_32, VIT_S_14, Shape, save_checkpoint
-from jobs.benchmarks.timing import Figure, in_turn
-from pipeline.errors import ConfigError
-from pipeline.model.device import choose_precision
+import torch
 
-_CASES = ((VIT_B_16, 64, 1.05), (VIT_L_32, 64, 1.05), (VIT_S_14, 16, 1.30))
+from jobs.benchmarks.forward import build_variants
+from jobs.benchmarks.host import WatchedDevice, run_watched
+from jobs.benchmarks.materials import VIT_B_16, VIT_L_32, VIT_S_14, Shape, save_checkpoint
+from jobs.benchmarks.timing import Figure, time_in_turn
+from pipeline.errors import ConfigError
+from pipeline.model.device import Precision, choose_precision
+
+_CASES = ((VIT_B_16, 64, 1.05), (VIT_L_32, 64, 1.05), (VIT_S_14, 16, 1.30))  # shape, batch, bar
 
 
 def measure(folder: Path, rounds: int) -> list[Figure]:
-    """Forward + capture + rollout over the bare SDPA forward, extra memory, and the time that the device waits.
+    """Measure forward + capture + rollout over the bare SDPA forward, extra memory, and the device's waiting time.
 
     Raises:
         ConfigError: there is no CUDA device.
     """
-    import torch
-
     if not torch.cuda.is_available():
-        raise ConfigError("there is no CUDA device here; `make bench` measures what needs none")
+        raise ConfigError("there is no CUDA device here; use `make bench`, for machines without one")
+    precisions: tuple[Precision, ...] = (choose_precision("auto", "cuda"), "fp16")
     figures = []
     for shape, batch, bar in _CASES:
-        for precision in dict.fromkeys((choose_precision("auto", "cuda"), "fp16")):
-            figures += _maps(_checkpoint(shape, folder), batch, precision, rounds, bar, shape.name)
+        for precision in dict.fromkeys(precisions):
+            figures += _measure_maps(shape, folder, batch, precision, rounds, bar)
     for overlays in (True, False):
-        device = watched_run(
-            folder, _checkpoint(VIT_B_16, folder), WatchedDevice, overlays, batch_size=64, device="cuda"
+        device = run_watched(
+            folder, save_checkpoint(VIT_B_16, folder), WatchedDevice, overlays, batch_size=64, device="cuda"
         )
-        question = f"time that the CUDA device waits, ViT-B/16, 300x300, {'with' if overlays else 'without'} overlays"
+        drawn = "with" if overlays else "without"
+        question = f"waiting time of the CUDA device, ViT-B/16, 300x300, {drawn} overlays"
         figures.append(Figure(question, 100 * device.waits, 5, "%", detail=f"{device.rate:.0f} images/s"))
     return figures
 
 
-def _checkpoint(shape: Shape, folder: Path) -> Path:
-    return save_checkpoint(shape, folder / shape.name.replace("/", "-"))
-
-
-def _maps(checkpoint: Path, batch: int, precision: str, rounds: int, bar: float, name: str) -> list[Figure]:
-    runs = variants(checkpoint, batch, precision, "cuda")
-    timings = in_turn(runs, rounds)
-    bare, ours = (_peak_memory(runs[variant]) for variant in ("bare", "with maps"))
-    what = f"{name}, batch {batch}, {precision}, CUDA"
+def _measure_maps(
+    shape: Shape, folder: Path, batch: int, precision: Precision, rounds: int, bar: float
+) -> list[Figure]:
+    variants = build_variants(save_checkpoint(shape, folder), batch, precision, "cuda")
+    timings = time_in_turn(variants, rounds)
+    bare, ours = (_measure_peak_memory(variants[name]) for name in ("bare", "with maps"))
+    case = f"{shape.name}, batch {batch}, {precision}, CUDA"
     rate = f"{batch / timings.median('with maps'):.0f} images/s with maps"
     return [
         Figure(
-            f"forward + capture + rollout / bare SDPA forward; {what}", timings.ratio("with maps", "bare"), bar,
-            detail=f"{timings.describe()}, {rate}",
+            f"forward + capture + rollout / bare SDPA forward; {case}", timings.ratio("with maps", "bare"), bar,
+            detail=f"{timings.format_medians()}, {rate}",
         ),
         Figure(
-            f"extra peak memory over the bare forward; {what}", (ours - bare) / batch, 120, "MB an image",
+            f"extra peak memory over the bare forward; {case}", (ours - bare) / batch, 120, "MB an image",
             detail=f"bare {bare:,.0f} MB, with maps {ours:,.0f} MB",
         ),
     ]  # fmt: skip
 
 
-def _peak_memory(run: Callable[[], Any]) -> float:
-    """MB of the device that torch had in use at most, the weights of both variants among them."""
-    import torch
-
+def _measure_peak_memory(forward: Callable[[], Any]) -> float:
+    """Measure the peak of torch's memory on the device in MB, weights of both variants included."""
     torch.cuda.reset_peak_memory_stats()
-    run()
+    forward()
     return torch.cuda.max_memory_allocated() / 1e6

@@ -1,4 +1,4 @@
-"""What the host costs beside the model: one photo's way, and how well a device is kept busy."""
+"""The cost of the host beside the model: one photo from file to row, and the waiting time of a device."""
 
 import io
 import time
@@ -9,90 +9,106 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
-from jobs.benchmarks.materials import VIT_B_16, VIT_L_32, save_checkpoint, save_photos
-from jobs.benchmarks.timing import Figure, in_turn
+import numpy as np
+import torch
+from PIL import Image
+
+from jobs.benchmarks.materials import VIT_B_16, VIT_L_32, save_checkpoint, save_linked_photos, save_photos
+from jobs.benchmarks.timing import Figure, time_in_turn
+from pipeline.config import RunConfig
+from pipeline.model import load
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.classifier import Classifier
+from pipeline.overlays.draw import OverlayLook
+from pipeline.overlays.writer import OverlayWriter
+from pipeline.photos.discover import discover
+from pipeline.photos.loader import load_sample
+from pipeline.records import ImageRef, Output, Prediction, Sample
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.rows import RowBuilder
+from pipeline.results.schema import to_table
+from pipeline.run import run
 
 _LARGE = (4000, 3000)  # 12 megapixels
-_SMALL = (300, 300)
+_WATCHED_PHOTOS = 1500
 
 
 def measure(folder: Path, rounds: int) -> list[Figure]:
-    """One photo on one core over its floor, and the share of time that a simulated device waits."""
-    figures = [_one_photo(folder, rounds)]
-    checkpoint = save_checkpoint(replace(VIT_B_16, layers=1), folder / "one-layer")
+    """Measure one photo on one core over its floor, and the waiting time of a simulated device."""
+    figures = [_measure_photo(folder, rounds)]
+    checkpoint = save_checkpoint(replace(VIT_B_16, name="one-layer", layers=1), folder)
     for milliseconds, overlays in ((12, True), (5, False)):
         for workers in (1, 2, 3):
-            simulated = partial(SimulatedDevice, seconds_an_image=milliseconds / 1000)
-            device = watched_run(
+            simulated = partial(SimulatedDevice, seconds_per_image=milliseconds / 1000)
+            device = run_watched(
                 folder, checkpoint, simulated, overlays, workers=workers, batch_size=32, device="cpu", precision="fp32"
             )
-            drawn = "with" if overlays else "without"
-            question = (
-                f"time that a device of {milliseconds} ms an image waits, 300x300, {drawn} overlays, {workers} workers"
-            )
+            drawn = "with overlays" if overlays else "without overlays"
+            question = f"waiting time of a device with {milliseconds} ms an image, 300x300, {drawn}, {workers} workers"
             figures.append(Figure(question, 100 * device.waits, 5, "%", detail=f"{device.rate:.0f} images/s"))
     return figures
 
 
-def _one_photo(folder: Path, rounds: int) -> Figure:
-    """All that the host does for a 12-megapixel JPEG / DCT-scaled decode + PNG encode of the same pixels."""
-    import torch
-    from PIL import Image
-
-    from pipeline.model.checkpoint import resolve_checkpoint
-    from pipeline.model.classifier import load_classifier
-    from pipeline.overlays.draw import OverlayLook
-    from pipeline.overlays.writer import OverlayWriter
-    from pipeline.photos.discover import discover
-    from pipeline.photos.loader import LoadSpec, load_sample
-    from pipeline.records import Prediction, Sample
-    from pipeline.results.folder import ResultsFolder
-    from pipeline.results.rows import RowBuilder
-    from pipeline.results.schema import to_table
-
+def _measure_photo(folder: Path, rounds: int) -> Figure:
+    """Measure the host's work for a 12-megapixel JPEG over a DCT-scaled decode + PNG encode of the same pixels."""
     photos = save_photos(folder / "one", 1, _LARGE, ".jpg")
-    checkpoint = resolve_checkpoint(str(save_checkpoint(VIT_L_32, folder / "ViT-L-32-384")))
-    classifier = load_classifier(checkpoint, device="cpu", precision="fp32")
+    checkpoint = resolve_checkpoint(str(save_checkpoint(VIT_L_32, folder)))
+    classifier = load.load_classifier(checkpoint, device="cpu", precision="fp32")
     (ref,) = discover(photos).refs
-    spec = LoadSpec(classifier.processor, classifier.geometry.draft_size, 1024, 10**9)
-    logits = torch.zeros(1000).numpy()
-    attention = torch.rand(classifier.geometry.grid).numpy()
-    rows = RowBuilder(classifier.labels, "model", "rollout", "run", lambda path: "fingerprint", None)
-
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with ResultsFolder(folder / "one-out", photos) as results:
-
-        def ours() -> None:
-            sample = load_sample(ref, spec)
-            assert isinstance(sample, Sample)
-            prediction = Prediction(sample, logits, attention)
-            box = classifier.geometry.map_box(sample.width, sample.height)
-            with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as overlays:
-                name = overlays.submit(prediction, box)
-                overlays.flush()
-            to_table([rows.ok(prediction, box, name)])
-
-        def floor() -> None:
-            with Image.open(ref.file) as image:
-                image.draft("RGB", (1024, 768))
-                image.load()
-                picture = image.resize((1024, 768), Image.Resampling.NEAREST) if image.size != (1024, 768) else image
-                picture.save(io.BytesIO(), "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        timings = in_turn({"ours": ours, "floor": floor}, 3 * rounds, time.process_time)
-        torch.set_num_threads(threads)
+        ours, floor = _build_photo_loop(ref, classifier, results), partial(_decode_and_encode, ref.file)
+        timings = time_in_turn({"ours": ours, "floor": floor}, 3 * rounds, time.process_time)
+    torch.set_num_threads(threads)
     return Figure(
         "host cost of a 12-megapixel JPEG (decode, resize, overlay 1024, thumbnail, row), one core / its floor "
         "(DCT-scaled decode + PNG encode of the same pixels)",
-        timings.ratio("ours", "floor"), 1.3, detail=timings.describe(),
+        timings.ratio("ours", "floor"), 1.3, detail=timings.format_medians(),
     )  # fmt: skip
+
+
+def _build_photo_loop(ref: ImageRef, classifier: Classifier, results: ResultsFolder) -> Callable[[], None]:
+    """Build the host's work for one photo, from its file to a row and pictures, with a random map."""
+    spec = classifier.load_spec(overlay_size=1024)
+    logits = np.zeros(1000, np.float32)
+    attention = np.random.default_rng(0).random(classifier.geometry.grid, dtype=np.float32)
+    rows = RowBuilder(classifier.labels, "model", "rollout", "run", lambda path: "fingerprint", None)
+
+    def loop() -> None:
+        sample = load_sample(ref, spec)
+        assert isinstance(sample, Sample)
+        prediction = Prediction(sample, logits, attention)
+        box = classifier.geometry.map_box(sample.width, sample.height)
+        with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as overlays:
+            name = overlays.submit(prediction, box)
+            overlays.flush()
+        to_table([rows.build_ok(prediction, box, name)])
+
+    return loop
+
+
+def _decode_and_encode(file: str) -> None:
+    """Do the least possible work for a photo and its overlay: a DCT-scaled decode and a PNG of the same pixels."""
+    with Image.open(file) as image:
+        image.draft("RGB", (1024, 768))
+        image.load()
+        picture = image.resize((1024, 768), Image.Resampling.NEAREST) if image.size != (1024, 768) else image
+        picture.save(io.BytesIO(), "PNG", compress_level=1, compress_type=zlib.Z_RLE)
 
 
 @dataclass
 class WatchedDevice:
-    """Stands before a classifier and takes the time that it is at work, from the end of the first batch on."""
+    """A classifier with a clock, counting from the end of the first batch.
+
+    Attributes:
+        classifier: the model.
+        photos: number of photos since the first batch.
+        busy: seconds at work on them.
+        started, ended: end of the first batch and of the last one, seconds of `time.perf_counter`.
+    """
 
     classifier: Any
     photos: int = 0
@@ -102,25 +118,25 @@ class WatchedDevice:
 
     @property
     def waits(self) -> float:
-        """Share of the time in which it had no batch."""
+        """Share of the time without a batch, 0..1."""
         return 1 - self.busy / (self.ended - self.started)
 
     @property
     def rate(self) -> float:
-        """Images a second."""
+        """Images per second."""
         return self.photos / (self.ended - self.started)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.classifier, name)
 
-    def predict(self, pixels: Any, maps: Any, targets: Any) -> Any:
-        """The classifier's output."""
+    def predict(self, pixels: Any, plan: Any, targets: Any = None) -> Any:
+        """Return the classifier's output, timed; arguments as of `Classifier.predict`."""
         entered = time.perf_counter()
-        output = self.classifier.predict(pixels, maps, targets)
-        self._count(len(pixels), time.perf_counter() - entered)
+        output = self.classifier.predict(pixels, plan, targets)
+        self._count_batch(len(pixels), time.perf_counter() - entered)
         return output
 
-    def _count(self, photos: int, seconds: float) -> None:
+    def _count_batch(self, photos: int, seconds: float) -> None:
         self.ended = time.perf_counter()
         if not self.started:  # the first batch also sets things up
             self.started = self.ended
@@ -131,51 +147,50 @@ class WatchedDevice:
 
 @dataclass
 class SimulatedDevice(WatchedDevice):
-    """A set time an image without the processor; to the run it is no CPU."""
+    """A device with a fixed time per image and no work for the processor; a run doesn't treat it as a CPU.
 
-    seconds_an_image: float = 0.0
+    Attributes:
+        seconds_per_image: its time.
+        network: names the device's type.
+    """
+
+    seconds_per_image: float = 0.0
     network: Any = field(default_factory=lambda: SimpleNamespace(device=SimpleNamespace(type="simulated")))
 
-    def predict(self, pixels: Any, maps: Any, targets: Any) -> Any:
-        """Zero logits and a map."""
-        import numpy as np
-
-        from pipeline.records import Output
-
-        seconds = self.seconds_an_image * len(pixels)
+    def predict(self, pixels: Any, plan: Any, targets: Any = None) -> Any:
+        """Return zero logits and random maps, after the simulated time."""
+        seconds = self.seconds_per_image * len(pixels)
         time.sleep(seconds)
-        self._count(len(pixels), seconds)
+        self._count_batch(len(pixels), seconds)
         attention = np.random.default_rng(0).random((len(pixels), *self.classifier.geometry.grid), dtype=np.float32)
         return Output(np.zeros((len(pixels), 1000), np.float32), {"rollout": attention})
 
 
-def watched_run(
+def run_watched(
     folder: Path, checkpoint: Path, watch: Callable[[Any], WatchedDevice], overlays: bool, **settings: Any
 ) -> WatchedDevice:
-    """A run over 1,500 photos of 300x300; `watch` is put before the classifier. Settings are those of `RunConfig`."""
-    from unittest import mock
+    """Run over 1,500 photos of 300x300, with a watched classifier.
 
-    import pipeline
-    from pipeline.model import classifier as model
-
-    photos = save_photos(folder / "small", 1, _SMALL, ".png")
-    first = next(photos.iterdir())
-    for number in range(1, 1500):
-        link = photos / f"photo-{number:05}.png"
-        if not link.exists():
-            link.hardlink_to(first)
-    load = model.load_classifier
+    Args:
+        folder: folder for photos and results.
+        checkpoint: the model.
+        watch: turns its classifier into a watched one.
+        overlays: whether to draw overlays.
+        settings: further settings of `RunConfig`.
+    """
+    photos = save_linked_photos(folder / "small", _WATCHED_PHOTOS)
+    load_classifier = load.load_classifier
     devices: list[WatchedDevice] = []
 
-    def load_watched(*arguments: Any, **how: Any) -> Any:
-        devices.append(watch(load(*arguments, **how)))
+    def load_watched(*arguments: Any, **options: Any) -> Any:
+        devices.append(watch(load_classifier(*arguments, **options)))
         return devices[-1]
 
     out = folder / f"watched-{time.monotonic_ns()}"
-    config = pipeline.RunConfig(
+    config = RunConfig(
         input=photos, out=out, model=str(checkpoint), overlay_size=1024 if overlays else None, report=False, **settings
     )
-    with mock.patch.object(model, "load_classifier", load_watched):
-        pipeline.run(config)
+    with mock.patch.object(load, "load_classifier", load_watched):
+        run(config)
     (device,) = devices
     return device

@@ -1,37 +1,25 @@
-"""What every call costs before it does anything, and whether memory grows with the photos."""
+"""The fixed cost of every call, and the growth of memory with the number of photos."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-from jobs.benchmarks.materials import TINY, save_checkpoint, save_photos
-from jobs.benchmarks.timing import Figure, in_turn
+from jobs.benchmarks.materials import TINY, save_checkpoint, save_linked_photos
+from jobs.benchmarks.timing import Figure, time_in_turn
 
 _FEW, _MANY = 1_000, 50_000
 
 
 def measure(folder: Path, rounds: int) -> list[Figure]:
-    """`--help`, a run with nothing to do, and the peak memory of a long run over that of a short one."""
-    model = save_checkpoint(TINY, folder / "tiny")
-    few, many = (_linked_photos(folder / f"photos-{count}", count) for count in (_FEW, _MANY))
-    memory = {count: _run(photos, folder / f"out-{count}", model) for count, photos in ((_FEW, few), (_MANY, many))}
-    again = [
-        sys.executable,
-        "-m",
-        "jobs.cli",
-        "run",
-        str(few),
-        "--out",
-        str(folder / f"out-{_FEW}"),
-        "--model",
-        str(model),
-    ]
-    timings = in_turn(
+    """Measure `--help`, a run with nothing to do, and the peak memory of a long run over that of a short one."""
+    model = save_checkpoint(TINY, folder)
+    photos = {count: save_linked_photos(folder / f"photos-{count}", count) for count in (_FEW, _MANY)}
+    outs = {count: folder / f"out-{count}" for count in (_FEW, _MANY)}
+    memory = {count: _measure_peak_memory(photos[count], outs[count], model) for count in (_FEW, _MANY)}
+    timings = time_in_turn(
         {
-            "help": lambda: subprocess.run(
-                [sys.executable, "-m", "jobs.cli", "--help"], check=True, capture_output=True
-            ),
-            "nothing to do": lambda: subprocess.run(again, check=True, capture_output=True),
+            "help": lambda: _call_command("--help"),
+            "nothing to do": lambda: _call_command("run", photos[_FEW], "--out", outs[_FEW], "--model", model),
         },
         2 * rounds,
     )
@@ -45,24 +33,18 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _linked_photos(folder: Path, count: int) -> Path:
-    save_photos(folder, 1, (300, 300), ".png")
-    first = next(folder.iterdir())
-    for number in range(1, count):
-        link = folder / f"photo-{number:05}.png"
-        if not link.exists():
-            link.hardlink_to(first)
-    return folder
+def _call_command(*arguments: str | Path) -> None:
+    subprocess.run([sys.executable, "-m", "jobs.cli", *map(str, arguments)], check=True, capture_output=True)
 
 
-def _run(photos: Path, out: Path, model: Path) -> float:
-    """MB that a run of its own process, without its workers, had resident at most.
+def _measure_peak_memory(photos: Path, out: Path, model: Path) -> float:
+    """Measure the peak resident memory of a run in a process of its own, without its workers, in MB.
 
-    By Linux's VmHWM: the `ru_maxrss` of a process begins with what its parent has.
+    From Linux's VmHWM: the `ru_maxrss` of a process starts with its parent's memory.
     """
     script = (
-        "import re, sys, pipeline\n"
-        "pipeline.run(pipeline.RunConfig(input=sys.argv[1], out=sys.argv[2], model=sys.argv[3], overlay_size=64))\n"
+        "import re, sys; from pipeline.config import RunConfig; from pipeline.run import run\n"
+        "run(RunConfig(input=sys.argv[1], out=sys.argv[2], model=sys.argv[3], overlay_size=64))\n"
         "print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) * 1.024 / 1000)"
     )
     arguments = [sys.executable, "-c", script, str(photos), str(out), str(model)]

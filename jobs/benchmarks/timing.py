@@ -1,4 +1,4 @@
-"""Things timed in turn, so that a busy machine is unfair to all of them alike."""
+"""Timing in turn, so that other work of the machine slows all variants alike."""
 
 import statistics
 import time
@@ -11,10 +11,12 @@ class Figure:
     """One line of the result.
 
     Attributes:
-        question: what was measured.
-        value: the figure; a ratio unless `unit` says otherwise.
-        bar: what it may be at most (`at_most`) or must be at least.
-        detail: what it is made of, in numbers.
+        question: the measured quantity.
+        value: the figure; a ratio if `unit` is empty.
+        bar: its upper limit, or its lower limit without `at_most`.
+        unit: of value and bar.
+        at_most: whether the bar is an upper limit.
+        detail: the numbers behind the figure.
     """
 
     question: str
@@ -37,28 +39,34 @@ class Timings:
     seconds: Mapping[str, list[float]]
 
     def median(self, name: str) -> float:
-        """Median seconds of one variant."""
+        """Return the median seconds of one variant."""
         return statistics.median(self.seconds[name])
 
     def ratio(self, name: str, base: str) -> float:
-        """Median over the rounds of one variant's time over another's of the same round."""
+        """Return the median ratio of two variants' times, both of the same round."""
         pairs = zip(self.seconds[name], self.seconds[base], strict=True)
-        return statistics.median(one / other for one, other in pairs)
+        return statistics.median(seconds / base_seconds for seconds, base_seconds in pairs)
 
-    def describe(self) -> str:
-        """The medians, for the detail of a figure."""
+    def format_medians(self) -> str:
+        """Format the medians, for the detail of a figure."""
         return ", ".join(f"{name} {1000 * self.median(name):,.1f} ms" for name in self.seconds)
 
 
-def in_turn(
+def time_in_turn(
     variants: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> Timings:
-    """Time variants A B A B ..., after one round that is not counted."""
+    """Time variants A B A B ..., after an uncounted round.
+
+    Args:
+        variants: functions to time, by name.
+        rounds: number of counted rounds.
+        clock: returns seconds.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(rounds + 1):
+    for round_number in range(rounds + 1):
         for name, variant in variants.items():
             started = clock()
             variant()
-            if number:
+            if round_number:
                 seconds[name].append(clock() - started)
     return Timings(seconds)

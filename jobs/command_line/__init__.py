@@ -1,1 +1,1 @@
-"""Shared by all commands: options, logs, interruption, extras."""
+"""Shared by all commands: help, options, logs, interruption, exit codes, optional dependencies."""

@@ -1,4 +1,4 @@
-"""Optional dependencies: whether an extra is installed, asked before anything of it is imported."""
+"""Optional dependencies, checked before the first import from them."""
 
 from importlib.util import find_spec
 
@@ -6,10 +6,14 @@ from pipeline.errors import ConfigError
 
 
 def require_extra(extra: str, *modules: str) -> None:
-    """Make sure that the modules of an extra are there.
+    """Check that the modules of an extra are installed.
+
+    Args:
+        extra: its name in pyproject.toml.
+        modules: names of the needed modules.
 
     Raises:
-        ConfigError: one is missing; it names the extra to install.
+        ConfigError: a module is missing; the message names the extra to install.
     """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:

@@ -9,23 +9,23 @@ log = logging.getLogger(__name__)
 
 
 class Interruption:
-    """Catches the first SIGINT or SIGTERM and remembers it; a second one ends the process at once."""
+    """Catches and remembers the first SIGINT or SIGTERM; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self._signal: int | None = None
-        self._before: dict[int, Any] = {}
+        self._previous_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._remember)
+            self._previous_handlers[number] = signal.signal(number, self._remember_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     def requested(self) -> bool:
-        """Whether a signal came."""
+        """Tell whether a signal has arrived."""
         return self._signal is not None
 
     @property
@@ -33,8 +33,8 @@ class Interruption:
         """130 for SIGINT, 143 for SIGTERM, 0 for none."""
         return 128 + self._signal if self._signal is not None else 0
 
-    def _remember(self, number: int, _: FrameType | None) -> None:
+    def _remember_signal(self, number: int, _: FrameType | None) -> None:
         self._signal = number
-        for caught in self._before:
+        for caught in self._previous_handlers:
             signal.signal(caught, signal.SIG_DFL)
-        log.warning("%s: committing what is done; once more to leave at once", signal.Signals(number).name)
+        log.warning("%s: finishing the current batch; press Ctrl-C again to quit now", signal.Signals(number).name)

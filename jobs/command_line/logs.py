@@ -6,11 +6,15 @@ from typing import Any, TypeVar
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def set_up_log(log_format: str = "text") -> None:
-    """Send what the library logs to stderr, as `text` or `json`."""
+    """Send the library's log to stderr.
+
+    Args:
+        log_format: `text` or `json`.
+    """
     handler = logging.StreamHandler()
     if log_format == "json":
         from pythonjsonlogger.json import JsonFormatter
@@ -25,11 +29,11 @@ def set_up_log(log_format: str = "text") -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def log_format_option(command: Command) -> Command:
-    """A click option that sets the log up before the command begins."""
+def log_format_option(function: Function) -> Function:
+    """Add the option `--log-format`; it takes effect before the command begins."""
 
-    def chosen(_: click.Context, __: click.Parameter, value: str) -> None:
-        if value != "text":  # which the group has set up
+    def change_format(_: click.Context, __: click.Parameter, value: str) -> None:
+        if value != "text":  # text is already set up by the group
             set_up_log(value)
 
     return click.option(
@@ -39,6 +43,6 @@ def log_format_option(command: Command) -> Command:
         show_default=True,
         expose_value=False,
         is_eager=True,
-        callback=chosen,
-        help="of the log on stderr; json: one object a line, with the photo's path in warnings",
-    )(command)
+        callback=change_format,
+        help="format of the log on stderr; json: one object per line, with the photo's path in warnings",
+    )(function)

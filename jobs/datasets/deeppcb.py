@@ -1,4 +1,4 @@
-"""Cut labelled windows out of DeepPCB's board scans: what the bundled model learns from, and the samples.
+"""Cut labelled windows out of DeepPCB's board scans: the training data of the bundled model, and the sample images.
 
     git clone https://github.com/tangsanli5201/DeepPCB
     python -m jobs.datasets.deeppcb windows DeepPCB --out work/windows --per-defect 2
@@ -8,28 +8,28 @@ A defect is some 30 pixels wide: two patches of a 224-pixel input at the scan's 
 """
 
 import csv
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 from PIL import Image
 
+from jobs.command_line.exits import exit_on_error
 from jobs.datasets.windows import (
     WINDOW,
     Box,
-    agreeing_places,
-    clear_places,
     cut_window,
-    isolating_places,
-    patterned_places,
+    find_agreeing_positions,
+    find_clear_positions,
+    find_isolating_positions,
+    find_patterned_positions,
 )
 from pipeline.atomic_files import atomic_write_path
-from pipeline.errors import DataError, VitrolloutError
+from pipeline.errors import DataError
 
 LABELS = ("ok", "open", "short", "mousebite", "spur", "copper", "pinhole")  # DeepPCB numbers the defects from 1
 SPLITS = ("train", "validation", "test")
@@ -46,7 +46,7 @@ class Board:
     Attributes:
         name: the pair's number, e.g. "20085000".
         tested: scan of the board with defects.
-        template: scan of the same place without.
+        template: scan of the same part of a board without defects.
         defects: label and box in pixels of the scan.
     """
 
@@ -58,95 +58,108 @@ class Board:
 
 @dataclass(frozen=True)
 class Crop:
-    """One enlarged window, 448 x 448 grey pixels; `box` is its defect's in pixels of the crop, None for `ok`."""
+    """One enlarged window.
+
+    Attributes:
+        image: 448 x 448 grey pixels.
+        label: one of `LABELS`.
+        board: name of its board.
+        box: of the defect, in pixels of the crop; None for `ok`.
+    """
 
     image: Image.Image
     label: str
     board: str
     box: Box | None
 
-    def row(self, path: str) -> dict[str, str | int]:
-        """Its line in labels.csv."""
-        box = {} if self.box is None else {"x0": self.box.x0, "y0": self.box.y0, "x1": self.box.x1, "y1": self.box.y1}
-        return {"path": path, "label": self.label, "board": self.board, **box}
+    def as_row(self, path: str) -> dict[str, str | int]:
+        """Return its line in labels.csv."""
+        return {"path": path, "label": self.label, "board": self.board, **(asdict(self.box) if self.box else {})}
 
 
 def read_boards(checkout: Path, listing: str) -> list[Board]:
-    """The boards that `PCBData/<listing>.txt` names, in its order.
+    """Read the boards listed in `PCBData/<listing>.txt`, in its order.
 
     Raises:
-        DataError: the listing or an annotation is missing, or a line of them is not what it should be.
+        DataError: the listing or an annotation is missing, or has an invalid line.
     """
     root = checkout / "PCBData"
     boards = []
-    for line in _lines(root / f"{listing}.txt"):
+    for line in _read_lines(root / f"{listing}.txt"):
         image, _, annotation = line.partition(" ")
         stem = root / image.removesuffix(".jpg")  # the listing's X.jpg stands for X_test.jpg and X_temp.jpg
-        defects = tuple(_defect(text, root / annotation) for text in _lines(root / annotation))
+        defects = tuple(_parse_defect(text, root / annotation) for text in _read_lines(root / annotation))
         tested, template = (stem.with_name(f"{stem.name}_{kind}.jpg") for kind in ("test", "temp"))
         boards.append(Board(stem.name, tested, template, defects))
     return boards
 
 
 def split_boards(checkout: Path, seed: int) -> dict[str, list[Board]]:
-    """DeepPCB's own train and test boards; some of the training boards, drawn by `seed`, are for validation."""
+    """Split the boards as DeepPCB does into train and test; validation is drawn from the training boards by `seed`."""
     training, test = read_boards(checkout, "trainval"), read_boards(checkout, "test")
     order = np.random.default_rng(seed).permutation(len(training))
     held_out = set(order[: max(1, round(VALIDATION_SHARE * len(training)))].tolist())
     return {
-        "train": [board for place, board in enumerate(training) if place not in held_out],
-        "validation": [board for place, board in enumerate(training) if place in held_out],
+        "train": [board for index, board in enumerate(training) if index not in held_out],
+        "validation": [board for index, board in enumerate(training) if index in held_out],
         "test": test,
     }
 
 
-def defect_crops(board: Board, per_defect: int, rng: np.random.Generator) -> Iterator[Crop | str]:
-    """`per_defect` crops of each defect; for one that can't be alone in a window, the reason instead, once."""
-    scan = _grey(board.tested)
+def cut_defect_crops(board: Board, per_defect: int, rng: np.random.Generator) -> Iterator[Crop | str]:
+    """Cut `per_defect` crops of each defect; yield a reason, once, for a defect impossible to show alone."""
+    scan = _read_scan(board.tested)
     for label, box in board.defects:
-        others = [other for _, other in board.defects if other is not box]
-        places = isolating_places(box, others, scan.size)
-        if not places.any():
+        other_boxes = [other_box for _, other_box in board.defects if other_box is not box]
+        positions = find_isolating_positions(box, other_boxes, scan.size)
+        if not positions.any():
             yield "larger than a window" if max(box.x1 - box.x0, box.y1 - box.y0) > WINDOW else "too near to another"
             continue
         for _ in range(per_defect):
-            if window := cut_window(scan, places, rng):
+            if window := cut_window(scan, positions, rng):
                 yield Crop(window.image, label, board.name, window.locate(box))
 
 
-def ok_crops(board: Board, from_template: Sequence[bool], rng: np.random.Generator) -> Iterator[Crop]:
-    """For each True a crop of the template, for each False of a clean place of the tested board, if there is one."""
+def cut_ok_crops(board: Board, from_template: Sequence[bool], rng: np.random.Generator) -> Iterator[Crop]:
+    """Cut a crop of the template for each True, and of the tested board's clean parts, if any, for each False."""
     if not from_template:
         return
-    tested, template = _grey(board.tested), _grey(board.template)
-    clean = clear_places((box for _, box in board.defects), tested.size)
-    clean &= patterned_places(tested) & agreeing_places(tested, template)
-    sources = {True: (template, patterned_places(template)), False: (tested, clean)}
+    tested, template = _read_scan(board.tested), _read_scan(board.template)
+    clean = find_clear_positions((box for _, box in board.defects), tested.size)
+    clean &= find_patterned_positions(tested) & find_agreeing_positions(tested, template)
+    sources = {True: (template, find_patterned_positions(template)), False: (tested, clean)}
     for source in from_template:
         if window := cut_window(*sources[source], rng):
             yield Crop(window.image, "ok", board.name, None)
 
 
 def cut_split(boards: Sequence[Board], per_defect: int, seed: int, left_out: Counter[str]) -> Iterator[Crop]:
-    """All crops of one split, board by board; defects without a window are counted in `left_out` by reason."""
+    """Cut all crops of one split, board by board.
+
+    Args:
+        boards: of the split.
+        per_defect: number of crops of each defect.
+        seed: of the positions.
+        left_out: counts the defects without a window, by reason.
+    """
     defects = sum(len(board.defects) for board in boards)
-    wanted = round(OK_SHARE * defects * per_defect / (len(LABELS) - 1))
-    for place, board in enumerate(boards):
+    ok_count = round(OK_SHARE * defects * per_defect / (len(LABELS) - 1))
+    for index, board in enumerate(boards):
         rng = np.random.default_rng([seed, zlib.crc32(board.name.encode())])  # one board's crops don't move another's
-        for item in defect_crops(board, per_defect, rng):
+        for item in cut_defect_crops(board, per_defect, rng):
             if isinstance(item, Crop):
                 yield item
             else:
                 left_out[item] += 1
-        due = range(wanted * place // len(boards), wanted * (place + 1) // len(boards))
-        yield from ok_crops(board, [number % 2 == 0 for number in due], rng)
+        due = range(ok_count * index // len(boards), ok_count * (index + 1) // len(boards))
+        yield from cut_ok_crops(board, [number % 2 == 0 for number in due], rng)
 
 
 def choose_samples(boards: Sequence[Board], seed: int, rng: np.random.Generator) -> list[Crop]:
-    """Crops of boards in random order, one of a board, until there are enough of each label."""
+    """Choose crops of boards in random order, one of a board, until there are enough of each label."""
     missing, chosen = Counter(SAMPLES_PER_LABEL), []
-    for place in rng.permutation(len(boards)):
-        crops = [crop for crop in cut_split([boards[place]], 1, seed, Counter()) if missing[crop.label] > 0]
+    for index in rng.permutation(len(boards)):
+        crops = [crop for crop in cut_split([boards[index]], 1, seed, Counter()) if missing[crop.label] > 0]
         if crops:
             chosen.append(min(crops, key=lambda crop: LABELS.index(crop.label)))
             missing[chosen[-1].label] -= 1
@@ -162,16 +175,16 @@ def main() -> None:
 
 CHECKOUT = click.argument("checkout", metavar="DEEPPCB_CHECKOUT", type=click.Path(path_type=Path))
 OUT = click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
-SEED = click.option("--seed", default=0, show_default=True, help="Of the boards that are drawn, and of the places.")
+SEED = click.option("--seed", default=0, show_default=True, help="Seed of the drawn boards and positions.")
 
 
-@main.command()
+@main.command("windows")
 @CHECKOUT
 @OUT
 @click.option("--per-defect", default=2, show_default=True, type=click.IntRange(1), help="Windows of each, in train.")
 @SEED
-def windows(checkout: Path, out: Path, per_defect: int, seed: int) -> None:
-    """Write the data set that the bundled model is trained on: PNG files and labels.csv."""
+def write_windows(checkout: Path, out: Path, per_defect: int, seed: int) -> None:
+    """Write the training data of the bundled model: PNG files and labels.csv."""
     rows, left_out = [], Counter[str]()
     for split, boards in split_boards(checkout, seed).items():
         (out / split).mkdir(parents=True, exist_ok=True)
@@ -179,21 +192,21 @@ def windows(checkout: Path, out: Path, per_defect: int, seed: int) -> None:
         for number, crop in enumerate(cut_split(boards, repeats, seed, left_out)):
             path = f"{split}/{number:06d}.png"
             crop.image.save(out / path)
-            rows.append({**crop.row(path), "split": split})
+            rows.append({**crop.as_row(path), "split": split})
     _write_csv(out / "labels.csv", ("path", "label", "split", "board", "x0", "y0", "x1", "y1"), rows)
-    click.echo("defects left out: " + (", ".join(f"{count} {why}" for why, count in left_out.items()) or "none"))
+    click.echo("defects left out: " + (", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"))
     counts = Counter((row["split"], row["label"]) for row in rows)
     click.echo("".join(f"{name:>11}" for name in ("", *LABELS)))
     for split in SPLITS:
         click.echo(f"{split:>11}" + "".join(f"{counts[split, label]:11d}" for label in LABELS))
 
 
-@main.command()
+@main.command("samples")
 @CHECKOUT
 @OUT
 @SEED
-def samples(checkout: Path, out: Path, seed: int) -> None:
-    """Write a few windows of the test boards, no two of one board, under names that give no label away."""
+def write_samples(checkout: Path, out: Path, seed: int) -> None:
+    """Write a few windows of the test boards, no two of one board, under names without a hint of the label."""
     rng = np.random.default_rng(seed)
     chosen = choose_samples(read_boards(checkout, "test"), seed, rng)
     out.mkdir(parents=True, exist_ok=True)
@@ -201,35 +214,35 @@ def samples(checkout: Path, out: Path, seed: int) -> None:
     for crop, number in zip(chosen, rng.choice(10_000, len(chosen), replace=False), strict=True):
         path = f"board-{number:04d}.png"
         crop.image.save(out / path, optimize=True)
-        rows.append(crop.row(path))
+        rows.append(crop.as_row(path))
     rows.sort(key=lambda row: row["path"])
     _write_csv(out / "labels.csv", ("path", "label", "x0", "y0", "x1", "y1"), rows)
     click.echo(f"{len(rows)} samples in {out}")
 
 
 def _write_csv(file: Path, columns: Sequence[str], rows: Iterable[dict[str, str | int]]) -> None:
-    with atomic_write_path(file, file.parent) as temporary, temporary.open("w", newline="", encoding="utf-8") as sink:
-        writer = csv.DictWriter(sink, columns, extrasaction="ignore", lineterminator="\n")
+    with atomic_write_path(file, file.parent) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _grey(file: Path) -> Image.Image:
+def _read_scan(file: Path) -> Image.Image:
     try:
         with Image.open(file) as image:
             return image.convert("L")
     except OSError as error:
-        raise DataError(f"{file}: no scan that can be read ({error.strerror or error}); {GIVE_A_CLONE}") from error
+        raise DataError(f"{file}: the scan can't be read ({error.strerror or error}); {GIVE_A_CLONE}") from error
 
 
-def _lines(file: Path) -> list[str]:
+def _read_lines(file: Path) -> list[str]:
     try:
         return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}; {GIVE_A_CLONE}") from error
 
 
-def _defect(line: str, file: Path) -> tuple[str, Box]:
+def _parse_defect(line: str, file: Path) -> tuple[str, Box]:
     try:
         x0, y0, x1, y1, kind = (int(part) for part in line.split())
         return dict(enumerate(LABELS[1:], start=1))[kind], Box(x0, y0, x1, y1)
@@ -238,8 +251,5 @@ def _defect(line: str, file: Path) -> tuple[str, Box]:
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_error("deeppcb"):
         main()
-    except VitrolloutError as error:
-        click.echo(f"deeppcb: {error}", err=True)
-        sys.exit(error.exit_code)

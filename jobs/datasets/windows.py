@@ -1,8 +1,7 @@
-"""Windows of a scan: where one may lie so that it shows what its label says, and cutting it out enlarged.
+"""Windows of a scan: find the positions true to a label, and cut a window out, enlarged.
 
-A window is 112 x 112 pixels of the scan, written four times as large. `Places` says for every position of its
-upper left corner whether it may lie there, so that a draw among them is uniform and a defect that can't be
-shown alone is known for certain.
+A window is 112 x 112 pixels of the scan, enlarged four times. `Positions` marks every allowed position of its upper
+left corner. So a draw among them is uniform, and a defect without any position certainly can't be shown alone.
 """
 
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ SPECK = 5  # pixels: smaller differences between a tested board and its template
 # The scans are black and white and only smoothed edges are grey: 16 levels show them, in a third of the file size.
 SIXTEEN_LEVELS = [round(value / 17) * 17 for value in range(256)]
 
-Places = NDArray[np.bool_]  # (H - 111, W - 111) for a scan of H x W, at [y, x] of the window's upper left corner
+Positions = NDArray[np.bool_]  # (H - 111, W - 111) for a scan of H x W, at [y, x] of the window's upper left corner
 
 
 @dataclass(frozen=True)
@@ -47,54 +46,64 @@ class Window:
     y: int
 
     def locate(self, box: Box) -> Box:
-        """A box of the scan, in pixels of the enlarged window."""
+        """Convert a box of the scan to pixels of the enlarged window."""
         return Box(*(SCALE * side for side in (box.x0 - self.x, box.y0 - self.y, box.x1 - self.x, box.y1 - self.y)))
 
 
-def clear_places(boxes: Iterable[Box], size: tuple[int, int]) -> Places:
-    """Where a window in a scan of `size` (width, height) touches none of the boxes; sharing an edge is touching."""
+def find_clear_positions(boxes: Iterable[Box], size: tuple[int, int]) -> Positions:
+    """Find the positions of windows touching none of the boxes; sharing an edge is touching.
+
+    Args:
+        boxes: in pixels of the scan.
+        size: width and height of the scan.
+    """
     width, height = size
-    places = np.ones((height - WINDOW + 1, width - WINDOW + 1), dtype=np.bool_)
+    positions = np.ones((height - WINDOW + 1, width - WINDOW + 1), dtype=np.bool_)
     for box in boxes:
-        places[max(0, box.y0 - WINDOW) : box.y1 + 1, max(0, box.x0 - WINDOW) : box.x1 + 1] = False
-    return places
+        positions[max(0, box.y0 - WINDOW) : box.y1 + 1, max(0, box.x0 - WINDOW) : box.x1 + 1] = False
+    return positions
 
 
-def isolating_places(box: Box, others: Iterable[Box], size: tuple[int, int]) -> Places:
-    """Where a window in a scan of `size` (width, height) holds `box` whole and touches none of the `others`."""
-    places = np.zeros((size[1] - WINDOW + 1, size[0] - WINDOW + 1), dtype=np.bool_)
-    places[max(0, box.y1 - WINDOW) : box.y0 + 1, max(0, box.x1 - WINDOW) : box.x0 + 1] = True
-    return places & clear_places(others, size)
+def find_isolating_positions(box: Box, other_boxes: Iterable[Box], size: tuple[int, int]) -> Positions:
+    """Find the positions of windows with the whole of one box, touching none of the others.
+
+    Args:
+        box, other_boxes: in pixels of the scan.
+        size: width and height of the scan.
+    """
+    positions = np.zeros((size[1] - WINDOW + 1, size[0] - WINDOW + 1), dtype=np.bool_)
+    positions[max(0, box.y1 - WINDOW) : box.y0 + 1, max(0, box.x1 - WINDOW) : box.x0 + 1] = True
+    return positions & find_clear_positions(other_boxes, size)
 
 
-def patterned_places(scan: Image.Image) -> Places:
-    """Where a window shows a pattern: copper (black in these scans) and laminate."""
+def find_patterned_positions(scan: Image.Image) -> Positions:
+    """Find the positions of windows with a pattern: copper (black in these scans) and laminate."""
     copper = _share_inside(np.asarray(scan) < 128)
-    patterned: Places = (copper >= COPPER_SHARE[0]) & (copper <= COPPER_SHARE[1])
+    patterned: Positions = (copper >= COPPER_SHARE[0]) & (copper <= COPPER_SHARE[1])
     return patterned
 
 
-def agreeing_places(tested: Image.Image, template: Image.Image) -> Places:
-    """Where a window of both scans shows the same but for specks: some boards have defects that nobody annotated."""
+def find_agreeing_positions(tested: Image.Image, template: Image.Image) -> Positions:
+    """Find the positions of windows alike in both scans, specks apart: some boards have defects without annotation."""
     differs = (np.asarray(tested) < 128) != (np.asarray(template) < 128)
     blobs = Image.fromarray(differs).convert("L").filter(ImageFilter.MinFilter(SPECK))
-    agreeing: Places = _share_inside(np.asarray(blobs) > 0) == 0
+    agreeing: Positions = _share_inside(np.asarray(blobs) > 0) == 0
     return agreeing
 
 
-def cut_window(scan: Image.Image, places: Places, rng: np.random.Generator) -> Window | None:
-    """An enlarged window at a random one of the places; None where there is none."""
-    allowed = np.flatnonzero(places)
+def cut_window(scan: Image.Image, positions: Positions, rng: np.random.Generator) -> Window | None:
+    """Cut out an enlarged window at a random position; None if none is allowed."""
+    allowed = np.flatnonzero(positions)
     if not len(allowed):
         return None
-    y, x = (int(value) for value in np.unravel_index(rng.choice(allowed), places.shape))
-    # Bicubic: edges as smooth as a photo's, where nearest pixels leave stairs and Lanczos rings around them.
+    y, x = (int(value) for value in np.unravel_index(rng.choice(allowed), positions.shape))
+    # Bicubic gives edges as smooth as a photo's; nearest pixels would leave stairs, Lanczos would ring around them.
     enlarged = scan.crop((x, y, x + WINDOW, y + WINDOW)).resize((WINDOW * SCALE,) * 2, Image.Resampling.BICUBIC)
     return Window(enlarged.point(SIXTEEN_LEVELS), x, y)
 
 
 def _share_inside(marked: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Share of marked pixels in the window at each place, 0..1; (H, W) -> (H - 111, W - 111)."""
+    """Compute the share of marked pixels, 0..1, in the window at each position; (H, W) -> (H - 111, W - 111)."""
     sums = np.pad(marked.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32), ((1, 0), (1, 0)))  # summed-area table
     inside = sums[WINDOW:, WINDOW:] - sums[:-WINDOW, WINDOW:] - sums[WINDOW:, :-WINDOW] + sums[:-WINDOW, :-WINDOW]
     share: NDArray[np.float64] = inside / WINDOW**2

@@ -1,4 +1,6 @@
-"""The README's picture: photos of a results folder above their overlays.
+"""Draw the README's picture: photos of a results folder above their overlays, label and score below.
+
+The arguments are a results folder, the PNG to write, and photos by their paths in the table, one column each.
 
 python -m jobs.readme_pictures.picture results/sample_images docs/overlays.png board-1344.png board-6108.png ...
 """
@@ -8,22 +10,24 @@ from pathlib import Path
 import click
 from PIL import Image, ImageDraw
 
-import pipeline
+from jobs.command_line.decorator import command
+from jobs.command_line.exits import exit_on_error
 from pipeline.results.folder import input_folder_of_results
+from pipeline.results.read import read_results
 
 _SIDE, _GAP = 224, 8  # pixels
+_TEXT_HEIGHT = 20  # pixels
 
 
-@click.command()
+@command(__doc__)
 @click.argument("results", type=click.Path(path_type=Path))
 @click.argument("picture", type=click.Path(path_type=Path))
 @click.argument("paths", nargs=-1, required=True)
-def main(results: Path, picture: Path, paths: tuple[str, ...]) -> None:
-    """Write PICTURE: a column for each of the PATHS, photo above overlay, label and score below."""
-    rows = pipeline.read_results(results).set_index("path")[["label", "score", "overlay"]].to_dict("index")
+def picture_command(results: Path, picture: Path, paths: tuple[str, ...]) -> None:
+    rows = read_results(results).set_index("path")[["label", "score", "overlay"]].to_dict("index")
     source = Path(input_folder_of_results(results) or "")
     step = _SIDE + _GAP
-    sheet = Image.new("RGB", (step * len(paths) - _GAP, 2 * step + 20), "white")
+    sheet = Image.new("RGB", (step * len(paths) - _GAP, 2 * step + _TEXT_HEIGHT), "white")
     for column, path in enumerate(paths):
         for line, file in enumerate((source / path, results / rows[path]["overlay"])):
             with Image.open(file) as image:
@@ -35,4 +39,5 @@ def main(results: Path, picture: Path, paths: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error("picture"):
+        picture_command()

@@ -1,30 +1,29 @@
-"""The top of a page as a PNG, for the README.
+"""Save the top of a page as a PNG, for the README.
 
 python -m jobs.readme_pictures.screenshot results/sample_images/report.html docs/report.png
 """
 
-import os
-import shutil
 from pathlib import Path
 
 import click
 
+from jobs.command_line.decorator import command
+from jobs.command_line.exits import exit_on_error
+from jobs.readme_pictures.browser import open_browser
 
-@click.command(help=__doc__)
+
+@command(__doc__)
 @click.argument("page", type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-def screenshot(page: Path, out: Path) -> None:  # noqa: D103 - its help is the module's
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"))
-        opened = browser.new_page(viewport={"width": 1280, "height": 860})
-        opened.goto(page.resolve().as_uri(), wait_until="load")
-        opened.wait_for_selector("#cards img")
-        opened.wait_for_load_state("networkidle")
-        opened.screenshot(path=out)
-        browser.close()
+def screenshot_command(page: Path, out: Path) -> None:
+    with open_browser() as browser:
+        tab = browser.new_page(viewport={"width": 1280, "height": 860})
+        tab.goto(page.resolve().as_uri(), wait_until="load")
+        tab.wait_for_selector("#cards img")
+        tab.wait_for_load_state("networkidle")
+        tab.screenshot(path=out)
 
 
 if __name__ == "__main__":
-    screenshot()
+    with exit_on_error("screenshot"):
+        screenshot_command()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 from sklearn.metrics import roc_curve
 
 from pipeline.atomic_files import atomic_write_path
@@ -11,13 +12,15 @@ from pipeline.evaluation.metrics import reliability
 from pipeline.evaluation.result import Evaluation
 from pipeline.figures import figure_text_style
 
-_MOST_CURVES = 12  # more of them hide each other
+_MOST_CURVES = 12  # more hide each other
 
 
 def draw_figure(evaluation: Evaluation, file: Path) -> None:
-    """Draw the three panels and write them as a PNG."""
-    from matplotlib.figure import Figure  # not pyplot: no window system, no global state
+    """Draw the three panels and write them as a PNG.
 
+    Raises:
+        StoreError: the disk is full or the folder can't be written.
+    """
     with figure_text_style():
         figure = Figure(figsize=(18, 5.6), layout="constrained")
         confusion, roc, calibration = figure.subplots(1, 3)
@@ -32,8 +35,8 @@ def _draw_confusion(axes: Any, evaluation: Evaluation) -> None:
     counts = evaluation.confusion  # (C, C)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    places = range(len(evaluation.labels))
-    axes.set(xticks=places, yticks=places, xlabel="predicted", ylabel="truth", title="Confusion matrix, photos")
+    ids = range(len(evaluation.labels))
+    axes.set(xticks=ids, yticks=ids, xlabel="predicted", ylabel="truth", title="Confusion matrix, photos")
     axes.set_xticklabels(evaluation.labels, rotation=45, ha="right")
     axes.set_yticklabels(evaluation.labels)
     if len(evaluation.labels) <= 30:  # in smaller cells the numbers can't be read
@@ -46,12 +49,12 @@ def _draw_roc(axes: Any, evaluation: Evaluation) -> None:
     axes.plot([0, 1], [0, 1], color="lightgrey", linewidth=1)
     present = [label for label in np.unique(evaluation.truth) if not (evaluation.truth == label).all()]
     for label in present[:_MOST_CURVES]:
-        false_alarms, found, _ = roc_curve(evaluation.truth == label, evaluation.probabilities[:, label])
-        axes.plot(false_alarms, found, linewidth=1, label=evaluation.labels[label])
+        false_alarms, recall, _ = roc_curve(evaluation.truth == label, evaluation.probabilities[:, label])
+        axes.plot(false_alarms, recall, linewidth=1, label=evaluation.labels[label])
     is_defect = evaluation.is_defect
     if is_defect.any() and not is_defect.all():
-        false_alarms, found, _ = roc_curve(is_defect, evaluation.defect_score)
-        axes.plot(false_alarms, found, color="black", linewidth=2, label="any defect")
+        false_alarms, recall, _ = roc_curve(is_defect, evaluation.defect_score)
+        axes.plot(false_alarms, recall, color="black", linewidth=2, label="any defect")
     more = f" (first {_MOST_CURVES} of {len(present)} classes)" if len(present) > _MOST_CURVES else ""
     axes.set(xlabel="false alarms", ylabel="found", title=f"ROC, each class against the rest{more}")
     if present:

@@ -1,80 +1,78 @@
-"""One photo through the model, and all that the figures show of it."""
+"""One decoded photo -> its prediction and map, and the attention behind them."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
 from pipeline.errors import ConfigError, PhotoError
-from pipeline.maps.methods import Method
+from pipeline.maps.methods import METHODS, MethodName
 from pipeline.maps.passes import MapPlan
-from pipeline.maps.rollout import METHODS
 from pipeline.model.classifier import Classifier
-from pipeline.model.predictor import Predictor
+from pipeline.model.predictor import build_predictor
 from pipeline.model.targets import Targets
-from pipeline.records import Box, Floats, Prediction, Sample
-from pipeline.results.rows import best_scores
+from pipeline.records import Box, Floats, Prediction, Sample, best_scores
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a model makes of one photo.
+    """The prediction for one photo, with the attention behind it.
 
     Attributes:
-        prediction: the photo, its logits and its map, as a run has them.
-        box: x0, y0, x1, y1 in upright pixels of the photo: the part that the maps cover.
-        labels, scores: the best five, best first.
-        method: what made the map.
-        target, versus: the label that the map explains, and rather than which; None where it does not.
-        layer: the layer of `heads`; 1 is the first.
-        heads: (heads, grid_h, grid_w), what each head of that layer attends to from the tokens that a rollout starts
-            from. Each sums to 1 together with what falls on tokens that are no patches.
-        film_method: what made the filmstrip: the map's method, or rollout where that needs more than attention.
-        filmstrip: (L, grid_h, grid_w), the map by that method of the layers 1 to l alone, for each l.
+        prediction: the photo, its logits and its map, equal to those of a run.
+        box: (x0, y0, x1, y1), the part of the photo under the maps, in upright pixels.
+        labels, scores: the best five labels and their softmax probabilities, best first.
+        method: method of the map.
+        target: the label explained by the map; None for maps independent of the label.
+        versus: the label set against the target; None: no label.
+        layer: layer of `heads`; 1 is the first.
+        heads: (heads, grid_h, grid_w), attention of the readout tokens to the patches, in each head of that layer. Each
+            sums to 1 together with the attention to tokens other than patches.
+        film_method: method of the filmstrip: that of the map, or rollout for methods with a gradient.
+        filmstrip: (L, grid_h, grid_w), the map of the layers 1 to l alone, for each l.
     """
 
     prediction: Prediction
     box: Box
     labels: tuple[str, ...]
     scores: tuple[float, ...]
-    method: Method
+    method: MethodName
     target: str | None
     versus: str | None
     layer: int
     heads: Floats
-    film_method: Method
+    film_method: MethodName
     filmstrip: Floats
 
 
-def look_closely(sample: Sample, classifier: Classifier, maps: MapPlan, targets: Targets, layer: int) -> Explanation:
-    """Predict as a run does, then once more forward for the attention behind it.
+def explain_sample(sample: Sample, classifier: Classifier, plan: MapPlan, targets: Targets, layer: int) -> Explanation:
+    """Predict as a run does, then read the attention from a second forward pass.
 
     Args:
-        sample: the photo, in full as well.
+        sample: the decoded photo, with its overlay photo.
         classifier: the model.
-        maps: the one method of the map, and its settings.
+        plan: the map's method, a single one, and its settings.
         targets: the label to explain.
-        layer: whose heads to show, 1..L.
+        layer: layer of the heads to show, 1..L.
 
     Raises:
         PhotoError: the model's output is not finite.
-        ConfigError: the label that the map explains is the one that it shall be set against.
+        ConfigError: the photo's most likely label is explained, and is also the label to set against it.
         VitrolloutError: the device has not enough memory.
     """
-    (prediction,) = Predictor(classifier, maps, batch_size=1, targets=targets).predict([sample])
+    (prediction,) = build_predictor(classifier, plan, batch_size=1, targets=targets).predict_photos([sample])
     if failure := prediction.failure:
         raise PhotoError(f"{sample.ref.path}: {failure.reason}")
-    labels, (method,) = classifier.labels, maps.methods
+    labels, (method,) = classifier.labels, plan.methods
     target, versus = (None if label is None else labels[label] for label in (prediction.target, targets.versus))
     if target is not None and prediction.target == targets.versus:
         raise ConfigError(f"versus = {versus}: is the photo's most likely label itself; name another one")
-    film_method: Method = method if method in METHODS else "rollout"
-    heads, filmstrip = _attention(sample, classifier, maps, film_method, layer)
+    film_method = "rollout" if METHODS[method].needs_gradient else method
+    heads, filmstrip = _read_attention(sample, classifier, plan, film_method, layer)
     top, scores = best_scores(prediction.logits)
     return Explanation(
         prediction=prediction,
         box=classifier.geometry.map_box(sample.width, sample.height),
-        labels=tuple(labels[index] for index in top),
+        labels=tuple(labels[label_id] for label_id in top),
         scores=tuple(float(score) for score in scores),
         method=method,
         target=target,
@@ -87,15 +85,16 @@ def look_closely(sample: Sample, classifier: Classifier, maps: MapPlan, targets:
 
 
 @torch.inference_mode()
-def _attention(
-    sample: Sample, classifier: Classifier, maps: MapPlan, film_method: Method, layer: int
+def _read_attention(
+    sample: Sample, classifier: Classifier, plan: MapPlan, film_method: MethodName, layer: int
 ) -> tuple[Floats, Floats]:
-    """Heads and filmstrip, as `Explanation` has them."""
+    """Return heads and filmstrip, as in `Explanation`."""
+    method = METHODS[film_method]
     pixels = torch.from_numpy(sample.pixels[None])  # (1, 3, H, W)
-    recorder = classifier.capture(pixels, maps.head_fusion, heads_layer=layer - 1)
+    recorder = classifier.capture(pixels, plan.head_fusion, heads_layer=layer - 1, value_norms=method.needs_value_norms)
     assert recorder.heads is not None
-    rollout = partial(METHODS[film_method], readout_tokens=classifier.readout_tokens, discard_ratio=maps.discard_ratio)
-    depths = range(1, len(recorder.layers) + 1)
-    frames = torch.cat([rollout(recorder.layers[:depth]) for depth in depths])  # (L, N)
-    heads, filmstrip = (classifier.on_grid(tokens).float().cpu().numpy() for tokens in (recorder.heads[0], frames))
+    attention, compute_map = recorder.captured(plan.discard_ratio), method.load()
+    depths = range(1, len(attention.layers) + 1)
+    frames = torch.cat([compute_map(attention.first_layers(depth)) for depth in depths])  # (L, N)
+    heads, filmstrip = (classifier.drop_prefix(tokens).float().cpu().numpy() for tokens in (recorder.heads[0], frames))
     return heads, filmstrip

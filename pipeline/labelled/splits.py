@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import DataError
-
-SPLITS = ("train", "validation", "test")
-_NAMED_AT_MOST = 5
+from pipeline.labelled.csv_table import SPLITS, list_some
 
 
 @dataclass(frozen=True)
@@ -19,11 +17,11 @@ class LabelledPhoto:
     """One photo of a labelled data set.
 
     Attributes:
-        name: path as the data set writes it, `/` separators; unique in the set.
-        file: where it lies.
+        name: path as in the data set, `/` separators; unique in the set.
+        file: the file on disk.
         label: name of its class.
-        weight: share of one photo that it counts for in the loss, > 0.
-        split: "train", "validation", "test", or None where the data set doesn't say.
+        weight: weight in the loss, > 0; an ordinary photo has 1.
+        split: "train", "validation", "test", or None if the data set has no splits.
     """
 
     name: str
@@ -34,12 +32,12 @@ class LabelledPhoto:
 
 
 def labels_of(photos: Iterable[LabelledPhoto]) -> list[str]:
-    """The class names, sorted; a label's place here is its id."""
+    """Return the class names, sorted; the index of a label is its id."""
     return sorted({photo.label for photo in photos})
 
 
 def check_known(labels: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse labels that a model doesn't know.
+    """Refuse labels unknown to a model.
 
     Raises:
         DataError: names some of them.
@@ -47,13 +45,13 @@ def check_known(labels: Iterable[str], known: Sequence[str]) -> None:
     unknown = sorted(set(labels) - set(known))
     if unknown:
         raise DataError(
-            f"label: {', '.join(map(repr, unknown[:5]))} of the data is no class of the model, "
-            f"which knows {', '.join(known[:20])}; take a model made for these labels"
+            f"label: {', '.join(map(repr, unknown[:5]))} of the data is not a class of the model, "
+            f"which knows {', '.join(known[:20])}; use a model trained for these labels"
         )
 
 
 def split_counts(photos: Iterable[LabelledPhoto]) -> dict[str, Counter[str]]:
-    """Photos per split and class, splits in their usual order, empty splits left out."""
+    """Count photos per split and class, splits in their usual order, without empty splits."""
     counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     for photo in photos:
         if photo.split is not None:
@@ -64,11 +62,11 @@ def split_counts(photos: Iterable[LabelledPhoto]) -> dict[str, Counter[str]]:
 def assign_splits(
     photos: Sequence[LabelledPhoto], *, validation_share: float, test_share: float, seed: int
 ) -> list[LabelledPhoto]:
-    """Give each photo a split; what the data set says is kept.
+    """Give each photo a split; splits of the data set are kept.
 
-    Where it says nothing, every class is shuffled by itself with `seed` and dealt out by the shares: at least
-    one photo of a class goes to train and one to validation. Where it says train and test but has no
-    validation, `validation_share` is taken from train in the same way.
+    Without any, every class is shuffled by itself with `seed` and dealt out by the shares: at least one photo of a
+    class goes to train and one to validation. With train and test but no validation, `validation_share` is taken from
+    train in the same way.
 
     Raises:
         DataError: only some photos have a split, or a class has fewer than two photos.
@@ -87,7 +85,11 @@ def assign_splits(
 
 
 def check_class_sizes(photos: Sequence[LabelledPhoto], labels: Sequence[str]) -> None:
-    """Refuse fewer than two classes, and classes with fewer than two photos; `labels` are those that there should be.
+    """Refuse fewer than two classes, and classes with fewer than two photos.
+
+    Args:
+        photos: the photos of all classes.
+        labels: the expected classes.
 
     Raises:
         DataError: names the classes and their counts.
@@ -97,12 +99,12 @@ def check_class_sizes(photos: Sequence[LabelledPhoto], labels: Sequence[str]) ->
     counts = Counter(photo.label for photo in photos)
     small = {label: counts[label] for label in labels if counts[label] < 2}
     if small:
-        named = some_of(f"{label!r} ({count})" for label, count in small.items())
+        named = list_some(f"{label!r} ({count})" for label, count in small.items())
         raise DataError(f"label: fewer than two photos of {named}; add photos, or merge or drop the class")
 
 
 def check_splits(photos: Sequence[LabelledPhoto]) -> None:
-    """Refuse an empty train or validation split, and a label that occurs in only one split.
+    """Refuse an empty train or validation split, and labels confined to one split.
 
     Raises:
         DataError: names the split or the labels.
@@ -111,20 +113,21 @@ def check_splits(photos: Sequence[LabelledPhoto]) -> None:
     for split in ("train", "validation"):
         if split not in counts:
             raise DataError(
-                f"split: {split!r} is empty; label photos with it, or leave the column out to have it dealt"
+                f"split: {split!r} is empty; label photos with it, or leave the column out for an automatic split"
             )
     for label in labels_of(photos):
-        where = [split for split in counts if label in counts[split]]
-        if len(where) == 1:
+        splits = [split for split in counts if label in counts[split]]
+        if len(splits) == 1:
             raise DataError(
-                f"label: {label!r} occurs only in the split {where[0]!r}; each class must be in train and another split"
+                f"label: {label!r} occurs only in the split {splits[0]!r}; "
+                "each class must be in train and another split"
             )
-        if "train" not in where:
+        if "train" not in splits:
             raise DataError(f"label: {label!r} does not occur in the split 'train'; it can't be learnt")
 
 
 def write_split_csv(photos: Sequence[LabelledPhoto], file: Path) -> None:
-    """Write `path,label,split`, one row a photo, in the given order."""
+    """Write `path,label,split`, one row per photo, in the given order."""
     rows = [(photo.name, photo.label, photo.split or "") for photo in photos]
     pd.DataFrame(rows, columns=["path", "label", "split"]).to_csv(file, index=False, lineterminator="\n")
 
@@ -134,7 +137,7 @@ def _deal_out(photos: Sequence[LabelledPhoto], shares: dict[str, float], seed: i
     rng = np.random.default_rng(seed)
     for label in labels_of(photos):
         names = sorted(photo.name for photo in photos if photo.label == label)
-        order = [names[place] for place in rng.permutation(len(names))]
+        order = [names[index] for index in rng.permutation(len(names))]
         start, last = 0, len(names) - 1  # one photo stays in train
         for split, share in shares.items():
             at_least = 1 if split == "validation" else 0
@@ -142,10 +145,3 @@ def _deal_out(photos: Sequence[LabelledPhoto], shares: dict[str, float], seed: i
             split_of.update(dict.fromkeys(order[start:end], split))
             start = end
     return [replace(photo, split=split_of.get(photo.name, "train")) for photo in photos]
-
-
-def some_of(items: Iterable[str]) -> str:
-    """The first few, and how many more there are."""
-    named = list(items)
-    more = f" and {len(named) - _NAMED_AT_MOST} more" if len(named) > _NAMED_AT_MOST else ""
-    return ", ".join(named[:_NAMED_AT_MOST]) + more

@@ -1,7 +1,7 @@
-"""Forward passes whose gradient is wanted, one kind a method; one backward pass explains the whole batch.
+"""Forward passes with a gradient, one class per method; one backward pass explains the whole batch.
 
 A pass hooks into the network, takes over the attention of its layers (`attend`), and after the forward pass turns
-the logits into one value a token. Weights need no gradient, so autograd keeps activations only.
+the logits into one value per token. Weights need no gradient, so autograd keeps activations only.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,29 +13,34 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.hooks import RemovableHandle
 
-from pipeline.maps.methods import BackwardMethod
 from pipeline.maps.relevance import LayerTrace, attention_relevance, attention_sensitivity, input_times_gradient
 
 
-class BackwardPass(Protocol):
-    """One forward pass with its backward pass."""
+class GradientPass(Protocol):
+    """One forward pass and its backward pass."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention's output, see `pipeline.maps.capture.Attend`."""
+        """Compute attention's output, see `pipeline.maps.capture.AttentionFunction`."""
 
-    def hooks(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[RemovableHandle]:
+    def register_hooks(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[RemovableHandle]:
         """Put this pass's hooks on the network."""
 
-    def tokens(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
-        """The map with its prefix tokens, (B, N), from what the network gave; targets (B,) are label ids."""
+    def compute_map(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
+        """Compute the map with its prefix tokens, (B, N), from the network's whole output.
+
+        Args:
+            logits: the network's output, with the rows added by hooks if there are any.
+            targets: (B,), ids of the labels to explain.
+            versus: id of the label to set against them, or None.
+        """
 
 
 @contextmanager
-def hooked(one: BackwardPass, network: nn.Module, encoder: nn.ModuleList) -> Iterator[None]:
-    """Gradients on and the hooks of a pass on the network, while the block lasts."""
+def gradient_hooks(gradient_pass: GradientPass, network: nn.Module, encoder: nn.ModuleList) -> Iterator[None]:
+    """Turn gradients on and keep a pass's hooks on the network inside the block."""
     handles: list[RemovableHandle] = []
     try:
-        handles.extend(one.hooks(network, encoder))
+        handles.extend(gradient_pass.register_hooks(network, encoder))
         with torch.enable_grad():
             yield
     finally:
@@ -43,42 +48,42 @@ def hooked(one: BackwardPass, network: nn.Module, encoder: nn.ModuleList) -> Ite
             handle.remove()
 
 
-class Relevance:
+class RelevancePass:
     """`relevance`: the true gradient, see `attention_relevance`."""
 
     def __init__(self) -> None:
         self._layers: list[LayerTrace] = []
-        self._last = torch.empty(0)
+        self._last_tokens = torch.empty(0)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention as the model has it."""
-        output = _attend(query, key, value, mask)
-        if not output.requires_grad:  # of the first layer: the gradient ends here
+        """Compute attention as the model does."""
+        output = _plain_attention(query, key, value, mask)
+        if not output.requires_grad:  # first layer: the gradient ends here
             output.requires_grad_()
         self._layers.append(LayerTrace(query, key, value, mask, output))
         return output
 
-    def hooks(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[RemovableHandle]:
-        """Keep the tokens that the classifier gets."""
-        yield encoder[-1].register_forward_hook(self._keep)
+    def register_hooks(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[RemovableHandle]:
+        """Keep the tokens passed to the classifier."""
+        yield encoder[-1].register_forward_hook(self._keep_last_tokens)
 
-    def _keep(self, _: nn.Module, __: Any, tokens: Tensor) -> None:
-        self._last = tokens
+    def _keep_last_tokens(self, _: nn.Module, __: Any, tokens: Tensor) -> None:
+        self._last_tokens = tokens
 
-    def tokens(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
+    def compute_map(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
         """See `attention_relevance`."""
-        wanted = [self._last, *(layer.output for layer in self._layers)]
-        read, *gradients = torch.autograd.grad(_score(logits, targets, versus), wanted)
+        inputs = [self._last_tokens, *(layer.output for layer in self._layers)]
+        read, *gradients = torch.autograd.grad(_target_score(logits, targets, versus), inputs)
         with torch.no_grad():
             return attention_relevance(self._layers, gradients, read)
 
 
-class LeGrad:
-    """`legrad`: each layer has a score of its own, what the classifier says of the mean of its tokens.
+class LeGradPass:
+    """`legrad`: each layer has a score of its own, the classifier's for the mean of its tokens.
 
-    That score's gradient with respect to the layer's attention stays within the layer. So the layers are cut from one
-    another, and one backward pass goes through all of them. The means are scored by the network's own head: behind
-    the last layer they go on as further images of the batch.
+    The gradient of this score with respect to the layer's attention stays within the layer. So the layers are cut from
+    one another, and one backward pass goes through all of them. The network's own head scores the means: behind the
+    last layer they go on as further images of the batch.
     """
 
     def __init__(self) -> None:
@@ -87,36 +92,36 @@ class LeGrad:
         self._depth = 0
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention as the model has it; the gradient ends here."""
-        output = _attend(query, key, value, mask).requires_grad_()
+        """Compute attention as the model does; the gradient ends here."""
+        output = _plain_attention(query, key, value, mask).requires_grad_()
         self._layers.append(LayerTrace(query, key, value, mask, output))
         return output
 
-    def hooks(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[RemovableHandle]:
+    def register_hooks(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[RemovableHandle]:
         """Cut the layers from one another."""
         self._depth = len(encoder)
         for layer in encoder:
-            yield layer.register_forward_hook(self._cut)
+            yield layer.register_forward_hook(self._cut_layer)
 
-    def _cut(self, _: nn.Module, __: Any, tokens: Tensor) -> Tensor:
+    def _cut_layer(self, _: nn.Module, __: Any, tokens: Tensor) -> Tensor:
         self._means.append(tokens.mean(dim=1, keepdim=True))  # (B, 1, width)
         tokens = tokens.detach()
         if len(self._means) < self._depth:
             return tokens
         return torch.cat([tokens, *(mean.expand_as(tokens) for mean in self._means)])  # ((1 + L) * B, N, width)
 
-    def tokens(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
+    def compute_map(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
         """See `attention_sensitivity`."""
-        scores = _score(logits[len(targets) :], targets.repeat(self._depth), versus)
+        scores = _target_score(logits[len(targets) :], targets.repeat(self._depth), versus)
         gradients = torch.autograd.grad(scores, [layer.output for layer in self._layers])
         with torch.no_grad():
             return attention_sensitivity(self._layers, gradients)
 
 
-class LibraGrad:
+class LibraGradPass:
     """`libragrad`: attention, gates and the norms' denominators count as constants in the gradient.
 
-    So the score is a linear function of the tokens, and tokens times gradients divide it up among them (Mehri,
+    So the score is a linear function of the tokens, and tokens times gradients divide it among them (Mehri,
     Soleymani Baghshah & Pilehvar, CVPR 2025, sec. 3.5; as FullGrad+ of sec. 2.1, without its bias terms).
     """
 
@@ -124,13 +129,13 @@ class LibraGrad:
         self._inputs: list[Tensor] = []
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Libra attention: the weights are constant."""
-        return _attend(query.detach(), key.detach(), value, mask)
+        """Compute Libra attention: the weights are constant."""
+        return _plain_attention(query.detach(), key.detach(), value, mask)
 
-    def hooks(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[RemovableHandle]:
-        """Keep the tokens that go into each layer, and make what is not linear constant."""
+    def register_hooks(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[RemovableHandle]:
+        """Keep the input tokens of each layer, and make the non-linear parts constant."""
         for layer in encoder:
-            yield layer.register_forward_pre_hook(self._keep)
+            yield layer.register_forward_pre_hook(self._keep_input)
         for name, module in network.named_modules():
             if isinstance(module, nn.LayerNorm):
                 yield module.register_forward_hook(_constant_deviation)
@@ -139,28 +144,21 @@ class LibraGrad:
             elif hasattr(module, "gate_proj"):
                 yield module.register_forward_pre_hook(_half_gradient)
 
-    def _keep(self, _: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        tokens, *others = arguments
-        if not tokens.requires_grad:  # of the first layer: the gradient ends here
+    def _keep_input(self, _: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        tokens, *rest = arguments
+        if not tokens.requires_grad:  # first layer: the gradient ends here
             tokens = tokens.detach().requires_grad_()
         self._inputs.append(tokens)
-        return (tokens, *others)
+        return (tokens, *rest)
 
-    def tokens(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
+    def compute_map(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
         """See `input_times_gradient`."""
-        gradients = torch.autograd.grad(_score(logits, targets, versus), self._inputs)
+        gradients = torch.autograd.grad(_target_score(logits, targets, versus), self._inputs)
         with torch.no_grad():
             return input_times_gradient(self._inputs, gradients)
 
 
-BACKWARD_PASSES: dict[BackwardMethod, Callable[[], BackwardPass]] = {
-    "relevance": Relevance,
-    "legrad": LeGrad,
-    "libragrad": LibraGrad,
-}
-
-
-class _Replaced(torch.autograd.Function):
+class _ReplacedGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, output: Tensor, backward: Callable[[Tensor], Tensor]) -> Tensor:
         ctx.pull_back = backward
@@ -171,14 +169,14 @@ class _Replaced(torch.autograd.Function):
         return ctx.pull_back(gradient), None, None
 
 
-def _with_gradient(tokens: Tensor, output: Tensor, backward: Callable[[Tensor], Tensor]) -> Tensor:
-    """The output of a module, whose gradient with respect to its input becomes what `backward` makes of it."""
-    replaced: Tensor = _Replaced.apply(tokens, output.detach(), backward)  # type: ignore[no-untyped-call]
+def _replace_gradient(tokens: Tensor, output: Tensor, backward: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return a module's output with `backward` in place of its gradient with respect to the input."""
+    replaced: Tensor = _ReplacedGradient.apply(tokens, output.detach(), backward)  # type: ignore[no-untyped-call]
     return replaced
 
 
 def _constant_deviation(norm: nn.LayerNorm, arguments: tuple[Tensor], output: Tensor) -> Tensor:
-    """Libra LayerNorm: the standard deviation is constant."""
+    """Apply Libra LayerNorm: the standard deviation is constant."""
     (tokens,) = arguments
     with torch.no_grad():
         variance = tokens.float().var(dim=-1, unbiased=False, keepdim=True)
@@ -188,29 +186,29 @@ def _constant_deviation(norm: nn.LayerNorm, arguments: tuple[Tensor], output: Te
         scaled = gradient * norm.weight * scale
         return (scaled - scaled.mean(dim=-1, keepdim=True)).to(gradient.dtype)
 
-    return _with_gradient(tokens, output, backward)
+    return _replace_gradient(tokens, output, backward)
 
 
 def _constant_gate(_: nn.Module, arguments: tuple[Tensor], output: Tensor) -> Tensor:
-    """Libra gated activation: x * gate(x) with a constant gate; GELU's and SiLU's are a half at 0."""
+    """Apply a Libra gated activation: x * gate(x) with a constant gate; for GELU and SiLU it is a half at 0."""
     (tokens,) = arguments
     with torch.no_grad():
         gate = torch.where(tokens == 0, 0.5, output / tokens)
-    return _with_gradient(tokens, output, lambda gradient: gradient * gate)
+    return _replace_gradient(tokens, output, lambda gradient: gradient * gate)
 
 
 def _half_gradient(_: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
-    """Libra self-gating: of a product of two branches each has half the gradient."""
+    """Apply Libra self-gating: each of two multiplied branches gets half the gradient."""
     (tokens,) = arguments
     return (tokens / 2 + (tokens / 2).detach(),)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+def _plain_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     output: Tensor = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
     return output
 
 
-def _score(logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
-    """What is explained: the targets' logits, minus that of `versus`, summed over the images."""
+def _target_score(logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
+    """Return the explained score: the targets' logits, minus the logit of `versus`, summed over the images."""
     scores = logits.gather(1, targets[:, None])[:, 0]  # (B,)
     return (scores if versus is None else scores - logits[:, versus]).sum()

@@ -1,6 +1,6 @@
-"""Numbers of maps: pure functions on arrays of any number of them, all maps of one grid.
+"""Statistics of maps: pure functions on arrays of any number of maps with the same grid.
 
-`...` stands for any leading dimensions, as (n,) for the maps of a table and () for a single one.
+`...` stands for any leading dimensions: (n,) for the maps of a table, () for a single map.
 """
 
 import math
@@ -8,34 +8,33 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.records import Floats
+from pipeline.records import Doubles, Floats
 
-Doubles = npt.NDArray[np.float64]
-
-# What counts as hottest: a single patch that the backbone uses as a scratchpad would else outshine all others.
+# Taken as the hottest value of a map: a single patch used by the backbone as a scratchpad would outshine all others.
 HOT_PERCENTILE = 98.0
 
 
 def value_range(maps: Floats, percentile: float) -> tuple[Floats, Floats]:
-    """What counts as coldest and as hottest in each map.
+    """Return the coldest and the hottest value of each map.
 
     Args:
         maps: (..., grid_h, grid_w), any range.
-        percentile: of each map's cells, 0..100: the hottest. If it is the minimum as well, the maximum is.
+        percentile: 0..100, of each map's cells, taken as the hottest value; replaced by the maximum in maps whose
+            percentile equals their minimum.
 
     Returns:
-        Two of (..., 1, 1); they are equal where a map is even.
+        Two arrays of shape (..., 1, 1), equal only for uniform maps.
     """
     low, high = maps.min(axis=(-2, -1), keepdims=True), maps.max(axis=(-2, -1), keepdims=True)
     hot = np.percentile(maps, percentile, axis=(-2, -1), keepdims=True)
     return low, np.where(hot > low, hot, high)
 
 
-def scaled(maps: Floats, percentile: float) -> Floats:
-    """Each map over its `value_range`, of the same arguments.
+def scale_to_unit(maps: Floats, percentile: float) -> Floats:
+    """Scale each map by its `value_range`, called with the same arguments.
 
     Returns:
-        (..., grid_h, grid_w), 0..1: clipped above, 0 where a map is even.
+        (..., grid_h, grid_w), 0..1: clipped above, 0 for uniform maps.
     """
     low, high = value_range(maps, percentile)
     span = high - low
@@ -44,10 +43,10 @@ def scaled(maps: Floats, percentile: float) -> Floats:
 
 
 def cell_shares(maps: Floats) -> Floats:
-    """What share of its map each cell has.
+    """Divide each map by its sum.
 
     Args:
-        maps: (..., cells); negative values count as 0, and a map of nothing else as even.
+        maps: (..., cells); negative values count as 0, and a map without positive values counts as uniform.
 
     Returns:
         (..., cells), 0..1; each map sums to 1.
@@ -59,22 +58,33 @@ def cell_shares(maps: Floats) -> Floats:
 
 
 def entropy(maps: Floats) -> Doubles:
-    """(..., cells) -> (...,): the entropy of each map's `cell_shares`, from 0, all in one cell, to log(cells), even."""
+    """Return the entropy of each map's `cell_shares`: from 0, all in one cell, to log(cells), uniform.
+
+    NumPy instead of `scipy.stats.entropy`: ten times as fast on a single map, as in the rows of a run.
+
+    Args:
+        maps: (..., cells).
+
+    Returns:
+        (...,), in nats.
+    """
     shares = cell_shares(maps)
     surprise = -np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     return np.asarray((shares * surprise).sum(axis=-1, dtype=np.float64))
 
 
 def concentration(maps: Floats) -> Doubles:
-    """(..., cells) -> (...,): 1 - entropy / log(cells), from 0, all cells alike, to 1, all in one cell."""
+    """Return 1 - entropy / log(cells) of each map: from 0, uniform, to 1, all in one cell; (..., cells) -> (...,)."""
     return 1 - entropy(maps) / math.log(max(2, maps.shape[-1]))
 
 
 def centroid(maps: Floats) -> Doubles:
-    """The centre of mass of each map.
+    """Return the centre of mass of each map.
+
+    NumPy instead of `scipy.ndimage.center_of_mass`: six times as fast on a table of maps.
 
     Args:
-        maps: (..., grid_h, grid_w), weighed by `cell_shares`.
+        maps: (..., grid_h, grid_w), weighted by `cell_shares`.
 
     Returns:
         (..., 2): x, y in cells from the upper left corner; the middle of the first cell is 0.5, 0.5.
@@ -86,23 +96,19 @@ def centroid(maps: Floats) -> Doubles:
     return np.stack([x, y], axis=-1)
 
 
-def regions(is_hot: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """Which cells belong together.
+def label_regions(is_hot: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """Number the regions of hot cells; cells that touch, even at a corner, are one region.
 
     Args:
         is_hot: (n, grid_h, grid_w).
 
     Returns:
-        (n, grid_h, grid_w): the number of each hot cell's region, -1 elsewhere. Hot cells that touch, also by a corner,
-        have the same number: that of the region's last cell.
+        (n, grid_h, grid_w): the number of each hot cell's region, counted from 1 over all maps; 0 for other cells.
     """
-    _, grid_h, grid_w = is_hot.shape
-    number = np.where(is_hot, np.arange(grid_h * grid_w, dtype=np.int32).reshape(grid_h, grid_w), -1)
-    while True:
-        spread = np.pad(number, ((0, 0), (1, 1), (1, 1)), constant_values=-1)
-        spread = np.maximum(np.maximum(spread[:, :-2], spread[:, 1:-1]), spread[:, 2:])
-        spread = np.maximum(np.maximum(spread[..., :-2], spread[..., 1:-1]), spread[..., 2:])
-        spread = np.where(is_hot, spread, -1)
-        if (spread == number).all():
-            return number
-        number = spread
+    from scipy import ndimage  # 0.2 s to import
+
+    touching = np.zeros((3, 3, 3), bool)
+    touching[1] = True  # the neighbours in the same map, none in the maps before and after
+    numbers: npt.NDArray[np.int32]
+    numbers, _ = ndimage.label(is_hot, touching)
+    return numbers

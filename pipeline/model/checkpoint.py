@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, one_line
 from pipeline.model.families import FAMILIES
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
-# where there is a processor_config.json, transformers takes the image processor from it first
+# transformers prefers a processor_config.json to a preprocessor_config.json
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
-_SPLIT = "split.csv"  # the photos that it was trained on, for `vitrollout evaluate`
-_PIECE = 2**20  # bytes of a file that are hashed at once
+_SPLIT = "split.csv"  # the photos of the training, for `vitrollout evaluate`
+_PIECE = 2**20  # bytes hashed at once
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Checkpoint:
     """A checkpoint in Hugging Face's layout, on this machine.
 
     Attributes:
-        name: what the user called it: `bundled`, a folder, or a hub id.
-        folder: where its files are.
+        name: as given by the user: `bundled`, a folder, or a hub id.
+        folder: the folder of its files.
         config: its config.json.
     """
 
@@ -35,12 +35,12 @@ class Checkpoint:
 
     @property
     def model_type(self) -> str:
-        """The family's name in transformers, "" where the config does not say."""
+        """The family's name in transformers, "" if the config has none."""
         return str(self.config.get("model_type", ""))
 
     @property
     def purpose(self) -> str:
-        """What it was trained for, in the words of whoever trained it; else its classes, as far as they tell."""
+        """The purpose of the model in its author's words, or a list of its classes."""
         if purpose := self.config.get("vitrollout_purpose"):
             return str(purpose)
         labels = self.config.get("id2label")
@@ -53,7 +53,7 @@ class Checkpoint:
         """Class names by id, as transformers reads them from the config.
 
         Raises:
-            ModelError: an id is no number.
+            ModelError: an id is not a number.
         """
         names = self.config.get("id2label")
         if not isinstance(names, dict):
@@ -64,14 +64,14 @@ class Checkpoint:
             raise ModelError(f"--model {self.name}: id2label in its config.json: {error}; correct it") from None
 
     def weight_files(self) -> list[Path]:
-        """The files that hold the weights: safetensors where there are any, else pickled tensors."""
+        """List the files of the weights: safetensors if there are any, otherwise pickled tensors."""
         for pattern in _WEIGHTS:
             if files := sorted(self.folder.glob(pattern)):
                 return files
         return []
 
     def digest(self) -> str:
-        """BLAKE2b-128 over weights, config and preprocessing, hex: equal digests give equal numbers.
+        """Hash weights, config and preprocessing with BLAKE2b-128, hex: equal digests give equal numbers.
 
         Raises:
             ModelError: one of the files can't be read.
@@ -82,7 +82,7 @@ class Checkpoint:
                 if (self.folder / name).is_file():
                     digest.update((self.folder / name).read_bytes())
             for file in self.weight_files():
-                for piece in _piece_digests(file):
+                for piece in _hash_pieces(file):
                     digest.update(piece)
         except OSError as error:
             raise ModelError(f"--model {self.name}: {error.filename}: {error.strerror}; make it readable") from None
@@ -93,7 +93,7 @@ def resolve_checkpoint(model: str) -> Checkpoint:
     """Find a checkpoint: `bundled`, a local folder, or a hub id with an optional `@revision`.
 
     Raises:
-        ModelError: it is not there, can't be reached, or is no checkpoint.
+        ModelError: it is missing, out of reach, or not a checkpoint.
     """
     try:
         local = Path(model).expanduser()
@@ -111,15 +111,15 @@ def resolve_checkpoint(model: str) -> Checkpoint:
     elif model.startswith((".", "/", "~")) or model.partition("@")[0].count("/") > 1:
         raise ModelError(f"--model {model}: no such folder; name a checkpoint folder, a hub id or 'bundled'")
     else:
-        folder = _download(model)
+        folder = _download_files(model)
     return Checkpoint(model, folder, _read_config(model, folder))
 
 
 def check_family(checkpoint: Checkpoint) -> None:
-    """Refuse a model whose attention can't be captured, before anything of it is loaded.
+    """Refuse a model without capturable attention, before loading anything of it.
 
     Raises:
-        ModelError: windowed or convolutional, or simply unknown here.
+        ModelError: windowed or convolutional, or unknown here.
     """
     if checkpoint.model_type not in FAMILIES:
         raise ModelError(
@@ -128,8 +128,8 @@ def check_family(checkpoint: Checkpoint) -> None:
         )
 
 
-def _piece_digests(file: Path) -> list[bytes]:
-    """BLAKE2b of each piece of a file; every core takes some, for weights are large and a run waits for this."""
+def _hash_pieces(file: Path) -> list[bytes]:
+    """Hash each piece of a file on all cores: weights are large, and a run waits for this."""
     with file.open("rb") as stream, ThreadPoolExecutor() as threads:
         descriptor = stream.fileno()
         starts = range(0, os.fstat(descriptor).st_size, _PIECE)
@@ -146,26 +146,27 @@ def _read_config(model: str, folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"--model {model}: can't read config.json: {error}; fetch the checkpoint again") from None
     if not isinstance(config, dict):
-        raise ModelError(f"--model {model}: config.json is no JSON object; fetch the checkpoint again")
+        raise ModelError(f"--model {model}: config.json is not a JSON object; fetch the checkpoint again")
     return config
 
 
-def _download(model: str) -> Path:
-    """The hub's files for inference and evaluation, from the local cache where they are there already."""
+def _download_files(model: str) -> Path:
+    """Download the hub's files for inference and evaluation, or find them in the local cache."""
     from huggingface_hub import snapshot_download
 
     repo, _, revision = model.partition("@")
     folder = Path()
     try:
-        for weights in _WEIGHTS:  # pickled tensors only where there are no safetensors
+        for weights in _WEIGHTS:  # pickled tensors only without safetensors
             files = [*_SETTINGS, _SPLIT, weights, f"{weights}.index.json"]
             folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=files))
             if any(folder.glob(weights)):
                 break
-    except Exception as error:  # errors of its HTTP client come through too, a proxy's for one
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # errors of its HTTP client come through too, for instance a proxy's
+        reason = one_line(error, 200)
         raise ModelError(
-            f"--model {model}: no such folder here, and the model hub gave nothing ({type(error).__name__}: {reason}); "
+            f"--model {model}: no such folder here, and it could not be downloaded "
+            f"from the model hub ({type(error).__name__}: {reason}); "
             "use --model bundled, a local folder, or fetch it once with a connection and set HF_HUB_OFFLINE=1"
         ) from None
     return folder

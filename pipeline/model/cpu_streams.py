@@ -1,10 +1,12 @@
 """A model on a CPU as several streams, each with a part of the batch and cores of its own.
 
-The threads of one operation wait for one another at its end, some hundred times a batch; where photos are decoded and
-drawn on the same cores, they wait for the one that had to give way. Streams meet once a batch.
+The threads of one operation wait for one another at its end, some hundred times a batch; with photos decoded and
+drawn on the same cores, they all wait for the one thread that lost its core. Streams meet once a batch.
 """
 
 import copy
+import ctypes
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -14,52 +16,71 @@ import torch
 from torch import Tensor
 
 from pipeline.maps.passes import MapPlan
-from pipeline.model.allocator import keep_freed_memory
 from pipeline.model.classifier import Classifier
 from pipeline.records import Output, concatenate_outputs
 
-_PHOTOS_EACH = 2  # at least, in a batch of the usual size
+_PHOTOS_PER_STREAM = 2  # at least, in a batch of the usual size
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 
 
 class CpuStreams:
-    """Predicts as a classifier does."""
+    """A classifier on several cores. Predicts as a single classifier does."""
 
     def __init__(self, classifier: Classifier, count: int) -> None:
-        """Args: the classifier, and how many streams."""
+        """Copy the classifier's modules.
+
+        Args:
+            classifier: the model; its weights are shared by all copies.
+            count: number of streams.
+        """
         keep_freed_memory()
         self._threads = torch.get_num_threads()
-        self._classifiers = [classifier, *(_twin(classifier) for _ in range(count - 1))]
-        each = max(1, self._threads // count)
-        self._pool = ThreadPoolExecutor(count, "stream", initializer=torch.set_num_threads, initargs=(each,))
+        self._classifiers = [classifier, *(_copy_modules(classifier) for _ in range(count - 1))]
+        threads_per_stream = max(1, self._threads // count)
+        self._pool = ThreadPoolExecutor(
+            count, "stream", initializer=torch.set_num_threads, initargs=(threads_per_stream,)
+        )
 
-    def predict(self, pixels: Tensor, maps: MapPlan, targets: Sequence[int] | None = None) -> Output:
-        """As `Classifier.predict`."""
-        first, count = self._classifiers[0], len(self._classifiers)
+    def predict(self, pixels: Tensor, plan: MapPlan, targets: Sequence[int] | None = None) -> Output:
+        """Classify a batch and compute its maps, as `Classifier.predict`."""
+        count = len(self._classifiers)
         if len(pixels) < count:
-            return first.predict(pixels, maps, targets)
-        starts = [len(pixels) * place // count for place in range(count + 1)]
+            return self._classifiers[0].predict(pixels, plan, targets)
+        starts = [len(pixels) * index // count for index in range(count + 1)]
         parts = [slice(*ends) for ends in pairwise(starts)]
         try:
             outputs = [
-                self._pool.submit(classifier.predict, pixels[part], maps, None if targets is None else targets[part])
+                self._pool.submit(classifier.predict, pixels[part], plan, None if targets is None else targets[part])
                 for classifier, part in zip(self._classifiers, parts, strict=True)
             ]
-            wait(outputs)  # all of them: after a failure another batch may come, and find the modules in use
+            wait(outputs)  # all of them: after a failure the next batch would find modules still in use
             return concatenate_outputs([output.result() for output in outputs])
         finally:
-            torch.set_num_threads(self._threads)  # a stream sets it for every thread that is yet to come as well
+            torch.set_num_threads(self._threads)  # a stream changes it for all threads of the future, too
 
 
 def split_over_cores(classifier: Classifier, batch_size: int) -> Classifier | CpuStreams:
-    """The classifier on streams, where it is on a CPU with cores for more than one."""
-    count = min(torch.get_num_threads(), batch_size // _PHOTOS_EACH)
+    """Put a classifier on streams if it runs on a CPU with cores for more than one."""
+    count = min(torch.get_num_threads(), batch_size // _PHOTOS_PER_STREAM)
     if classifier.network.device.type != "cpu" or count < 2:
         return classifier
     return CpuStreams(classifier, count)
 
 
-def _twin(classifier: Classifier) -> Classifier:
-    """The same classifier with modules, and so hooks, of its own. The weights are the same ones."""
+def keep_freed_memory() -> None:
+    """Make this process keep its freed memory.
+
+    Otherwise glibc returns each layer's buffers to the kernel and faults them back in, zeroed, for the next layer.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(_TRIM_THRESHOLD, 2**30)
+            mallopt(_MMAP_THRESHOLD, 2**25)  # the largest allowed value
+
+
+def _copy_modules(classifier: Classifier) -> Classifier:
+    """Copy the classifier with modules, and so hooks, of its own. The weights stay shared."""
     network = classifier.network
     weights = {id(weight): weight for weight in chain(network.parameters(), network.buffers())}
     network, encoder = copy.deepcopy((network, classifier.encoder), weights)

@@ -1,7 +1,7 @@
-"""Which device and which precision a run uses.
+"""The choice of device and precision.
 
-torch takes seconds to import, which a run with nothing to do can't afford; so it is asked only where there may be
-an accelerator.
+torch takes seconds to import, too long for a run with nothing to do. So it is asked only on machines with a possible
+accelerator.
 """
 
 import sys
@@ -17,13 +17,13 @@ _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def choose_device(name: str) -> str:
-    """`auto` is CUDA, then MPS, then the CPU; a name is checked.
+    """Choose CUDA, then MPS, then the CPU for `auto`; check any other name.
 
     Returns:
         A device as torch names it.
 
     Raises:
-        ConfigError: the device named is not on this machine.
+        ConfigError: this machine has no such device.
     """
     if name == "cpu" or (name == "auto" and not _may_have_accelerator()):
         return "cpu"
@@ -33,23 +33,23 @@ def choose_device(name: str) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
-    missing = ConfigError(f"device = {name}: not on this machine; use auto or cpu")
+    not_here = ConfigError(f"device = {name}: not on this machine; use auto or cpu")
     try:
         device = torch.device(name)
     except RuntimeError:  # cuda:99999999999
-        raise missing from None
+        raise not_here from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise missing
+        raise not_here
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise missing
+        raise not_here
     return name
 
 
 def choose_precision(name: str, device: str) -> Precision:
-    """`auto` is the fastest that keeps the numbers: bf16 where the chip has it, else fp16, on a CPU fp32.
+    """Choose the precision for `auto`: bf16 on chips with native support, otherwise fp16, or fp32 on a CPU.
 
     Raises:
-        ConfigError: fp16 on a CPU, which would emulate it.
+        ConfigError: fp16 on a CPU, with slow emulation only.
     """
     if name == "fp16" and device == "cpu":
         raise ConfigError("precision = fp16: CPUs have no fast fp16; use auto, bf16 or fp32")
@@ -65,7 +65,7 @@ def choose_precision(name: str, device: str) -> Precision:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 natively; emulated, it is slower than float32."""
+    """Tell whether the processor multiplies bfloat16 natively; emulated, it is slower than float32."""
     return bool(_BF16_FLAGS & _cpu_flags())
 
 
@@ -75,7 +75,7 @@ def _cpu_flags() -> set[str]:
     except OSError:  # not Linux
         import torch
 
-        return {name for name, there in torch.cpu.get_capabilities().items() if there is True}
+        return {name for name, available in torch.cpu.get_capabilities().items() if available is True}
 
 
 def _may_have_accelerator() -> bool:

@@ -1,16 +1,16 @@
-"""The model families whose attention can be captured: the one list of what is supported."""
+"""The supported model families: all with capturable attention."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Family:
-    """How the tokens of one family are laid out: readout tokens, registers, then the patches row by row.
+    """The order of tokens in one family: readout tokens, registers, then the patches row by row.
 
     Attributes:
-        readout_tokens: leading tokens that a rollout starts from: the classification token, and DeiT's
-            distillation token. 0: there is none, and it starts from the mean over all tokens.
-        has_registers: the config's `num_register_tokens` follow them.
+        readout_tokens: leading tokens read by the classifier, the start of a rollout: the classification token, and
+            DeiT's distillation token. 0: there is none, and a rollout starts from the mean over all tokens.
+        has_registers: followed by `num_register_tokens` of the config.
     """
 
     readout_tokens: int

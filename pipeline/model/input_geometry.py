@@ -1,7 +1,7 @@
-"""Map cells <-> pixels of the original photo.
+"""From the photo to the model's input, as geometry.
 
-The checkpoint's image processor resizes a photo and may crop its centre; the model cuts what is left into
-whole patches. `InputGeometry` holds that chain, so the map can be laid on exactly the part that the model saw.
+The checkpoint's image processor resizes a photo and may crop its centre; the model cuts the result into whole patches.
+`InputGeometry` holds this chain, to lay the map on exactly the part of the photo seen by the model.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from pipeline.records import Box
 
 @dataclass(frozen=True)
 class InputGeometry:
-    """How a photo becomes the model's input.
+    """Resize, crop and patches between a photo and the model's tokens.
 
     Attributes:
-        resize: (height, width) that every photo is resized to, or None.
-        shortest_edge: resize so that the shorter side has this many pixels, keeping the aspect, or None.
-        crop: (height, width) of a centre crop after that, padded where it is larger, or None.
+        resize: (height, width) of every photo after the resize, or None.
+        shortest_edge: length in pixels of the shorter side after a resize with the aspect kept, or None.
+        crop: (height, width) of a centre crop after the resize, with padding if it is larger, or None.
         patch_size: pixels of the input along a side of a map cell.
     """
 
@@ -31,34 +31,34 @@ class InputGeometry:
     def input_size(self) -> tuple[int, int]:
         """(H, W) of the model's input."""
         size = self.crop or self.resize
-        assert size is not None, "framing_of refuses processors without a fixed output size"
+        assert size is not None, "read_input_geometry refuses processors without a fixed output size"
         return size
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(grid_h, grid_w): whole patches in the input; a remainder is not seen by the model."""
+        """(grid_h, grid_w): whole patches in the input; the model does not see a remainder."""
         return self.input_size[0] // self.patch_size, self.input_size[1] // self.patch_size
 
     @property
     def draft_size(self) -> int | None:
-        """Shorter side in pixels that a photo needs for the resize to lose nothing: twice the target.
+        """Shorter side in pixels for a lossless resize: twice the target.
 
-        None where there is no resize: a crop of the pixels as they are needs all of them.
+        None without a resize: a crop of the pixels as they are needs all of them.
         """
         target = max(self.resize) if self.resize else self.shortest_edge
         return 2 * target if target else None
 
     def map_box(self, width: int, height: int) -> Box:
-        """The part of a photo that the map covers.
+        """Return the part of a photo covered by the map.
 
         Args:
             width: upright pixels of the photo.
             height: upright pixels of the photo.
 
         Returns:
-            (x0, y0, x1, y1) in pixels of the photo; beyond the photo where the processor pads.
+            (x0, y0, x1, y1) in pixels of the photo; beyond the photo if the processor pads.
         """
-        resized_h, resized_w = self._resized(width, height)
+        resized_h, resized_w = self._resized_size(width, height)
         top, left = 0, 0
         if self.crop:  # transformers' center_crop rounds the same way, below zero as well
             top, left = (resized_h - self.crop[0]) // 2, (resized_w - self.crop[1]) // 2
@@ -67,21 +67,21 @@ class InputGeometry:
         scale_x, scale_y = width / resized_w, height / resized_h
         return left * scale_x, top * scale_y, right * scale_x, bottom * scale_y
 
-    def _resized(self, width: int, height: int) -> tuple[int, int]:
+    def _resized_size(self, width: int, height: int) -> tuple[int, int]:
         if self.resize:
             return self.resize
         if self.shortest_edge is None:
             return height, width
         short, long = sorted((width, height))
-        other = int(self.shortest_edge * long / short)  # truncated, as transformers does
-        return (other, self.shortest_edge) if width <= height else (self.shortest_edge, other)
+        longer = int(self.shortest_edge * long / short)  # truncated, as transformers does
+        return (longer, self.shortest_edge) if width <= height else (self.shortest_edge, longer)
 
 
 def read_input_geometry(processor: Any, patch_size: int) -> InputGeometry:
-    """Read the framing off a transformers image processor.
+    """Read the geometry of a transformers image processor.
 
     Raises:
-        ModelError: its output has no fixed size, or its resize rule is not known here.
+        ModelError: its output has no fixed size, or its resize rule is unknown here.
     """
     size = {key: value for key, value in dict(processor.size or {}).items() if value} if processor.do_resize else {}
     crop = None
@@ -89,7 +89,7 @@ def read_input_geometry(processor: Any, patch_size: int) -> InputGeometry:
         crop = (int(processor.crop_size["height"]), int(processor.crop_size["width"]))
     if not set(size) <= {"height", "width"} and set(size) != {"shortest_edge"}:
         raise ModelError(
-            f"the image processor resizes by {size}, which is not supported; known: height and width, shortest_edge"
+            f"the image processor resizes by {size}, a rule without support; supported: height and width, shortest_edge"
         )
     resize = (int(size["height"]), int(size["width"])) if "height" in size else None
     if resize is None and crop is None:
@@ -97,31 +97,3 @@ def read_input_geometry(processor: Any, patch_size: int) -> InputGeometry:
             "the image processor gives inputs of varying size, which don't fit in a batch; set --input-size"
         )
     return InputGeometry(resize, size.get("shortest_edge"), crop, patch_size)
-
-
-def visible_part(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The whole pixels of a picture, (width, height), that a box covers: left, top, right, bottom."""
-    x0, y0, x1, y1 = box
-    return max(0, round(x0)), max(0, round(y0)), min(size[0], round(x1)), min(size[1], round(y1))
-
-
-def cells_under(visible: tuple[int, int, int, int], box: Box, grid: tuple[int, ...]) -> Box:
-    """The part of a map that lies under pixels of the box that it covers.
-
-    Args:
-        visible: left, top, right, bottom.
-        box: x0, y0, x1, y1, in the same pixels.
-        grid: (grid_h, grid_w).
-
-    Returns:
-        (x0, y0, x1, y1) in cells.
-    """
-    left, top, right, bottom = visible
-    (x0, y0, x1, y1), (grid_h, grid_w) = box, grid
-    per_x, per_y = grid_w / (x1 - x0), grid_h / (y1 - y0)  # cells a pixel
-    return (
-        max(0.0, (left - x0) * per_x),
-        max(0.0, (top - y0) * per_y),
-        min(float(grid_w), (right - x0) * per_x),
-        min(float(grid_h), (bottom - y0) * per_y),
-    )

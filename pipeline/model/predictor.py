@@ -1,10 +1,11 @@
-"""Decoded photos -> predictions, in batches that fit the device."""
+"""Decoded photos -> predictions, in batches small enough for the device."""
 
 import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ import torch
 from pipeline.errors import VitrolloutError
 from pipeline.maps.passes import MapPlan
 from pipeline.model.classifier import Classifier
-from pipeline.model.cpu_streams import CpuStreams
+from pipeline.model.cpu_streams import CpuStreams, split_over_cores
 from pipeline.model.targets import Targets
 from pipeline.records import Batch, Output, Pixels, Prediction, Sample, concatenate_outputs
 
@@ -21,130 +22,144 @@ log = logging.getLogger(__name__)
 _CPU_BATCH = 8  # larger ones are no faster on a CPU, and only need more memory
 _LARGEST_BATCH = 256
 _WORTH_DOUBLING = 1.05
+_OUT_OF_MEMORY = (  # CUDA has a class for it; MPS and the CPU only have a message
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "could not create a primitive",  # oneDNN, without memory for its scratchpad
+    "STATUS_ALLOC_FAILED",
+)
+_NO_OUTPUT = Output(np.empty((0, 0), np.float32), {})
 
 
 class Predictor:
-    """Runs batches through a classifier; out of memory on the device, it halves them and goes on."""
+    """Runs batches through a classifier; out of memory on the device, it halves them and goes on.
+
+    Attributes:
+        batch_size: photos in one forward pass, at most.
+    """
 
     def __init__(
-        self, classifier: Classifier | CpuStreams, maps: MapPlan, batch_size: int, targets: Targets | None = None
+        self, classifier: Classifier | CpuStreams, plan: MapPlan, batch_size: int, targets: Targets | None = None
     ) -> None:
-        """Args: the model, how to compute maps, how many photos at once, and which labels maps explain."""
+        """Set the model up.
+
+        Args:
+            classifier: the model.
+            plan: the maps to compute.
+            batch_size: photos in one forward pass.
+            targets: labels to explain; each photo's most likely one by default.
+        """
+        self.batch_size = batch_size
         self._classifier = classifier
-        self._maps = maps
-        self._most = batch_size
+        self._plan = plan
         self._targets = targets or Targets()
 
-    def predict_ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Future[list[Prediction]]]]:
-        """Every batch with its predictions to come: while one is written down, the device is at the next."""
-        waiting: deque[tuple[Batch, Future[list[Prediction]]]] = deque()
+    def predict_ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Future[Output]]]:
+        """Yield every batch with its output to come: the device works on the next batch during the caller's work."""
+        waiting: deque[tuple[Batch, Future[Output]]] = deque()
         thread = ThreadPoolExecutor(1)
         try:
             for batch in batches:
-                waiting.append((batch, thread.submit(self.predict, batch.samples)))
+                pixels = [sample.pixels for sample in batch.samples]
+                waiting.append((batch, thread.submit(self.predict, pixels, self._targets_of(batch.samples))))
                 if len(waiting) == 2:
                     yield waiting.popleft()
             yield from waiting
         finally:
             thread.shutdown(cancel_futures=True)
 
-    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
-        """Classify photos.
-
-        Raises:
-            VitrolloutError: not even one photo fits in the device's memory.
-        """
-        if not samples:
-            return []
-        targets = [target for sample in samples if (target := self._targets.label_for(sample.ref.path)) is not None]
-        return _split(samples, self.outputs(np.stack([sample.pixels for sample in samples]), targets or None))
-
-    def outputs(self, pixels: Pixels, targets: Sequence[int] | None = None) -> Output:
-        """Classify inputs, whatever they are of.
+    def predict(self, pixels: Sequence[Pixels], targets: Sequence[int] | None = None) -> Output:
+        """Classify images and compute their maps.
 
         Args:
-            pixels: (n, 3, H, W), at least one.
-            targets: n ids of the labels to explain; None: of each the most likely one.
+            pixels: n of (3, H, W).
+            targets: n ids of the labels to explain; None: the most likely label of each image.
 
         Raises:
-            VitrolloutError: not even one fits in the device's memory.
+            VitrolloutError: a single image does not fit in the device's memory.
         """
         parts: list[Output] = []
         done = 0
         while done < len(pixels):
-            part = slice(done, done + self._most)
-            output = self._attempt(pixels[part], None if targets is None else targets[part])
-            if output is None:
-                self._halve(len(pixels[part]))
+            part = slice(done, done + self.batch_size)
+            stacked = torch.from_numpy(np.stack(pixels[part]))  # (b, 3, H, W)
+            out_of_memory = False
+            try:
+                parts.append(self._classifier.predict(stacked, self._plan, None if targets is None else targets[part]))
+            except RuntimeError as error:
+                out_of_memory = is_out_of_memory(error)
+                if not out_of_memory:
+                    raise
+            if out_of_memory:  # only here, after the handler: the error holds on to the tensors of the failed pass
+                self._halve_batch(len(stacked))
             else:
-                parts.append(output)
-                done += len(output.logits)
-        return concatenate_outputs(parts)
+                done += len(stacked)
+        return concatenate_outputs(parts) if parts else _NO_OUTPUT
 
-    def _attempt(self, pixels: Pixels, targets: Sequence[int] | None) -> Output | None:
-        """None: out of memory. The error ends here, for it holds on to the tensors of the failed pass."""
-        try:
-            return self._classifier.predict(torch.from_numpy(pixels), self._maps, targets)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return None
+    def predict_photos(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """Classify photos and compute their maps; raises as `predict`."""
+        output = self.predict([sample.pixels for sample in samples], self._targets_of(samples))
+        return split_by_photo(samples, output)
 
-    def _halve(self, photos: int) -> None:
+    def _targets_of(self, samples: Sequence[Sample]) -> list[int] | None:
+        targets = [target for sample in samples if (target := self._targets.label_for(sample.ref.path)) is not None]
+        return targets or None
+
+    def _halve_batch(self, photos: int) -> None:
         if photos == 1:
             raise VitrolloutError(
                 "the device has not enough memory for one photo; use --device cpu, a smaller --input-size or model"
             )
-        self._most = (photos + 1) // 2
+        self.batch_size = (photos + 1) // 2
         torch.cuda.empty_cache()
-        log.warning("out of memory on the device: going on with batches of %d", self._most)
+        log.warning("out of memory on the device: going on with batches of %d", self.batch_size)
 
 
-def _split(samples: Sequence[Sample], output: Output) -> list[Prediction]:
-    """A batch's output by photo."""
-    first, targets = next(iter(output.maps)), output.targets or (None,) * len(samples)
+def build_predictor(
+    classifier: Classifier, plan: MapPlan, batch_size: Literal["auto"] | int, targets: Targets | None = None
+) -> Predictor:
+    """Build a predictor on all cores of a CPU, or on a device, with the batch size of the settings."""
+    size = find_batch_size(classifier, plan) if batch_size == "auto" else batch_size
+    return Predictor(split_over_cores(classifier, size), plan, size, targets)
+
+
+def split_by_photo(samples: Sequence[Sample], output: Output) -> list[Prediction]:
+    """Split the output of a batch into predictions; the first method's map is the main one."""
+    main_method, targets = next(iter(output.maps), None), output.targets or (None,) * len(samples)
     return [
         Prediction(
             sample,
-            output.logits[place],
-            output.maps[first][place],
-            {method: maps[place] for method, maps in output.maps.items() if method != first},
-            targets[place],
+            output.logits[index],
+            output.maps[main_method][index] if main_method else np.empty((0, 0), np.float32),
+            {method: maps[index] for method, maps in output.maps.items() if method != main_method},
+            targets[index],
         )
-        for place, sample in enumerate(samples)
+        for index, sample in enumerate(samples)
     ]
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has a class for it; MPS and the CPU only have a message."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        words in str(error)
-        for words in (
-            "out of memory",
-            "can't allocate memory",
-            "not enough memory",
-            "could not create a primitive",  # oneDNN, for want of its scratchpad
-            "STATUS_ALLOC_FAILED",
-        )
-    )
+    """Tell whether an error of torch means a lack of memory."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
-def find_batch_size(classifier: Classifier, maps: MapPlan) -> int:
-    """The batch size for `auto`: on an accelerator it is doubled while that gains speed and fits in memory."""
+def find_batch_size(classifier: Classifier, plan: MapPlan) -> int:
+    """Find the batch size for `auto`: fixed on a CPU; on an accelerator doubled as long as speed and memory allow."""
     if classifier.network.device.type == "cpu":
         return _CPU_BATCH
-    return fastest_batch_size(classifier, maps, _LARGEST_BATCH)
+    return fastest_batch_size(classifier, plan, _LARGEST_BATCH)
 
 
-def fastest_batch_size(classifier: Classifier, maps: MapPlan, largest: int) -> int:
-    """Double the batch from 8 until it is no faster an image, or too large for the device."""
+def fastest_batch_size(classifier: Classifier, plan: MapPlan, largest: int) -> int:
+    """Double the batch from 8 until it gains no speed per image, or exceeds the device's memory."""
     best, best_rate, size = 1, 0.0, min(8, largest)
     while size <= largest:
         pixels = torch.zeros(size, 3, *classifier.geometry.input_size, dtype=torch.uint8)
         try:
-            classifier.predict(pixels, maps)  # the first one of a shape also sets things up
+            classifier.predict(pixels, plan)  # the first pass of a shape also sets things up
             started = time.perf_counter()
-            classifier.predict(pixels, maps)
+            classifier.predict(pixels, plan)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -1,1 +1,1 @@
-"""Several archives in one go, for a scheduler. Start at `nights.py`."""
+"""Several archives in one go, for a scheduler. Start at `archives.py`."""

@@ -1,4 +1,4 @@
-"""One night: archive after archive, each as `vitrollout run` does it; none stops the others."""
+"""One night: archive after archive, each like `vitrollout run`; none stops the others."""
 
 import logging
 import time
@@ -14,19 +14,19 @@ from pipeline.run import preview, run
 
 log = logging.getLogger(__name__)
 
-# From the least to the worst; the night ends with the worst of its archives.
+# Exit codes from the least to the worst; the night ends with the worst of its archives.
 _SEVERITY = (0, 3, 75, 2, 1)
 
 
 @dataclass(frozen=True)
 class ArchiveNight:
-    """How a night went for one archive.
+    """The outcome of a night for one archive.
 
     Attributes:
         name: of the archive.
-        exit_code: as `vitrollout run` would end, but failed photos count only above `max_failed_share`.
-        summary: what the run did; None where it could not run to its end, or not begin.
-        problem: why `exit_code` is not 0, or why the archive's turn did not come; else None.
+        exit_code: as of `vitrollout run`, but failed photos count only above `max_failed_share`.
+        summary: the outcome of the run; None if it did not begin, or not finish.
+        problem: reason for an `exit_code` other than 0, or for an archive left out; otherwise None.
     """
 
     name: str
@@ -40,7 +40,7 @@ def nightly(config: NightlyConfig, *, stop: Callable[[], bool] = lambda: False) 
 
     Args:
         config: the night.
-        stop: asked between batches and archives; once true, what is done is committed and the night ends.
+        stop: asked between batches and archives; once true, finished work is committed and the night ends.
     """
     end = None if config.stop_after is None else time.monotonic() + config.stop_after.total_seconds()
 
@@ -50,11 +50,11 @@ def nightly(config: NightlyConfig, *, stop: Callable[[], bool] = lambda: False) 
     nights = []
     for archive in config.archive:
         if stop() or time_is_up():
-            why = "interrupted" if stop() else f"the time budget of {config.stop_after} is used up"
-            night = ArchiveNight(archive.name, 0, problem=f"not begun: {why}")
+            reason = "interrupted" if stop() else f"the time budget of {config.stop_after} is used up"
+            night = ArchiveNight(archive.name, 0, problem=f"not begun: {reason}")
         else:
             log.info("archive %s", archive.name)
-            night = _one_archive(archive, config, lambda: stop() or time_is_up())
+            night = _process_archive(archive, config, lambda: stop() or time_is_up())
         if night.problem:
             log.log(logging.ERROR if night.exit_code else logging.WARNING, "archive %s: %s", night.name, night.problem)
         nights.append(night)
@@ -62,12 +62,12 @@ def nightly(config: NightlyConfig, *, stop: Callable[[], bool] = lambda: False) 
 
 
 def worst_exit_code(nights: list[ArchiveNight]) -> int:
-    """The exit code of the night as a whole."""
+    """Return the exit code of the night as a whole."""
     return max((night.exit_code for night in nights), key=_SEVERITY.index, default=0)
 
 
 def preview_night(config: NightlyConfig) -> list[ArchiveNight]:
-    """Log what a night would do, archive by archive, and do nothing."""
+    """Log the work of a night, archive by archive, without doing it."""
     nights = []
     for archive in config.archive:
         try:
@@ -82,12 +82,12 @@ def preview_night(config: NightlyConfig) -> list[ArchiveNight]:
     return nights
 
 
-def _one_archive(archive: ArchiveConfig, config: NightlyConfig, stop: Callable[[], bool]) -> ArchiveNight:
+def _process_archive(archive: ArchiveConfig, config: NightlyConfig, stop: Callable[[], bool]) -> ArchiveNight:
     try:
         summary = run(archive, stop=stop)
-        problem = _problem(archive, summary)
+        problem = _find_problem(archive, summary)
         if not stop():
-            _tidy(archive, config)
+            _compact_and_trim(archive, config)
     except VitrolloutError as error:
         return ArchiveNight(archive.name, error.exit_code, problem=str(error))
     except Exception as error:  # a fault of ours in one archive must not cost the night of the others
@@ -96,7 +96,7 @@ def _one_archive(archive: ArchiveConfig, config: NightlyConfig, stop: Callable[[
     return ArchiveNight(archive.name, 3 if problem else 0, summary, problem)
 
 
-def _problem(archive: ArchiveConfig, summary: RunSummary) -> str | None:
+def _find_problem(archive: ArchiveConfig, summary: RunSummary) -> str | None:
     most = archive.max_failed_share
     if summary.failed > most * summary.processed:
         share = summary.failed / summary.processed
@@ -106,9 +106,9 @@ def _problem(archive: ArchiveConfig, summary: RunSummary) -> str | None:
     return None
 
 
-def _tidy(archive: ArchiveConfig, config: NightlyConfig) -> None:
+def _compact_and_trim(archive: ArchiveConfig, config: NightlyConfig) -> None:
     if count_small_parts(archive.out) > config.compact_above:
-        done = compact(archive.out)
-        log.info("archive %s: compacted %d parts into %d", archive.name, done.parts_before, done.parts)
+        compaction = compact(archive.out)
+        log.info("archive %s: compacted %d parts into %d", archive.name, compaction.parts_before, compaction.parts)
     with ResultsFolder(archive.out, archive.input) as results:
         results.drop_records(config.keep_runs)

@@ -12,46 +12,47 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import BeforeValidator, Field, field_validator
 
-from pipeline.config import OutFolder, RunConfig, Settings, resolve
+from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
+from pipeline.settings import OutFolder, Settings, resolve_path
 
 
 def _parse_duration(value: object) -> object:
-    """`5h`, `90min`, `1h30m` -> a timedelta."""
+    """Convert `5h`, `90min` or `1h30m` to a timedelta."""
     text = str(value).strip()
     duration = pd.to_timedelta(text, errors="coerce")
     if pd.isna(duration) or re.fullmatch(r"[-+.\d]*", text):  # a bare number would be nanoseconds
         raise ValueError("must be a time as 5h, 90min or 1h30m")
     if not duration > timedelta(0):
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be positive")
     return duration.to_pytimedelta()
 
 
 class ArchiveConfig(RunConfig):
-    """One archive: the settings of its run, and what the night makes of it."""
+    """One archive: the settings of its run, its name, and its budget for failures."""
 
     out: OutFolder = Field(description="results folder of this archive alone")
-    name: str = Field("", description="what logs and metrics call it; by default its input folder's name")
+    name: str = Field("", description="name in logs and metrics; by default its input folder's")
     max_failed_share: float = Field(
-        0.0, ge=0, le=1, description="so large a share of a night's photos may fail before that counts as a failure"
+        0.0, ge=0, le=1, description="share of a night's photos allowed to fail before the archive counts as failed"
     )
 
     @field_validator("input")
     @classmethod
     def _check_input(cls, folder: Path) -> Path:
-        return resolve(folder)  # whether it is there, a disk that is not mounted say, is that archive's fault alone
+        return resolve_path(folder)  # a missing folder, say an unmounted disk, is a fault of this archive alone
 
 
 class NightlyConfig(Settings):
-    """A night. In its file the archives are tables [[archive]], and their common settings a table [defaults]."""
+    """A night. In its file each archive is a table [[archive]]; common settings are in one table [defaults]."""
 
     stop_after: Annotated[timedelta | None, BeforeValidator(_parse_duration)] = Field(
-        None, validate_default=False, description="time for all archives together, as 5h; what is done by then stays"
+        None, validate_default=False, description="time for all archives together, as 5h; finished work stays"
     )
     metrics_file: Path | None = Field(None, description="a .prom file for Prometheus' textfile collector")
-    compact_above: int = Field(50, ge=1, description="compact a table in which more small parts have gathered")
-    keep_runs: int = Field(365, ge=1, description="records of runs that stay in each results folder")
-    archive: tuple[ArchiveConfig, ...] = Field(description="the archives, in the order in which they are processed")
+    compact_above: int = Field(50, ge=1, description="compact a table with more small parts than this")
+    keep_runs: int = Field(365, ge=1, description="run records to keep in each results folder")
+    archive: tuple[ArchiveConfig, ...] = Field(description="the archives, in the order of processing")
 
     @field_validator("metrics_file")
     @classmethod
@@ -62,32 +63,32 @@ class NightlyConfig(Settings):
 
 
 def read_config(file: Path) -> NightlyConfig:
-    """Read a night's configuration; relative paths in it are relative to its folder.
+    """Read a night's configuration. Relative paths in it are relative to its folder.
 
     Raises:
-        ConfigError: the file can't be read, or settings are wrong; all of them are named, archive by archive.
+        ConfigError: the file can't be read, or settings are wrong; names all of them, archive by archive.
     """
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}; name the night's configuration file") from None
     except ValueError as error:  # of TOML and of UTF-8
-        raise ConfigError(f"{file}: is no TOML ({error}); correct it") from None
+        raise ConfigError(f"{file}: is not valid TOML ({error}); correct it") from None
     tables, defaults = content.pop("archive", []), content.pop("defaults", {})
     if not (isinstance(tables, list) and all(isinstance(table, dict) for table in [defaults, *tables])):
-        raise ConfigError(f"{file}: archives are tables [[archive]], their common settings one table [defaults]")
+        raise ConfigError(f"{file}: archives must be tables [[archive]], their common settings one table [defaults]")
     problems = [] if tables else ["archive: there is none; add a table [[archive]] with input and out"]
     archives = []
     for number, table in enumerate(tables, start=1):
-        settings = _with_paths(defaults | table, file.parent)
+        settings = _resolve_paths(defaults | table, file.parent)
         settings.setdefault("name", Path(str(settings.get("input", number))).name)
         try:
             archives.append(ArchiveConfig(**settings))
         except ConfigError as error:
             problems += [f"archive {settings['name']}: {problem}" for problem in error.problems]
-    problems += _shared(archives)
+    problems += _find_shared(archives)
     try:
-        config = NightlyConfig(**_with_paths(content, file.parent), archive=tuple(archives))
+        config = NightlyConfig(**_resolve_paths(content, file.parent), archive=tuple(archives))
     except ConfigError as error:
         problems = [*error.problems, *problems]
     if problems:
@@ -95,20 +96,20 @@ def read_config(file: Path) -> NightlyConfig:
     return config
 
 
-def _shared(archives: list[ArchiveConfig]) -> list[str]:
-    """Names and results folders must be one archive's alone."""
-    names, folders = Counter(it.name for it in archives), Counter(it.out for it in archives)
+def _find_shared(archives: list[ArchiveConfig]) -> list[str]:
+    """Return a problem for each name and results folder used by several archives."""
+    names, folders = Counter(archive.name for archive in archives), Counter(archive.out for archive in archives)
     problems = [f"name = {name}: {count} archives have it" for name, count in names.items() if count > 1]
     return problems + [f"out = {out}: {count} archives have it" for out, count in folders.items() if count > 1]
 
 
-def _with_paths(settings: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """Settings whose paths don't depend on where one is."""
+def _resolve_paths(settings: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """Make relative paths independent of the current folder."""
     changed = dict(settings)
     for name in ("input", "out", "labels", "metrics_file"):
         if isinstance(path := changed.get(name), str) and path:
             changed[name] = str(base / Path(path).expanduser())
     model = str(changed.get("model", "bundled"))
-    if model != "bundled" and (model.startswith(".") or os.path.isdir(base / model)):  # else a hub id
+    if model != "bundled" and (model.startswith(".") or os.path.isdir(base / model)):  # anything else is a hub id
         changed["model"] = str(base / model)
     return changed

@@ -1,21 +1,18 @@
-"""What monitoring reads: a file for Prometheus' textfile collector, renamed into place."""
+"""A metrics file for Prometheus' textfile collector, renamed into place."""
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from pipeline.errors import StoreError
 from pipeline.nightly.archives import ArchiveNight
 from pipeline.nightly.config import ArchiveConfig, NightlyConfig
-from pipeline.results.folder import run_records
+from pipeline.results.run_record import RunRecord, newest_run_records
 
 
 def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) -> None:
-    """Write `config.metrics_file` after a night, where one is wanted.
+    """Write `config.metrics_file` after a night, if it is set.
 
     Raises:
         StoreError: it can't be written.
@@ -27,50 +24,40 @@ def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) ->
     def gauge(name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"vitrollout_{name}", text, ["archive", *labels], registry=registry)
 
-    exit_code = gauge("exit_code", "How the last night ended: 0 well, 3 too many photos failed, others a fault.")
-    success = gauge("last_success_timestamp_seconds", "When a run last did all it had to do.")
-    finished = gauge("last_run_timestamp_seconds", "When a run last came to its end, well or not.")
+    exit_code = gauge("exit_code", "End of the last night: 0 well, 3 too many photos failed, others a fault.")
+    success = gauge("last_success_timestamp_seconds", "Time of the last run without anything left to do.")
+    finished = gauge("last_run_timestamp_seconds", "Time of the last finished run, successful or not.")
     photos = gauge("photos", "Photos of the last run.", "status")
     rate = gauge("photos_per_second", "Speed of the last run.")
-    stages = gauge("stage_seconds", "Where the last run's time went.", "stage")
-    changes = gauge("changes", "In how many ways the last run was unlike those before.")
+    stages = gauge("stage_seconds", "Time of the last run by stage.", "stage")
+    changes = gauge("changes", "Number of differences of the last run from earlier ones.")
     for archive, night in zip(config.archive, nights, strict=True):
         exit_code.labels(night.name).set(night.exit_code)
-        records = list(_newest_first(archive.out))
-        for record in records[:1]:
-            finished.labels(night.name).set(_finished_at(record))
-            photos.labels(night.name, "ok").set(record["ok"])
-            photos.labels(night.name, "failed").set(record["failed"])
-            photos.labels(night.name, "done_before").set(record["done_before"])
-            rate.labels(night.name).set(record["images_per_second"])
-            changes.labels(night.name).set(len(record["changes"]))
-            for stage, seconds in record["seconds_by_stage"].items():
+        newest = next(newest_run_records(archive.out), None)
+        if newest is not None:
+            summary = newest.summary
+            finished.labels(night.name).set(_finish_time(newest))
+            photos.labels(night.name, "ok").set(summary.ok)
+            photos.labels(night.name, "failed").set(summary.failed)
+            photos.labels(night.name, "done_before").set(summary.done_before)
+            rate.labels(night.name).set(summary.images_per_second)
+            changes.labels(night.name).set(len(summary.changes))
+            for stage, seconds in summary.seconds_by_stage.items():
                 stages.labels(night.name, stage).set(seconds)
-        for record in _successes(records, archive):
-            success.labels(night.name).set(_finished_at(record))
-            break
+        successes = (record for record in newest_run_records(archive.out) if _is_success(record, archive))
+        if last_success := next(successes, None):
+            success.labels(night.name).set(_finish_time(last_success))
     try:
         write_to_textfile(str(config.metrics_file), registry)
     except OSError as error:
         raise StoreError(f"metrics_file = {config.metrics_file}: {error.strerror}; make its folder writable") from None
 
 
-def _newest_first(out: Path) -> Iterator[dict[str, Any]]:
-    for file in reversed(run_records(out)):
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            continue
-        if isinstance(record, dict) and {"finished_at", "changes", "seconds_by_stage"} <= record.keys():
-            yield record
+def _is_success(record: RunRecord, archive: ArchiveConfig) -> bool:
+    summary = record.summary
+    few_failed = summary.failed <= archive.max_failed_share * summary.processed
+    return few_failed and not summary.interrupted and not summary.unreadable_folders
 
 
-def _successes(records: Iterable[dict[str, Any]], archive: ArchiveConfig) -> Iterator[dict[str, Any]]:
-    for record in records:
-        few_failed = record["failed"] <= archive.max_failed_share * record["processed"]
-        if few_failed and not record["interrupted"] and not record["unreadable_folders"]:
-            yield record
-
-
-def _finished_at(record: dict[str, Any]) -> float:
-    return datetime.fromisoformat(record["finished_at"]).timestamp()
+def _finish_time(record: RunRecord) -> float:
+    return datetime.fromisoformat(record.finished_at).timestamp()

@@ -1,1 +1,1 @@
-"""Stage 4: a map and its photo -> a picture."""
+"""Stage 4: a photo and its map -> an overlay and a thumbnail, drawn in threads beside the model."""

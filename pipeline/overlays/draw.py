@@ -1,4 +1,4 @@
-"""Map + photo -> picture. Pure: arrays and images in, an image out."""
+"""Drawing of overlays: a map and a photo in, a picture out. Pure functions."""
 
 import math
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
-from pipeline.maps.statistics import HOT_PERCENTILE, scaled, value_range
-from pipeline.model.input_geometry import cells_under, visible_part
+from pipeline.maps.geometry import cells_under, visible_part
+from pipeline.maps.statistics import HOT_PERCENTILE, scale_to_unit, value_range
 from pipeline.records import Box, Floats, Pixels
 
 Style = Literal["heat", "article"]
 
-_PIXELS_A_CELL = 8  # of a map where it is blurred: enough to be smooth, far fewer than a large photo has
-_PERCENTILES: dict[Style, float] = {"heat": HOT_PERCENTILE, "article": 100.0}  # of a map's cells: the hottest shown
+_PIXELS_PER_CELL = 8  # of a map while it is blurred: enough for a smooth picture, far fewer than in a large photo
+_HOTTEST_SHOWN: dict[Style, float] = {"heat": HOT_PERCENTILE, "article": 100.0}  # percentile of a map's cells
 
 
 @dataclass(frozen=True)
 class OverlayLook:
-    """How overlays look.
+    """Appearance of overlays.
 
     Attributes:
-        style: `heat`: a colour map whose opacity follows the value. `article`: white, the value as alpha.
-        opacity: of the hottest spot, 0..1; `article` has its own.
-        colormap: a name of the package cmap.
+        style: `heat`: a colour map with an opacity that follows the value. `article`: white, with the value as alpha.
+        opacity: of the hottest spot, 0..1; ignored by `article`.
+        colormap: a name from the package cmap; ignored by `article`.
     """
 
     style: Style = "heat"
@@ -34,28 +34,28 @@ class OverlayLook:
 
 
 def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) -> Image.Image:
-    """Lay a map over the part of a photo that it covers.
+    """Lay a map over its part of a photo.
 
     Args:
         photo: (h, w, 3), upright.
         attention: (grid_h, grid_w), any range; each picture is scaled by its own minimum and 98th percentile
-            (`article`: and maximum).
-        box: (x0, y0, x1, y1) in pixels of `photo` that the map covers; may reach beyond it.
+            (`article`: maximum).
+        box: (x0, y0, x1, y1), the part of the photo under the map, in pixels of `photo`; may reach beyond the photo.
         look: colours and opacity.
 
     Returns:
-        RGB, the size of `photo`. Outside the box the photo is untouched.
+        RGB, the size of `photo`. Outside the box the photo is unchanged.
     """
     picture = Image.fromarray(photo)
     left, top, right, bottom = visible_part(box, picture.size)
     if right <= left or bottom <= top:
         return picture
-    heat = _upsample(attention, box, (left, top, right, bottom), look.style)
+    heat = _upsample_map(attention, box, (left, top, right, bottom), look.style)
     if look.style == "article":
         colour, mask = Image.new("RGB", heat.size, "white"), heat
     else:
         colour = heat.copy()
-        colour.putpalette(_palette(look.colormap))
+        colour.putpalette(_palette_bytes(look.colormap))
         colour = colour.convert("RGB")
         mask = heat.point([round(value * look.opacity) for value in range(256)])
     picture.paste(colour, (left, top), mask)
@@ -63,31 +63,32 @@ def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) 
 
 
 def shown_range(attention: Floats, style: Style) -> tuple[float, float]:
-    """The values of a map that its picture shows as the coldest and the hottest; some are hotter still."""
-    low, high = value_range(attention, _PERCENTILES[style])
+    """Return the map values shown as the coldest and the hottest in a picture; a few cells may be hotter still."""
+    low, high = value_range(attention, _HOTTEST_SHOWN[style])
     return low.item(), high.item()
 
 
-def _upsample(attention: Floats, box: Box, visible: tuple[int, int, int, int], style: Style) -> Image.Image:
-    """The map over the visible pixels, mode L: bicubic, then a light blur that hides the cells' edges.
+def _upsample_map(attention: Floats, box: Box, visible: tuple[int, int, int, int], style: Style) -> Image.Image:
+    """Enlarge the map to the visible pixels, mode L: bicubic, with a light blur to hide the edges of the cells.
 
-    It is blurred by two pixels (`article`), or by a quarter of a cell and then before it is as large as the photo.
+    `article` blurs by two pixels of the photo. `heat` blurs by a quarter of a cell, before the map is as large as the
+    photo.
     """
-    values = scaled(attention, _PERCENTILES[style])
+    values = scale_to_unit(attention, _HOTTEST_SHOWN[style])  # (grid_h, grid_w)
     left, top, right, bottom = visible
     cells = cells_under(visible, box, attention.shape)
-    size = blurred = right - left, bottom - top
+    size = blurred_size = right - left, bottom - top
     if style == "heat":
         columns, rows = cells[2] - cells[0], cells[3] - cells[1]
-        blurred = math.ceil(_PIXELS_A_CELL * columns), math.ceil(_PIXELS_A_CELL * rows)
-    smooth = Image.fromarray(values).resize(blurred, Image.Resampling.BICUBIC, box=cells)
+        blurred_size = math.ceil(_PIXELS_PER_CELL * columns), math.ceil(_PIXELS_PER_CELL * rows)
+    smooth = Image.fromarray(values).resize(blurred_size, Image.Resampling.BICUBIC, box=cells)
     heat = Image.fromarray(np.clip(np.asarray(smooth) * 255 + 0.5, 0, 255).astype(np.uint8))
     return heat.filter(ImageFilter.GaussianBlur(2)).resize(size, Image.Resampling.BICUBIC)
 
 
 @lru_cache(maxsize=8)
-def _palette(colormap: str) -> bytes:
-    """256 RGB triples of a colour map."""
+def _palette_bytes(colormap: str) -> bytes:
+    """Return a colour map as 256 RGB triples."""
     from cmap import Colormap
 
     colours = np.asarray(Colormap(colormap).lut(256))[:, :3]  # (256, 3), 0..1

@@ -19,11 +19,11 @@ _INT64 = 2**63 - 1
 
 @dataclass
 class Discovery:
-    """What a walk over the input folder found.
+    """The outcome of a walk over the input folder.
 
     Attributes:
         refs: the image files, sorted by path.
-        unreadable: folders that could not be listed, with the reason; their files are not in `refs`.
+        unreadable: reasons by folder, for folders impossible to list; their files are not in `refs`.
     """
 
     refs: list[ImageRef] = field(default_factory=list)
@@ -40,36 +40,38 @@ def discover(
 
     Args:
         root: the folder.
-        pattern: a glob that the file name, or with a `/` in it the relative path, must match.
+        pattern: a glob for the file name, or with a `/` in it for the relative path.
         follow_links: enter symlinked folders.
-        skip: a folder never to enter, by whatever link it is reached: the results, whose overlays are photos too.
+        skip: a folder never to enter, not even through a link: the results, because overlays are photos too.
     """
-    found = Discovery()
-    wanted = extensions()
-    for entry in _walk(os.fspath(root), follow_links, skip, found.unreadable):
+    discovery = Discovery()
+    photo_extensions = extensions()
+    for entry in _walk_files(os.fspath(root), follow_links, skip, discovery.unreadable):
         stem, _, extension = entry.name.rpartition(".")
         relative = os.path.relpath(entry.path, root)
-        if not stem or extension.lower() not in wanted:
+        if not stem or extension.lower() not in photo_extensions:
             continue
         if pattern is None or fnmatch.fnmatchcase(relative if "/" in pattern else entry.name, pattern):
-            found.refs.append(_reference(entry, relative))
-    _make_paths_unique(found.refs)
-    found.refs.sort(key=lambda ref: ref.path)
-    return found
+            discovery.refs.append(_make_ref(entry, relative))
+    _make_paths_unique(discovery.refs)
+    discovery.refs.sort(key=lambda ref: ref.path)
+    return discovery
 
 
 def escape(name: str) -> str:
-    r"""A file name as text: bytes that are not UTF-8 become `\xNN`."""
+    r"""Convert a file name to text: bytes outside UTF-8 become `\xNN`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def mtime_ns(status: os.stat_result) -> int:
-    """A file's modification time as the table can hold it: file systems know years that 64 bits of ns don't."""
+    """Return a file's modification time within 64 bits of ns; file systems allow years beyond."""
     return max(-_INT64, min(_INT64, status.st_mtime_ns))
 
 
-def _walk(root: str, follow_links: bool, skip: Path | None, unreadable: dict[str, str]) -> Iterator[os.DirEntry[str]]:
-    """Every entry below a folder that is no folder itself; real folders before linked ones."""
+def _walk_files(
+    root: str, follow_links: bool, skip: Path | None, unreadable: dict[str, str]
+) -> Iterator[os.DirEntry[str]]:
+    """Yield every entry below a folder except folders; real folders come before linked ones."""
     entered: set[tuple[int, int]] = set()
     if skip is not None and skip.exists():
         entered.add((skip.stat().st_dev, skip.stat().st_ino))
@@ -88,7 +90,7 @@ def _walk(root: str, follow_links: bool, skip: Path | None, unreadable: dict[str
             log.warning("can't read folder %s: %s; photos in it are not processed", name, unreadable[name])
             continue
         while entries:
-            entry = entries.pop()  # each keeps its status, several times the size of what is made of it
+            entry = entries.pop()  # an entry holds its status, several times the size of the ref
             if not _is_folder(entry):
                 yield entry
             elif not entry.is_symlink():
@@ -100,11 +102,11 @@ def _walk(root: str, follow_links: bool, skip: Path | None, unreadable: dict[str
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return False
 
 
-def _reference(entry: os.DirEntry[str], relative: str) -> ImageRef:
+def _make_ref(entry: os.DirEntry[str], relative: str) -> ImageRef:
     path = escape(relative)
     raw = os.fsencode(relative) if path != relative else None
     try:
@@ -116,14 +118,14 @@ def _reference(entry: os.DirEntry[str], relative: str) -> ImageRef:
 
 
 def _make_paths_unique(refs: list[ImageRef]) -> None:
-    """An escaped name may be another file's real name: escape it once more until it is nobody else's."""
-    escaped = [place for place, ref in enumerate(refs) if ref.path_bytes is not None]
+    """Escape a name once more if the escaped name is another file's real name, until it is unique."""
+    escaped = [index for index, ref in enumerate(refs) if ref.path_bytes is not None]
     if not escaped:
         return
     taken = {ref.path for ref in refs if ref.path_bytes is None}
-    for place in escaped:
-        path = refs[place].path
+    for index in escaped:
+        path = refs[index].path
         while path in taken:
             path = path.replace("\\", "\\\\")
         taken.add(path)
-        refs[place] = replace(refs[place], path=path)
+        refs[index] = replace(refs[index], path=path)

@@ -1,7 +1,7 @@
-"""One worker process that may crash or hang and then takes along nothing but the task that it was at.
+"""A worker process whose crash or hang costs only the task it was running.
 
-Each worker has a pipe of its own, so it is always known which task it died of. Pools whose workers share one
-(pebble, concurrent.futures) can lose track of that when a worker dies early, and give up as a whole.
+Each worker has a pipe of its own, so the task behind its death is always known. Pools with one pipe for all workers
+(pebble, concurrent.futures) can lose track of it if a worker dies early, and give up as a whole.
 """
 
 import multiprocessing
@@ -18,11 +18,11 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 # Forked on Linux, as torch's DataLoader does: a worker starts at once with transformers imported, and scripts
-# that call `pipeline.run` need no `if __name__ == "__main__"`.
+# calling `pipeline.run` need no `if __name__ == "__main__"`.
 _CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
-# Held while a process starts or ends. Two that were forked at once would hold each other's pipe open, and outlive
-# a main process that is killed; and multiprocessing loses exit codes where two threads wait for processes at once.
+# Held while a process starts or ends. Two processes forked at once would hold each other's pipe open and survive a
+# killed main process; and multiprocessing loses exit codes if two threads wait for processes at once.
 _one_at_a_time = threading.Lock()
 
 
@@ -35,37 +35,41 @@ class WorkerDiedError(Exception):
 
 
 class WorkerTimeoutError(Exception):
-    """A task took too long; its process was killed."""
+    """A task exceeded its timeout; its process was killed."""
 
 
 class Worker(Generic[Task, Result]):
-    """A process that runs a function on one task after the other, and is replaced when it dies.
+    """A process for one function, task after task; replaced after its death.
 
-    For one thread at a time, but for `stop`.
+    Not thread-safe, except `stop`.
     """
 
     def __init__(self, function: Callable[[Task], Result]) -> None:
-        """Args: what to run. Tasks and results are pickled."""
+        """Start the process.
+
+        Args:
+            function: run for each task. Tasks and results are pickled.
+        """
         self._function = function
         self._stopped = False
         with _one_at_a_time:
-            self._start()
+            self._start_process()
 
     def run(self, task: Task, *, seconds: float) -> Result:
         """Run one task.
 
         Raises:
-            WorkerDiedError: its process ended, of itself or by `stop`.
-            WorkerTimeoutError: it took longer than `seconds`.
-            Exception: whatever the function raised.
+            WorkerDiedError: the process ended, by itself or through `stop`.
+            WorkerTimeoutError: the task took longer than `seconds`.
+            Exception: any exception of the function.
         """
         try:
             self._pipe.send((task, seconds))
             answer = self._pipe.recv() if self._has_answered(seconds) else None
         except (EOFError, OSError):
-            raise WorkerDiedError(self._replace()) from None
+            raise WorkerDiedError(self._replace_process()) from None
         if answer is None:
-            self._replace()
+            self._replace_process()
             raise WorkerTimeoutError
         result: Result
         result, error = answer
@@ -74,54 +78,54 @@ class Worker(Generic[Task, Result]):
         return result
 
     def stop(self) -> None:
-        """End the process, whatever it is doing; from any thread."""
+        """End the process at once; from any thread."""
         with _one_at_a_time:
             self._stopped = True
             self._process.kill()
             self._process.join()
 
     def _has_answered(self, seconds: float) -> bool:
-        """Wait for an answer, a second at a time: a machine that sleeps or a program that is stopped loses only one."""
-        whole, rest = divmod(seconds, 1)
-        return any(self._pipe.poll(1) for _ in range(int(whole))) or self._pipe.poll(rest)
+        """Wait for an answer, a second at a time: a suspended machine or a stopped program loses only one second."""
+        whole_seconds, fraction = divmod(seconds, 1)
+        return any(self._pipe.poll(1) for _ in range(int(whole_seconds))) or self._pipe.poll(fraction)
 
-    def _start(self) -> None:
+    def _start_process(self) -> None:
         self._pipe: Connection
         self._pipe, far_end = _CONTEXT.Pipe()
         self._process: BaseProcess = _CONTEXT.Process(
-            target=_serve, args=(self._function, far_end, self._pipe), name="vitrollout-worker", daemon=True
+            target=_serve_tasks, args=(self._function, far_end, self._pipe), name="vitrollout-worker", daemon=True
         )
         self._process.start()
         far_end.close()
 
-    def _replace(self) -> int | None:
-        """End the process, if it has not ended itself, and start another; the exit code of the old one."""
+    def _replace_process(self) -> int | None:
+        """Start another process instead of this one; return the exit code of the old one."""
         with _one_at_a_time:
             self._process.kill()
             self._process.join()
             self._pipe.close()
             exit_code = self._process.exitcode
             if not self._stopped:
-                self._start()
+                self._start_process()
         return exit_code
 
 
-def _serve(function: Callable[[Task], Result], pipe: Connection, near_end: Connection) -> None:
-    """The worker's side: tasks until the pipe's other end is closed, be it because the main process was killed."""
-    near_end.close()  # the copy that came with the fork
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the main one decides
+def _serve_tasks(function: Callable[[Task], Result], pipe: Connection, near_end: Connection) -> None:
+    """Run tasks in the worker until the other end of the pipe is closed, also by the death of the main process."""
+    near_end.close()  # the copy from the fork
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the main one decides
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     try:
         while True:
             task, seconds = pipe.recv()
-            # Whoever asked kills a worker that takes too long; this ends it where they were killed themselves.
+            # The parent kills a worker that exceeds its timeout. The alarm covers a parent killed itself.
             signal.setitimer(signal.ITIMER_REAL, 2 * seconds)
             answer: tuple[Any, Exception | None]
             try:
                 answer = (function(task), None)
             except Exception as error:
-                error.add_note("".join(traceback.format_tb(error.__traceback__)))  # tracebacks can't be pickled
+                error.add_note("".join(traceback.format_tb(error.__traceback__)))  # a traceback can't be pickled
                 answer = (None, error)
             signal.setitimer(signal.ITIMER_REAL, 0)
             pipe.send(answer)

@@ -1,1 +1,1 @@
-"""The report: one page that opens from the disk, with everything that a run found."""
+"""The report: one page with everything a run found; opens from the disk."""

@@ -1,8 +1,8 @@
 """The gallery's rows -> data files beside the page.
 
-A page that was opened from the disk may not fetch files, but it may load scripts. So each file is one call of a
-function of report.js with JSON: index.js has what is filtered and sorted by, of every row; rows-<n>.js has the rest
-of a few rows, and is loaded when one of them is shown.
+A page opened from the disk may not fetch files, but it may load scripts. So each file is one call of a function of
+report.js with JSON: index.js has the fields for filters and sorting, of every row; rows-<n>.js has the rest of a few
+rows, and is loaded to show one of them.
 """
 
 import json
@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from pipeline.overlays.writer import thumbnail_name
+from pipeline.results.names import THUMBNAILS, thumbnail_name
 
 COLUMNS = [
     "path", "path_bytes", "width", "height", "status", "error", "note", "label", "score", "top_labels", "top_scores",
     "overlay", "run_id", "processed_at",
 ]  # fmt: skip
-ROWS_PER_FILE = 200  # sorted by score, the photos of a page come from as many files as there are photos on it
+ROWS_PER_FILE = 200  # few: in a gallery sorted by score, each photo of a page comes from another file
 
 
 def write_data_files(frame: pd.DataFrame, out: Path, folder: Path) -> None:
@@ -28,8 +28,8 @@ def write_data_files(frame: pd.DataFrame, out: Path, folder: Path) -> None:
 
     Args:
         frame: the current rows with `COLUMNS`, in the order of the gallery.
-        out: the results folder, for its pictures.
-        folder: where the files go.
+        out: the results folder, with the pictures.
+        folder: destination of the files.
     """
     labels = list(frame["label"].value_counts().index)
     labels += sorted({label for top in frame["top_labels"].dropna() for label in top} - set(labels))
@@ -44,17 +44,17 @@ def write_data_files(frame: pd.DataFrame, out: Path, folder: Path) -> None:
         "score": [None if math.isnan(score) else round(score, 6) for score in frame["score"].astype(float)],
         "run": frame["run_id"].astype(str).map({run: number for number, run in enumerate(runs)}).tolist(),
     }
-    _write(folder / "index.js", "vitrolloutIndex", index)
-    thumbnails = {f"thumbnails/{file.parent.name}/{file.name}" for file in (out / "thumbnails").glob("*/*.jpg")}
+    _write_call(folder / "index.js", "vitrolloutIndex", index)
+    thumbnails = {f"{THUMBNAILS}/{file.parent.name}/{file.name}" for file in (out / THUMBNAILS).glob("*/*.jpg")}
     for number, start in enumerate(range(0, len(frame), ROWS_PER_FILE)):
-        some = frame.iloc[start : start + ROWS_PER_FILE]
-        records = some.astype(object).where(some.notna(), None).to_dict("records")
-        rows = [_rest_of(record, numbers, thumbnails) for record in records]
-        _write(folder / f"rows-{number}.js", "vitrolloutRows", number, rows)
+        block = frame.iloc[start : start + ROWS_PER_FILE]
+        records = block.astype(object).where(block.notna(), None).to_dict("records")
+        rows = [_details_of_row(record, numbers, thumbnails) for record in records]
+        _write_call(folder / f"rows-{number}.js", "vitrolloutRows", number, rows)
 
 
-def _rest_of(record: dict[Any, Any], numbers: dict[str, int], thumbnails: set[str]) -> dict[str, Any]:
-    """What the index does not have of a row."""
+def _details_of_row(record: dict[Any, Any], numbers: dict[str, int], thumbnails: set[str]) -> dict[str, Any]:
+    """Return the fields of a row missing from the index."""
     ok, overlay = record["status"] == "ok", record["overlay"]
     top = zip(record["top_labels"], record["top_scores"].tolist(), strict=True) if ok else ()
     thumbnail = thumbnail_name(overlay) if overlay else None
@@ -70,6 +70,6 @@ def _rest_of(record: dict[Any, Any], numbers: dict[str, int], thumbnails: set[st
     }
 
 
-def _write(file: Path, function: str, *values: Any) -> None:
+def _write_call(file: Path, function: str, *values: Any) -> None:
     arguments = ", ".join(json.dumps(value, separators=(",", ":")) for value in values)
     file.write_text(f"{function}({arguments});\n", encoding="ascii")

@@ -1,34 +1,35 @@
-"""A results folder at a glance: its last runs, what is in its table, what failed and why."""
+"""A results folder at a glance: its last runs, the photos in its table, failures and their reasons."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipeline.results.folder import run_records
-from pipeline.results.read import part_files, read_results
+from pipeline.results.names import part_files
+from pipeline.results.read import read_results
+from pipeline.results.run_record import RunRecord, newest_run_records
 
 _COLUMNS = ["path", "status", "error", "label", "score", "run_id", "processed_at"]
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a results folder holds.
+    """The content of a results folder.
 
     Attributes:
         runs: records of the last runs, newest first.
-        photos: current rows.
-        failed: of these.
-        parts: files of the table.
+        photos: number of current rows.
+        failed: number of failed ones among them.
+        parts: number of files in the table.
         labels: photos by label, most frequent first.
         reasons: failed photos by reason, most frequent first.
         failures: (path, reason) of the newest failures.
     """
 
-    runs: Sequence[dict[str, Any]]
+    runs: Sequence[RunRecord]
     photos: int
     failed: int
     parts: int
@@ -36,24 +37,33 @@ class Status:
     reasons: dict[str, int]
     failures: Sequence[tuple[str, str]]
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the status for programs, with the records as in their files."""
+        return asdict(self) | {"runs": [record.as_json() for record in self.runs]}
+
 
 def read_status(out: Path, *, runs: int = 5, failures: int = 10) -> Status:
-    """Read the status of a results folder, at most so many runs and failures of it.
+    """Read the status of a results folder.
+
+    Args:
+        out: the results folder.
+        runs: number of the last runs to read, at most.
+        failures: number of the newest failures to list, at most.
 
     Raises:
-        ConfigError: it is no results folder.
+        ConfigError: it is not a results folder.
         StoreError: a part is damaged.
     """
-    return status_of(out, read_results(out, _COLUMNS), runs=runs, failures=failures)
+    return status_of_rows(out, read_results(out, _COLUMNS), runs=runs, failures=failures)
 
 
-def status_of(out: Path, frame: pd.DataFrame, *, runs: int = 5, failures: int = 10) -> Status:
-    """The status of a results folder whose current rows are at hand, with the columns path to processed_at."""
+def status_of_rows(out: Path, frame: pd.DataFrame, *, runs: int = 5, failures: int = 10) -> Status:
+    """Return the status of a results folder from its current rows, with the columns path to processed_at."""
     failed = frame[frame["status"] == "failed"].sort_values("processed_at", ascending=False, kind="stable")
     labels, reasons = frame["label"].value_counts(), failed["error"].value_counts()
     newest = failed.head(failures)
     return Status(
-        runs=[record for file in reversed(run_records(out)[-runs:]) if (record := _read(file))],
+        runs=list(islice(newest_run_records(out), runs)),
         photos=len(frame),
         failed=len(failed),
         parts=len(part_files(out)),
@@ -63,34 +73,29 @@ def status_of(out: Path, frame: pd.DataFrame, *, runs: int = 5, failures: int = 
     )
 
 
-def status_text(status: Status) -> str:
-    """A status for a person at a terminal."""
-    parts = [f"{status.photos} photos, {status.failed} failed; {status.parts} parts"]
+def format_status(status: Status) -> str:
+    """Format a status for a terminal."""
+    paragraphs = [f"{status.photos} photos, {status.failed} failed; {status.parts} parts"]
     if status.labels:
-        parts.append("labels: " + ", ".join(f"{label} {count}" for label, count in status.labels.items()))
-    parts.append("last runs:\n" + (_runs_table(status.runs) if status.runs else "  none came to its end"))
-    parts += [f"unlike the runs before: {change}" for record in status.runs[:1] for change in record["changes"]]
+        paragraphs.append("labels: " + ", ".join(f"{label} {count}" for label, count in status.labels.items()))
+    paragraphs.append("last runs:\n" + (_format_runs(status.runs) if status.runs else "  none has finished yet"))
+    paragraphs += [f"unlike earlier runs: {change}" for record in status.runs[:1] for change in record.summary.changes]
     if status.failed:
-        parts.append(
-            "failures by reason:\n" + _lines(f"{count:6}  {reason}" for reason, count in status.reasons.items())
-        )
-        parts.append("newest failures:\n" + _lines(f"{path}: {reason}" for path, reason in status.failures))
-    return "\n\n".join(parts)
+        reasons = (f"{count:6}  {reason}" for reason, count in status.reasons.items())
+        failures = (f"{path}: {reason}" for path, reason in status.failures)
+        paragraphs.append("failures by reason:\n" + _indent_lines(reasons))
+        paragraphs.append("newest failures:\n" + _indent_lines(failures))
+    return "\n\n".join(paragraphs)
 
 
-def _runs_table(records: Sequence[dict[str, Any]]) -> str:
+def _format_runs(records: Sequence[RunRecord]) -> str:
     columns = ["processed", "ok", "failed", "done_before", "seconds", "images_per_second", "interrupted"]
-    rows = [{"finished": record["finished_at"], **{name: record[name] for name in columns}} for record in records]
+    rows = [
+        {"finished": record.finished_at, **{name: getattr(record.summary, name) for name in columns}}
+        for record in records
+    ]
     return pd.DataFrame(rows).to_string(index=False)
 
 
-def _lines(items: Any) -> str:
-    return "\n".join(f"  {item}" for item in items)
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and "changes" in record else None
+def _indent_lines(lines: Iterable[str]) -> str:
+    return "\n".join(f"  {line}" for line in lines)

@@ -1,7 +1,7 @@
 """OUT -> OUT/report.html, and the files beside it in OUT/report/.
 
-The data files of each report have a folder of their own, named by the page that uses them. So a page that is open
-while the next one is written never sees half of it.
+The data files of each report have a folder of their own, named in its page. So an open page never sees half of the
+next report.
 """
 
 import math
@@ -22,25 +22,26 @@ from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.findings import gather_findings
 from pipeline.report.gallery_files import COLUMNS, write_data_files
 from pipeline.results.folder import input_folder_of_results
+from pipeline.results.names import LOCK, REPORT_DATA, REPORT_PAGE
 from pipeline.results.read import read_results
 
 _DATA_NAME = re.compile(r"[0-9a-f]{12}")
-_PATIENCE = 60.0  # seconds that another report is waited for
+_LOCK_SECONDS = 60.0  # to wait for another report
 
 
 def write_report(out: Path) -> Path:
-    """Write the report of a results folder; the page's path.
+    """Write the report of a results folder; return the page's path.
 
     Raises:
-        ConfigError: it is no results folder.
+        ConfigError: it is not a results folder.
         StoreError: a part of the table is damaged, or the report can't be written.
-        FolderBusyError: another report of this folder is being written and doesn't come to its end.
+        FolderBusyError: another report of this folder is being written and does not finish in time.
     """
     frame = read_results(out, COLUMNS)
-    folder = out / "report"
+    folder = out / REPORT_DATA
     try:
         folder.mkdir(exist_ok=True)
-        with FileLock(folder / ".lock", timeout=_PATIENCE):
+        with FileLock(folder / LOCK, timeout=_LOCK_SECONDS):
             data = folder / uuid.uuid4().hex[:12]
             data.mkdir()
             try:
@@ -48,22 +49,22 @@ def write_report(out: Path) -> Path:
                 for name in ("report.js", "report.css"):
                     content = (resources.files("pipeline.report") / "page" / name).read_bytes()
                     (data / name).write_bytes(content)
-                (data / "report.html").write_text(_page(out, frame, data.name), encoding="utf-8")
-                os.replace(data / "report.html", out / "report.html")
+                (data / REPORT_PAGE).write_text(_render_page(out, frame, data.name), encoding="utf-8")
+                os.replace(data / REPORT_PAGE, out / REPORT_PAGE)
             except BaseException:
                 shutil.rmtree(data, ignore_errors=True)
                 raise
             for old in folder.iterdir():
-                if old.is_dir() and old != data and _DATA_NAME.fullmatch(old.name):  # other folders are somebody else's
+                if old.is_dir() and old != data and _DATA_NAME.fullmatch(old.name):  # other folders are not ours
                     shutil.rmtree(old)
     except Timeout:
         raise FolderBusyError(f"another report is being written in {folder}; wait for it") from None
     except OSError as error:
-        raise cannot_write(out / "report.html", error) from error
-    return out / "report.html"
+        raise cannot_write(out / REPORT_PAGE, error) from error
+    return out / REPORT_PAGE
 
 
-def _page(out: Path, frame: pd.DataFrame, data: str) -> str:
+def _render_page(out: Path, frame: pd.DataFrame, data: str) -> str:
     environment = Environment(
         loader=PackageLoader("pipeline.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -74,12 +75,12 @@ def _page(out: Path, frame: pd.DataFrame, data: str) -> str:
         low_confidence=LOW_CONFIDENCE,
         name=out.resolve().name,
         photos_at=Path(source).as_uri() if source else "",
-        data=f"report/{data}",
-        duration=_duration,
+        data=f"{REPORT_DATA}/{data}",
+        duration=_format_duration,
     )
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes = math.ceil(seconds / 60)

@@ -1,8 +1,8 @@
 """Many small parts -> few large ones: the newest row of each path, sorted by path.
 
-Crash-safe by its order: all new parts are written, then put in place, and only then do the old ones go. Between the
-last two steps rows occur twice, for a moment or, after a kill, until the next compaction; whoever takes one row of each
-path doesn't notice.
+Crash-safe by its order: all new parts are written, then put in place, and only then are the old ones removed. Between
+the last two steps rows occur twice, for a moment or, after a kill, until the next compaction. Readers of one row per
+path don't notice.
 """
 
 import logging
@@ -16,25 +16,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
-from pipeline.overlays.writer import thumbnail_name
-from pipeline.results.read import newest_rows, part_files, read_part
-from pipeline.results.schema import SCHEMA
 from pipeline.results.folder import ResultsFolder, input_folder_of_results, report_knows_all
+from pipeline.results.names import OVERLAYS, REPORT_PAGE, THUMBNAILS, part_files, thumbnail_name
+from pipeline.results.parts import newest_rows, read_part
+from pipeline.results.schema import SCHEMA
 
 log = logging.getLogger(__name__)
 
-_PART_BYTES = 64 * 2**20  # of a new part before compression; a few times that is needed to make it
+_PART_BYTES = 64 * 2**20  # of a new part before compression; making it takes a few times as much memory
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """What a compaction did.
+    """The outcome of a compaction.
 
     Attributes:
         parts_before, parts: parts of the table.
         rows_before, rows: rows of the table.
-        pruned: rows that went because their photo is gone.
-        overlays_removed: overlays that no row named.
+        pruned: rows removed because their photo is gone.
+        overlays_removed: overlays without a row.
     """
 
     parts_before: int
@@ -45,51 +45,54 @@ class Compaction:
     overlays_removed: int = 0
 
 
-def compact(
-    out: Path,
-    *,
-    prune: bool = False,
-) -> Compaction:
+def compact(out: Path, *, prune: bool = False) -> Compaction:
     """Rewrite the table of a results folder; `read_results` can read it at any moment.
 
     Args:
         out: the results folder.
-        prune: also drop rows whose photo is gone, and overlays that no row names.
+        prune: also drop rows of photos no longer there, and overlays without a row.
 
     Raises:
-        ConfigError: it is no results folder, or `prune` finds no input folder to compare with.
+        ConfigError: it is not a results folder, or `prune` finds no input folder to compare with.
         FolderBusyError: a run holds it.
         StoreError: a part is damaged, the disk is full, or the folder can't be written.
     """
     source = input_folder_of_results(out)
     if source is None or not part_files(out):
-        raise ConfigError(f"{out} is no results folder with rows in it; name the --out of a run")
+        raise ConfigError(f"{out} is not a results folder with rows in it; name the --out of a run")
     with ResultsFolder(out, Path(source)) as results:
-        old, report_knows_them = part_files(out), report_knows_all(out)
-        places = _all_places(old)
+        old_parts, report_is_current = part_files(out), report_knows_all(out)
+        places = _row_places(old_parts)
         rows_before = len(places)
         newest = places.take(newest_rows(places))
-        current = _photo_exists(newest, Path(source)) if prune else newest
-        chunks = _chunks(current, _rows_per_part(old))
-        if not (len(chunks) == len(old) and _has_places(current, rows_before)):
-            staged = [results.stage_part(_gather(old, chunk)) for chunk in chunks]
-            results.place_parts(staged, instead_of=old)
-            if report_knows_them and len(current) == len(newest):
+        current = _keep_existing_photos(newest, Path(source)) if prune else newest
+        chunks = _split_rows(current, _rows_per_part(old_parts))
+        if not (len(chunks) == len(old_parts) and _is_compact(current, rows_before)):
+            staged = [results.stage_part(_gather_rows(old_parts, chunk)) for chunk in chunks]
+            results.place_parts(staged, instead_of=old_parts)
+            if report_is_current and len(current) == len(newest):
                 newest_part = max(part.stat().st_mtime_ns for part in part_files(out))
-                os.utime(out / "report.html", ns=(newest_part + 1,) * 2)  # the rows are the ones that it knows
+                os.utime(out / REPORT_PAGE, ns=(newest_part + 1,) * 2)  # the report still knows every row
         overlays_removed = _remove_unnamed_overlays(out, part_files(out)) if prune else 0
-    return Compaction(len(old), len(chunks), rows_before, len(current), len(newest) - len(current), overlays_removed)
+    return Compaction(
+        parts_before=len(old_parts),
+        parts=len(chunks),
+        rows_before=rows_before,
+        rows=len(current),
+        pruned=len(newest) - len(current),
+        overlays_removed=overlays_removed,
+    )
 
 
 def count_small_parts(out: Path) -> int:
-    """How many parts a compaction would merge with others."""
+    """Count the parts a compaction would merge with others."""
     parts = part_files(out)
     limit = _rows_per_part(parts) / 2
     return sum(pq.read_metadata(part).num_rows < limit for part in parts)
 
 
-def _all_places(parts: Sequence[Path]) -> pa.Table:
-    """Where each row is: columns path, path_bytes, run_id, part (its number) and row."""
+def _row_places(parts: Sequence[Path]) -> pa.Table:
+    """List the place of each row: columns path, path_bytes, run_id, part (its number) and row."""
     tables = []
     for number, part in enumerate(parts):
         keys = read_part(part, ["path", "path_bytes", "run_id"])
@@ -100,23 +103,23 @@ def _all_places(parts: Sequence[Path]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _has_places(ordered: pa.Table, rows: int) -> bool:
-    """Whether these are all rows, in the order in which they lie in the parts already."""
+def _is_compact(ordered: pa.Table, rows: int) -> bool:
+    """Tell whether these are all rows, in their present order in the parts."""
     place = ordered["part"].to_numpy().astype(np.int64) * 2**32 + ordered["row"].to_numpy()
     return len(ordered) == rows and bool((np.diff(place) > 0).all())
 
 
-def _photo_exists(places: pa.Table, source: Path) -> pa.Table:
-    if not source.is_dir() or not any(source.iterdir()):  # as where a disk is not mounted
+def _keep_existing_photos(places: pa.Table, source: Path) -> pa.Table:
+    if not source.is_dir() or not any(source.iterdir()):  # like an unmounted disk
         raise ConfigError(f"{source}, the input folder, is missing or empty; nothing is pruned by it. Is it mounted?")
     root = os.fsencode(source)
     names = zip(places["path"].to_pylist(), places["path_bytes"].to_pylist(), strict=True)
-    there = [not _is_gone(os.path.join(root, raw or os.fsencode(path))) for path, raw in names]
-    return places.filter(pa.array(there, pa.bool_()))
+    exists = [not _is_gone(os.path.join(root, raw or os.fsencode(path))) for path, raw in names]
+    return places.filter(pa.array(exists, pa.bool_()))
 
 
 def _is_gone(file: bytes) -> bool:
-    """Only where the system says so: a photo that can't be reached tonight may be there tomorrow."""
+    """Tell whether the system denies the file: a photo out of reach tonight may be there tomorrow."""
     try:
         os.lstat(file)
     except (FileNotFoundError, NotADirectoryError):
@@ -128,40 +131,40 @@ def _is_gone(file: bytes) -> bool:
 
 def _rows_per_part(parts: Sequence[Path]) -> int:
     metadata = [pq.read_metadata(part) for part in parts]
-    rows: int = sum(one.num_rows for one in metadata)
-    size: int = sum(one.row_group(group).total_byte_size for one in metadata for group in range(one.num_row_groups))
+    rows: int = sum(part.num_rows for part in metadata)
+    size: int = sum(part.row_group(group).total_byte_size for part in metadata for group in range(part.num_row_groups))
     return max(1000, _PART_BYTES * rows // max(1, size))
 
 
-def _chunks(places: pa.Table, rows: int) -> list[pa.Table]:
+def _split_rows(places: pa.Table, rows: int) -> list[pa.Table]:
     return [places.slice(start, rows) for start in range(0, len(places), rows)]
 
 
-def _gather(parts: Sequence[Path], places: pa.Table) -> pa.Table:
-    """The rows at these places, in their order."""
+def _gather_rows(parts: Sequence[Path], places: pa.Table) -> pa.Table:
+    """Read the rows at these places, in their order."""
     numbers, rows = places["part"].to_numpy(), places["row"].to_numpy()
     taken, order = [], []
     for number in np.unique(numbers):
-        wanted = np.flatnonzero(numbers == number)
-        taken.append(read_part(parts[number]).take(pa.array(rows[wanted])))
-        order.append(wanted)
+        in_part = np.flatnonzero(numbers == number)
+        taken.append(read_part(parts[number]).take(pa.array(rows[in_part])))
+        order.append(in_part)
     gathered = pa.concat_tables([SCHEMA.empty_table(), *taken], promote_options="default").unify_dictionaries()
     return gathered.take(pa.array(np.argsort(np.concatenate(order))))
 
 
 def _remove_unnamed_overlays(out: Path, parts: Sequence[Path]) -> int:
-    """Remove overlays that no row names, and thumbnails of none; how many overlays went."""
+    """Remove overlays without a row, and thumbnails without an overlay; return the number of overlays removed."""
     overlays = {name for part in parts for name in read_part(part, ["overlay"])["overlay"].to_pylist() if name}
-    _remove_other_files(out, "thumbnails", {thumbnail_name(overlay) for overlay in overlays})
-    return _remove_other_files(out, "overlays", overlays)
+    _remove_other_files(out, THUMBNAILS, {thumbnail_name(overlay) for overlay in overlays})
+    return _remove_other_files(out, OVERLAYS, overlays)
 
 
-def _remove_other_files(out: Path, top: str, named: Set[str]) -> int:
+def _remove_other_files(out: Path, top: str, kept_files: Set[str]) -> int:
     removed = 0
     for folder, _, files in os.walk(out / top, topdown=False):
         for file in files:
             path = Path(folder, file)
-            if path.relative_to(out).as_posix() not in named:
+            if path.relative_to(out).as_posix() not in kept_files:
                 path.unlink()
                 removed += 1
         if not os.listdir(folder) and Path(folder) != out / top:

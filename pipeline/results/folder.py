@@ -1,52 +1,42 @@
-"""The results folder: its lock, its part files and their commit, and what is done already.
-
-OUT/table/part-<run_id>-<00000>.parquet   finished parts and nothing else, ever
-OUT/overlays/<path>.png
-OUT/thumbnails/                           photo and overlay, small, for the report
-OUT/runs/<run_id>.json                    written last
-OUT/tmp/                                  being written; swept at the next start
-OUT/damaged/                              parts that --repair set aside
-OUT/.lock
-"""
+"""A results folder held by one run: its lock, the commit of parts and pictures, its run id."""
 
 import json
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from pipeline.atomic_files import TEMPORARY_NAME, cannot_write, flush, atomic_write_path
+from pipeline.atomic_files import TEMPORARY_NAME, atomic_write_path, cannot_write, flush_to_disk
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
-from pipeline.results.read import PART_NAME, part_files, part_metadata, read_part
+from pipeline.results.names import (
+    DAMAGED,
+    LOCK,
+    OVERLAYS,
+    PART_NAME,
+    REPORT_PAGE,
+    RUNS,
+    TABLE,
+    TMP,
+    next_run_id,
+    part_files,
+    part_name,
+    record_files,
+    run_id_of_part,
+)
+from pipeline.results.parts import read_part, read_part_metadata
+from pipeline.results.read import DoneFile
+from pipeline.results.run_record import RunRecord, newest_run_records
 from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA
 
 log = logging.getLogger(__name__)
 
-_RUN_ID = "%Y%m%dT%H%M%SZ"
-_RUN_ID_SHAPE = re.compile(r"\d{8}T\d{6}Z")
 _ROW_GROUP = 1024
-_DONE_COLUMNS = ["path", "file_bytes", "content_hash", "status", "fingerprint", "run_id"]
-
-
-@dataclass(frozen=True)
-class DoneFile:
-    """What the table's current row says of a file, as far as it decides whether the file is done."""
-
-    file_bytes: int
-    mtime_ns: int
-    content_hash: str | None
-    failed: bool
-    fingerprint: str
-    run_id: str
 
 
 class ResultsFolder:
@@ -54,36 +44,42 @@ class ResultsFolder:
 
     Attributes:
         out: the folder.
-        source: the input folder it belongs to.
-        run_id: of this run, later than all before.
+        source: its input folder.
+        run_id: of this run, later than all earlier ones.
     """
 
     def __init__(self, out: Path, source: Path, *, rebind: bool = False, repair: bool = False) -> None:
-        """Args: the folder, its input folder, whether that may have moved, and whether to set damaged parts aside."""
+        """Remember the settings; nothing is touched before entering.
+
+        Args:
+            out: the folder.
+            source: its input folder.
+            rebind: accept another input folder than before.
+            repair: set damaged parts aside.
+        """
         self.out = out
         self.source = source
         self.run_id = ""
-        self._tmp = out / "tmp"
+        self._tmp = out / TMP
         self._rebind = rebind
         self._repair = repair
         self._parts_written = 0
-        self._lock = FileLock(out / ".lock", blocking=False)
+        self._lock = FileLock(out / LOCK, blocking=False)
 
     def __enter__(self) -> Self:
-        """Raises FolderBusyError, ConfigError (it belongs to another input) or StoreError."""
+        """Take the lock.
+
+        Raises:
+            FolderBusyError: another run holds the folder.
+            ConfigError: the folder belongs to another input folder.
+            StoreError: it can't be written.
+        """
         try:
-            for name in ("table", "overlays", "runs", "tmp"):
+            for name in (TABLE, OVERLAYS, RUNS, TMP):
                 (self.out / name).mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
             try:
-                if self._repair:
-                    self._set_damaged_aside()
-                if not self._rebind:
-                    check_source(self.out, self.source)
-                for leftover in self._tmp.iterdir():  # what else somebody keeps there is not ours
-                    if TEMPORARY_NAME.fullmatch(leftover.name) or PART_NAME.fullmatch(leftover.name):
-                        leftover.unlink()
-                self.run_id = self._next_run_id()
+                self._prepare_run()
             except BaseException:
                 self._lock.release()
                 raise
@@ -105,9 +101,9 @@ class ResultsFolder:
         self.place_parts([self.stage_part(table)])
 
     def stage_part(self, table: pa.Table) -> Path:
-        """Write a part to tmp/ without making it one of the table yet; raises as `write_part`."""
+        """Write a part to tmp/, not yet a part of the table; raises as `write_part`."""
         metadata = {**(SCHEMA.metadata or {}), b"input": os.fsencode(self.source)}
-        staged = self._tmp / f"part-{self.run_id}-{self._parts_written:05d}.parquet"
+        staged = self._tmp / part_name(self.run_id, self._parts_written)
         with atomic_write_path(staged, self._tmp) as temporary:
             pq.write_table(
                 table.replace_schema_metadata(metadata),
@@ -116,36 +112,36 @@ class ResultsFolder:
                 row_group_size=_ROW_GROUP,
                 use_dictionary=CATEGORY_COLUMNS,
                 use_byte_stream_split=[f"{name}.list.element" for name in FLOAT_LIST_COLUMNS],
-                write_page_checksum=True,  # a flipped bit is damage that is found, not a number that is wrong
+                write_page_checksum=True,  # a flipped bit is reported as damage, not read as a wrong number
             )
         self._parts_written += 1
         return staged
 
     def place_parts(self, staged: Sequence[Path], *, instead_of: Sequence[Path] = ()) -> None:
-        """Make staged parts parts of the table, then remove those whose rows they hold; raises as `write_part`."""
-        table = self.out / "table"
+        """Move staged parts into the table, then remove the parts they replace; raises as `write_part`."""
+        table = self.out / TABLE
         try:
             for part in staged:
                 os.replace(part, table / part.name)
-            flush(table)
+            flush_to_disk(table)
             for part in instead_of:
                 part.unlink()
         except OSError as error:
             raise cannot_write(table, error) from error
 
     def restamp(self, refs: Sequence[ImageRef], done: Mapping[str, DoneFile]) -> None:
-        """Give rows whose file has the same content under another mtime that mtime, as rows of this run.
+        """Rewrite the rows of files that were touched but not changed, with the new mtime.
 
         Args:
-            refs: the files.
-            done: their current rows, among others.
+            refs: the touched files.
+            done: current rows by path, these files' among them.
         """
         mtimes = {ref.path: ref.mtime_ns for ref in refs}
         for part in part_files(self.out) if mtimes else ():
             table = read_part(part)
             keys = zip(table["path"].to_pylist(), table["run_id"].to_pylist(), strict=True)
-            current = [path in mtimes and done[path].run_id == run_id for path, run_id in keys]
-            table = table.filter(pa.array(current))
+            is_current = [path in mtimes and done[path].run_id == run_id for path, run_id in keys]
+            table = table.filter(pa.array(is_current))
             if not len(table):
                 continue
             stamps = pa.array([mtimes[path] for path in table["path"].to_pylist()], SCHEMA.field("mtime").type)
@@ -156,7 +152,7 @@ class ResultsFolder:
             self.write_part(table)
 
     def write_picture(self, name: str, content: bytes) -> None:
-        """Put a picture in place under OUT. Not flushed to the disk one by one: it can be drawn again.
+        """Put a picture in place under OUT. Pictures are not flushed one by one: they can be drawn again.
 
         Raises:
             StoreError: the disk is full or the folder can't be written.
@@ -169,59 +165,47 @@ class ResultsFolder:
         with atomic_write_path(final, self._tmp, durable=False) as temporary:
             temporary.write_bytes(content)
 
-    def write_record(self, record: dict[str, Any]) -> Path:
-        """Write the run's record, the last thing that a run does."""
-        final = self.out / "runs" / f"{self.run_id}.json"
+    def write_record(self, record: RunRecord) -> Path:
+        """Write the run's record, as its last step."""
+        final = self.out / RUNS / f"{self.run_id}.json"
         with atomic_write_path(final, self._tmp) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(record.as_json(), indent=2) + "\n", encoding="utf-8")
         return final
 
     def drop_records(self, keep: int) -> int:
-        """Remove the records of all but the newest `keep` runs; how many went. The newest names the input folder."""
-        old = run_records(self.out)[: -max(1, keep)]
-        for record in old:
-            record.unlink()
+        """Remove the records of all but the newest `keep` runs, never the newest of all; return their number."""
+        old = record_files(self.out)[: -max(1, keep)]
+        for file in old:
+            file.unlink()
         return len(old)
+
+    def _prepare_run(self) -> None:
+        if self._repair:
+            self._set_damaged_aside()
+        if not self._rebind:
+            check_source(self.out, self.source)
+        for leftover in self._tmp.iterdir():  # other files in tmp/ are not ours
+            if TEMPORARY_NAME.fullmatch(leftover.name) or PART_NAME.fullmatch(leftover.name):
+                leftover.unlink()
+        taken = [run_id_of_part(part) for part in part_files(self.out)]
+        self.run_id = next_run_id(taken + [file.stem for file in record_files(self.out)])
 
     def _set_damaged_aside(self) -> None:
         for part in part_files(self.out):
             try:
                 read_part(part)
             except StoreError as error:
-                (self.out / "damaged").mkdir(exist_ok=True)
-                os.replace(part, self.out / "damaged" / part.name)
-                log.warning("set aside in damaged/: %s", error)
-
-    def _next_run_id(self) -> str:
-        """The time of the start, and always later than every run before, whatever the clock says."""
-        taken = [run_id_of(part) for part in part_files(self.out)]
-        taken += [record.stem for record in run_records(self.out)]
-        now = datetime.now(UTC)
-        if taken and now.strftime(_RUN_ID) <= max(taken):
-            now = datetime.strptime(max(taken), _RUN_ID) + timedelta(seconds=1)
-        return now.strftime(_RUN_ID)
-
-
-def done_files(out: Path) -> dict[str, DoneFile]:
-    """The current row of each path, as far as it decides what is left to do."""
-    done: dict[str, DoneFile] = {}
-    for part in part_files(out):
-        table = read_part(part, [*_DONE_COLUMNS, "mtime"])
-        mtimes = table["mtime"].cast(pa.int64()).to_pylist()
-        columns = (table[name].to_pylist() for name in _DONE_COLUMNS)
-        for mtime, path, size, content_hash, status, fingerprint, run_id in zip(mtimes, *columns, strict=True):
-            if path not in done or done[path].run_id <= run_id:
-                done[path] = DoneFile(size, mtime, content_hash, status == "failed", fingerprint, run_id)
-    return done
-
-
-def run_records(out: Path) -> list[Path]:
-    """The records of a results folder's runs, oldest first; whatever else somebody keeps there is not ours."""
-    return sorted(file for file in (out / "runs").glob("*.json") if _RUN_ID_SHAPE.fullmatch(file.stem))
+                (self.out / DAMAGED).mkdir(exist_ok=True)
+                os.replace(part, self.out / DAMAGED / part.name)
+                log.warning("set aside in %s/: %s", DAMAGED, error)
 
 
 def check_source(out: Path, source: Path) -> None:
-    """Raises ConfigError where the results folder belongs to another input folder."""
+    """Check that a results folder belongs to an input folder.
+
+    Raises:
+        ConfigError: it belongs to another one.
+    """
     bound = input_folder_of_results(out)
     if bound is not None and bound != os.fspath(source):
         raise ConfigError(
@@ -230,29 +214,19 @@ def check_source(out: Path, source: Path) -> None:
 
 
 def input_folder_of_results(out: Path) -> str | None:
-    """The input folder of the newest run: its record names it, and so do parts of a run that was killed."""
-    newest: tuple[str, str] | None = None
-    for record in run_records(out):
-        try:
-            newest = (record.stem, str(json.loads(record.read_text(encoding="utf-8"))["input"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # no record of ours
+    """Return the input folder of the newest run: named in its record, or in the parts of a killed run."""
+    newest = next(newest_run_records(out), None)
     parts = part_files(out)
-    if parts and (newest is None or run_id_of(parts[-1]) > newest[0]):
-        metadata = part_metadata(parts[-1])
+    if parts and (newest is None or run_id_of_part(parts[-1]) > newest.summary.run_id):
+        metadata = read_part_metadata(parts[-1])
         return os.fsdecode(metadata[b"input"]) if b"input" in metadata else None
-    return newest[1] if newest else None
+    return newest.summary.input if newest else None
 
 
 def report_knows_all(out: Path) -> bool:
-    """Whether there is a report that is newer than every part of the table."""
+    """Tell whether the report is newer than every part of the table."""
     try:
-        written = (out / "report.html").stat().st_mtime_ns
+        written = (out / REPORT_PAGE).stat().st_mtime_ns
         return all(part.stat().st_mtime_ns < written for part in part_files(out))
     except FileNotFoundError:
         return False
-
-
-def run_id_of(part: Path) -> str:
-    """The run, or the compaction, that wrote a part."""
-    return part.stem.split("-")[1]

@@ -6,41 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.maps.statistics import Doubles
-from pipeline.records import Box, Failure, Floats, ImageRef, Prediction
+from pipeline.records import Box, Failure, ImageRef, Prediction, best_scores
 from pipeline.results.schema import Row
-
-_TOP = 5
-
-
-def best_scores(logits: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """The ids of the best five classes, fewer with fewer classes, and their softmax probabilities.
-
-    Args:
-        logits: (C,), of one photo.
-    """
-    probabilities = softmax(logits)
-    top = np.argsort(-probabilities, kind="stable")[:_TOP]
-    return top, probabilities[top]
-
-
-def softmax(logits: Floats) -> Doubles:
-    """Logits (..., C) -> probabilities, the same shape."""
-    odds = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True)
 class RowBuilder:
-    """Makes the rows of one run.
+    """Builds the rows of one run.
 
     Attributes:
         labels: class names by id.
-        model, method, run_id: what the columns of these names say.
-        fingerprint_of: by path, what the column fingerprint says.
-        versus: id of the label that label-dependent maps set against their target.
+        model, method, run_id: values of the columns of these names.
+        fingerprint_of: from a path to the value of the column fingerprint.
+        versus: id of the label set against the target of label-dependent maps.
     """
 
     labels: Sequence[str]
@@ -50,8 +29,8 @@ class RowBuilder:
     fingerprint_of: Callable[[str], str]
     versus: int | None
 
-    def ok(self, prediction: Prediction, box: Box, overlay: str | None) -> Row:
-        """The row of a photo that was classified."""
+    def build_ok(self, prediction: Prediction, box: Box, overlay: str | None) -> Row:
+        """Build the row of a classified photo."""
         sample = prediction.sample
         top, scores = best_scores(prediction.logits)
         grid_h, grid_w = prediction.attention.shape
@@ -61,7 +40,7 @@ class RowBuilder:
         if versus is not None and versus == target:
             notes.append("target and versus are the same label, so nothing sets them apart")
         return Row(
-            **self._of_file(sample.ref, sample.content_hash),
+            **self._file_columns(sample.ref, sample.content_hash),
             status="ok",
             note="; ".join(notes) or None,
             width=sample.width,
@@ -82,11 +61,11 @@ class RowBuilder:
             overlay=overlay,
         )
 
-    def failed(self, failure: Failure) -> Row:
-        """The row of a file that has no prediction, with the reason."""
-        return Row(**self._of_file(failure.ref, failure.content_hash), status="failed", error=failure.reason)
+    def build_failed(self, failure: Failure) -> Row:
+        """Build the row of a file without a prediction, with the reason."""
+        return Row(**self._file_columns(failure.ref, failure.content_hash), status="failed", error=failure.reason)
 
-    def _of_file(self, ref: ImageRef, content_hash: str | None) -> dict[str, Any]:
+    def _file_columns(self, ref: ImageRef, content_hash: str | None) -> dict[str, Any]:
         return {
             "path": ref.path,
             "path_bytes": ref.path_bytes,

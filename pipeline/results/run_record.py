@@ -1,32 +1,36 @@
 """What a run did: for the caller, for the last line on stdout and for runs/<run_id>.json."""
 
+import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-from pipeline.config import RunConfig
+from pipeline.results.names import record_files
+
+_PACKAGES = ("vitrollout", "torch", "transformers", "pillow", "pyarrow")
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did.
+    """The outcome of a run.
 
     Attributes:
         run_id: the run's name in the table and in runs/.
         input, out: absolute paths.
         found: image files in the input folder.
-        done_before: of these, how many needed nothing.
+        done_before: of these, files with nothing to do.
         processed, ok, failed: files of this run.
-        unreadable_folders: folders that could not be listed.
-        interrupted: ended by a signal; the rest is left for the next run.
+        unreadable_folders: number of folders left out because they could not be listed.
+        interrupted: ended by a signal; the next run does the rest.
         seconds: from start to end.
         images_per_second: processed over seconds.
         labels: photos of this run by label.
-        changes: how this run differs from the ones before, in sentences.
-        seconds_by_stage: where the main loop's own time went.
+        changes: differences from earlier runs, in sentences.
+        seconds_by_stage: the main loop's own time.
     """
 
     run_id: str
@@ -47,32 +51,83 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 where some files failed or some folders could not be read."""
+        """0, or 3 if some files failed or some folders could not be read."""
         return 3 if self.failed or self.unreadable_folders else 0
 
-
-def run_record(summary: RunSummary, config: RunConfig, **details: Any) -> dict[str, Any]:
-    """The content of runs/<run_id>.json: the summary, all settings, details and versions."""
-    return {
-        **asdict(summary),
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        **details,
-        "settings": config.model_dump(mode="json"),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: _version(name) for name in ("vitrollout", "torch", "transformers", "pillow", "pyarrow")},
-        },
-    }
+    @property
+    def left(self) -> int:
+        """Photos left for another run."""
+        return self.found - self.done_before - self.processed
 
 
-def photos_left(record: Mapping[str, Any]) -> int:
-    """How many photos a run left for another one, by its record."""
-    left: int = record["found"] - record["done_before"] - record["processed"]
-    return left
+@dataclass(frozen=True)
+class RunRecord:
+    """The content of runs/<run_id>.json: a summary, and the circumstances of the run.
+
+    Attributes:
+        summary: the outcome; its fields stand at the top level of the file.
+        finished_at: ISO 8601, UTC.
+        purpose: of the model, in words.
+        precision, device: of the forward pass.
+        fingerprint: the run's, see `pipeline.plan.fingerprint`.
+        unreadable: reasons by folder.
+        profile: numbers for comparing runs, see `pipeline.report.drift`.
+        settings: all settings of the run.
+        versions: of Python and the packages behind the numbers.
+    """
+
+    summary: RunSummary
+    finished_at: str
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    profile: Mapping[str, Any] | None = None
+    purpose: str = ""
+    precision: str = ""
+    device: str = ""
+    fingerprint: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of the file."""
+        content = asdict(self)
+        summary: dict[str, Any] = content.pop("summary")
+        return summary | content
 
 
-def _version(package: str) -> str | None:
+def current_versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages behind the numbers; None for a package not installed."""
+    return {"python": platform.python_version(), **{name: _package_version(name) for name in _PACKAGES}}
+
+
+def current_time() -> str:
+    """Return the time in ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def newest_run_records(out: Path) -> Iterator[RunRecord]:
+    """Read the records of a results folder, newest run first; files of other programs are passed over."""
+    return (record for file in reversed(record_files(out)) if (record := read_run_record(file)))
+
+
+def read_run_record(file: Path) -> RunRecord | None:
+    """Read one record; None for a file of another program."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        summary = RunSummary(**_take_fields(content, RunSummary))
+        return RunRecord(summary, **_take_fields(content, RunRecord))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _take_fields(content: dict[str, Any], record: type[RunSummary | RunRecord]) -> dict[str, Any]:
+    """Take a dataclass's fields from a JSON object. Fields with a default may be missing, as in old records."""
+    names = [item.name for item in fields(record) if item.name != "summary"]
+    required = {item.name for item in fields(record) if item.default is item.default_factory is MISSING}
+    return {name: content[name] for name in names if name in content or name in required}
+
+
+def _package_version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # used from a checkout that is on the path but not installed
+    except PackageNotFoundError:  # used from a checkout on the path, without installation
         return None

@@ -10,7 +10,7 @@ from pipeline.records import Floats
 SCHEMA_VERSION = "1"
 
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
-_FLOATS = pa.list_(pa.float32())  # not of fixed size: parts from models with other grids open together
+_FLOATS = pa.list_(pa.float32())  # no fixed size: parts from models with other grids must open together
 
 SCHEMA = pa.schema(
     [
@@ -53,7 +53,7 @@ FLOAT_LIST_COLUMNS = [field.name for field in SCHEMA if field.type == _FLOATS]
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table; the fields are its columns, in design.md's words in the README.
+    """One row of the table. The fields are its columns; the README's table of columns has their meaning.
 
     mtime is in nanoseconds and processed_at in microseconds since 1970 UTC. A failed row has no prediction.
     """
@@ -90,6 +90,6 @@ class Row:
 
 
 def to_table(rows: Sequence[Row]) -> pa.Table:
-    """Rows -> an Arrow table of `SCHEMA`."""
+    """Convert rows to an Arrow table of `SCHEMA`."""
     columns = [pa.array([getattr(row, field.name) for row in rows], type=field.type) for field in SCHEMA]
     return pa.Table.from_arrays(columns, schema=SCHEMA)

@@ -4,16 +4,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from pipeline.results.schema import Row, to_table
 from pipeline.results.folder import ResultsFolder
+from pipeline.results.schema import Row, to_table
 
 
 class TableWriter:
-    """Gathers rows and commits them as parts, every so many rows or seconds; the last one on leaving."""
+    """Gathers rows and commits them as parts, at a number of rows or after some seconds; the last one on leaving."""
 
     def __init__(self, results: ResultsFolder, *, rows: int, seconds: float, before_commit: Callable[[], None]) -> None:
-        """Args: where parts go, when one is due, and what must be in place before its rows are."""
-        import pandas  # noqa: F401 - pyarrow does so for the first part, half a second in which the device would wait
+        """Start with an empty part.
+
+        Args:
+            results: destination of the parts.
+            rows: commit a part of at least this many rows,
+            seconds: or after this time, at the next batch.
+            before_commit: called first, to put files in place before the rows with their names.
+        """
+        import pandas  # noqa: F401 - pyarrow imports it for the first part: half a second of waiting for the device
 
         self._results = results
         self._most_rows = rows
@@ -30,7 +37,7 @@ class TableWriter:
             self.commit()
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Take the rows of one batch."""
+        """Add the rows of one batch."""
         if not self._rows:
             self._opened = time.monotonic()
         self._rows += rows
@@ -38,7 +45,7 @@ class TableWriter:
             self.commit()
 
     def commit(self) -> None:
-        """Commit what has been gathered."""
+        """Commit the gathered rows."""
         if self._rows:
             self._before_commit()
             self._results.write_part(to_table(self._rows))

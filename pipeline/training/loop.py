@@ -1,188 +1,214 @@
-"""What happens around the training steps: checkpoints, the best model, stopping, and progress."""
+"""The training loop.
 
-import json
+    one step:   batch -> loss -> gradients -> clip -> optimizer -> learning rate
+    one epoch:  its steps -> validation -> best weights -> checkpoint
+
+A stopped or killed training resumes from its newest checkpoint and ends with the same weights as an uninterrupted
+one: seed and epoch alone decide the order and the augmentation of photos, and everything else is in the checkpoint.
+"""
+
 import logging
 import math
-import shutil
-import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-from transformers import TrainerCallback
+import torch
+from torch import Tensor
+from transformers import get_cosine_schedule_with_warmup
 
-from pipeline.atomic_files import atomic_write_path
 from pipeline.errors import ModelError, StoppedError
-from pipeline.training.trainer import EpochOrder, save_weights
+from pipeline.model.cpu_streams import keep_freed_memory
+from pipeline.progress import Progress
+from pipeline.training.checkpoints import load_newest_checkpoint, save_checkpoint, save_weights
+from pipeline.training.config import FinetuneConfig
+from pipeline.training.data import PhotoBatch, TrainingData
+from pipeline.training.device import TrainingDevice
+from pipeline.training.layer_rates import parameter_groups
+from pipeline.training.validation import (
+    Metrics,
+    compute_logits,
+    has_stalled,
+    is_best,
+    measure_batches,
+    weighted_losses,
+)
 
 log = logging.getLogger(__name__)
 
-_WHOLE = "whole.json"  # written into a checkpoint last: one without it was cut off while being saved
-_LOG_SECONDS = 30.0
+_MAX_GRADIENT_NORM = 1.0
+_SHOWN_LOSS_STEPS = 20  # the loss shown is the mean over this many steps
 
 
-def last_whole_checkpoint(work: Path) -> Path | None:
-    """The newest checkpoint that was saved to its end; others are removed."""
-    whole = []
-    for folder in work.glob("checkpoint-*"):
-        if (folder / _WHOLE).is_file():
-            whole.append(folder)
-        else:
-            shutil.rmtree(folder)
-    return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+class TrainingLoop:
+    """One training, from its start or its newest checkpoint to its end.
 
-
-def seconds_until(checkpoint: Path) -> float:
-    """Wall-clock seconds of training that led to a whole checkpoint."""
-    return float(json.loads((checkpoint / _WHOLE).read_text())["seconds"])
-
-
-class Checkpoints(TrainerCallback):
-    """Asks for a checkpoint every `seconds` and at an epoch's end; saves one and stops once `stop()` says so."""
-
-    def __init__(self, work: Path, stop: Callable[[], bool], order: EpochOrder, seconds: float) -> None:
-        self.work, self.stop, self.order, self.seconds = work, stop, order, seconds
-        self._saved = self._began = time.monotonic()
-        self._seconds_before = 0.0
-        self.leaving = False
-
-    @property
-    def seconds_trained(self) -> float:
-        """Wall-clock seconds of training up to now, earlier sittings included."""
-        return self._seconds_before + time.monotonic() - self._began
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take over the time that earlier sittings took."""
-        last = last_whole_checkpoint(self.work)
-        if last is not None:
-            self._seconds_before = seconds_until(last)
-        self._saved = self._began = time.monotonic()
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tell the sampler which epoch it is; after a resume the state's epoch is a fraction."""
-        self.order.epoch = int(state.epoch or 0)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save when it is time, save and leave when told to stop.
-
-        Never at an epoch's last step: a training that went on from there would skip that epoch's validation.
-        """
-        if state.global_step % (state.max_steps // int(state.num_train_epochs)) == 0:
-            return
-        if self.stop():
-            self.leaving = control.should_save = control.should_training_stop = True
-        elif time.monotonic() - self._saved >= self.seconds:
-            control.should_save = True
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save after the validation; neither on the way out."""
-        control.should_save = not self.leaving
-        control.should_evaluate = control.should_evaluate and not self.leaving
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Mark the checkpoint as whole."""
-        folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
-        with atomic_write_path(folder / _WHOLE, folder) as temporary:
-            temporary.write_text(json.dumps({"seconds": self.seconds_trained}))
-        log.info("step %d of %d is saved", state.global_step, state.max_steps)
-        self._saved = time.monotonic()
-
-    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A validation takes minutes; the checkpoints before it hold all but the last few steps."""
-        if self.stop():
-            raise StoppedError("stopped during a validation; run the same command again to go on")
-
-
-class BestModel(TrainerCallback):
-    """Keeps the weights of the best validation and ends the training when `patience` epochs brought no better.
-
-    Judged from the trainer's own history, which its checkpoints hold, so a resumed training judges alike.
+    Attributes:
+        device: device and precision of the training.
+        step: number of steps trained.
+        seconds: wall-clock seconds of training up to the last checkpoint, all sittings.
+        history: metrics of the validation after each epoch.
     """
 
-    def __init__(self, file: Path, metric: str, patience: int | None) -> None:
-        self.file, self.metric, self.patience = file, metric, patience
+    def __init__(
+        self, config: FinetuneConfig, model: Any, data: TrainingData, work: Path, stop: Callable[[], bool]
+    ) -> None:
+        """Set up optimizer and schedule, then load the newest checkpoint.
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save the weights if no validation before was better: of equals, the longest trained.
+        Args:
+            config: all settings.
+            model: classifier to train, in place; frozen parameters stay as they are.
+            data: at least the splits train and validation.
+            work: folder for the checkpoints and best.safetensors, the weights of the best validation.
+            stop: asked after each step; once it returns true, the training saves a checkpoint and ends.
+        """
+        torch.manual_seed(config.seed)  # dropout and stochastic depth draw from it
+        self._config, self._data, self._work, self._stop = config, data, work, stop
+        self._steps_per_epoch = math.ceil(len(data.datasets["train"]) / config.batch_size)
+        self._all_steps = config.epochs * self._steps_per_epoch
+        self.device = TrainingDevice.choose(config.precision)
+        self._model = model.to(self.device.name)
+        groups = parameter_groups(
+            model,
+            learning_rate=config.learning_rate,
+            layer_decay=config.layer_decay,
+            weight_decay=config.weight_decay,
+        )
+        self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8)
+        warmup_steps = math.ceil(config.warmup_share * self._all_steps)
+        self._schedule = get_cosine_schedule_with_warmup(self._optimizer, warmup_steps, self._all_steps)
+        # keeps small gradients from vanishing in fp16; does nothing in other precisions
+        self._scaler = torch.amp.GradScaler(self.device.name, enabled=self.device.precision == "fp16")
+        self.step, self.seconds = 0, 0.0
+        self.history: list[Metrics] = []
+        self._recent_losses: deque[Tensor] = deque(maxlen=_SHOWN_LOSS_STEPS)
+        self._shown_loss = "-"
+        self._load_checkpoint()
+        self._saved_at = time.monotonic()
+
+    def run(self) -> None:
+        """Train to the end. A finished or stalled training returns at once.
 
         Raises:
-            ModelError: no validation up to now had a finite loss.
+            ModelError: no validation so far had a finite loss.
+            StoppedError: `stop()` returned true; the message says what is saved.
+            StoreError: a checkpoint can't be written.
         """
-        if max(validation_values(state.log_history, "loss")) == -math.inf:
+        if self.step == self._all_steps or self._has_stalled():
+            return
+        if self.step:
+            log.info("going on from step %d of %d", self.step, self._all_steps)
+        keep_freed_memory()
+        photos, photos_trained = (self._count_photos(step) for step in (self._all_steps, self.step))
+        with Progress(photos, title="training", initial=photos_trained) as progress:
+            for epoch in range(self.step // self._steps_per_epoch, self._config.epochs):
+                self._train_epoch(epoch, progress)
+                self._validate_model(epoch, progress)
+                self._save_checkpoint()
+                if self._has_stalled():
+                    log.info("no better validation for %d epochs: stopping early", self._config.patience)
+                    return
+
+    def _train_epoch(self, epoch: int, progress: Progress) -> None:
+        """Train the remaining steps of an epoch, with a checkpoint every `checkpoint_seconds`.
+
+        The last step gets none: a training resumed from there would skip the epoch's validation.
+        """
+        steps_done = self.step % self._steps_per_epoch
+        random_states = self.device.random_states()
+        batches = self._data.training_batches(epoch, steps_done)  # draws a number from torch's generator
+        if steps_done:  # the interrupted sitting drew that number before its checkpoint
+            self.device.restore_random_states(random_states)
+        self._model.train()
+        for batch in batches:
+            loss = self._train_step(batch.to(self.device.name))
+            self.step += 1
+            self._show_progress(progress, len(batch.label_ids), loss)
+            if self.step % self._steps_per_epoch == 0:
+                return
+            if self._stop():
+                self._save_checkpoint()
+                raise StoppedError(
+                    f"stopped at step {self.step} of {self._all_steps}, which is saved; run the same command to go on"
+                )
+            if time.monotonic() - self._saved_at >= self._config.checkpoint_seconds:
+                self._save_checkpoint()
+
+    def _train_step(self, batch: PhotoBatch) -> Tensor:
+        """Update the weights once; return the batch's mean loss, a scalar on the device."""
+        logits = compute_logits(self._model, batch, self.device)  # (B, classes)
+        loss = weighted_losses(logits, batch, self._config.label_smoothing).mean()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.unscale_(self._optimizer)
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), _MAX_GRADIENT_NORM)
+        scale = self._scaler.get_scale()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self._scaler.get_scale() >= scale:  # a smaller one: fp16 gradients overflowed, and the step was skipped
+            self._schedule.step()
+        self._optimizer.zero_grad()
+        return loss.detach()
+
+    def _validate_model(self, epoch: int, progress: Progress) -> None:
+        """Measure the model on the validation split, and save its weights if they are the best so far."""
+        batches = self._data.evaluation_batches("validation")
+        metrics = measure_batches(self._model, batches, self.device, self._stop)
+        self.history.append(metrics)
+        progress.write(
+            f"epoch {epoch + 1} validation: loss {metrics.loss:.4f}, accuracy {metrics.accuracy:.4f}, "
+            f"macro_f1 {metrics.macro_f1:.4f}"
+        )
+        if not any(math.isfinite(earlier.loss) for earlier in self.history):
             raise ModelError("training: the loss is not finite; use a lower --learning-rate, or --precision fp32")
-        values = validation_values(state.log_history, self.metric)
-        if values[-1] == max(values):
-            save_weights(kwargs["model"], self.file)
-        if has_stalled(state.log_history, self.metric, self.patience):
-            log.info("no better validation for %d epochs: stopping early", self.patience)
-            control.should_training_stop = True
+        if is_best(self.history, self._config.best_by):
+            save_weights(self._model, self._work / "best.safetensors")
 
+    def _has_stalled(self) -> bool:
+        return has_stalled(self.history, self._config.best_by, self._config.patience)
 
-def validation_values(history: list[dict[str, Any]], metric: str) -> list[float]:
-    """The metric of each validation so far, larger is better (a loss is negated), NaN the worst."""
-    sign = -1.0 if metric == "loss" else 1.0
-    values = [sign * float(entry[f"eval_{metric}"]) for entry in history if f"eval_{metric}" in entry]
-    return [-math.inf if math.isnan(value) else value for value in values]
-
-
-def has_stalled(history: list[dict[str, Any]], metric: str, patience: int | None) -> bool:
-    """Whether the last `patience` validations brought no better one."""
-    values = validation_values(history, metric)
-    return patience is not None and bool(values) and len(values) - 1 - values.index(max(values)) >= patience
-
-
-class Progress(TrainerCallback):
-    """A bar with time left on a terminal, a log line every half minute elsewhere."""
-
-    def __init__(self, batch_size: int) -> None:
-        self.batch_size = batch_size
-        self.loss: float | None = None
-        self._bar: Any = None
-        self._logged = time.monotonic()
-        self._logged_step = 0
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start the clock and, on a terminal, the bar."""
-        self._logged_step = state.global_step
-        self._logged = time.monotonic()
-        if sys.stderr.isatty():
-            self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc="training", unit="step")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Move the bar, or log a line when it is time."""
-        if self._bar is not None:
-            self._bar.update(state.global_step - self._bar.n)
-        elif time.monotonic() - self._logged >= _LOG_SECONDS:
-            self._log_line(state)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Note the loss and show each validation."""
-        self.loss = (logs or {}).get("loss", self.loss)
-        if self._bar is not None and self.loss is not None:
-            self._bar.set_postfix(loss=f"{self.loss:.3f}")
-        if logs and "eval_loss" in logs:
-            line = f"epoch {state.epoch:.0f} validation: " + ", ".join(
-                f"{name} {logs[f'eval_{name}']:.4f}" for name in ("loss", "accuracy", "macro_f1")
-            )
-            if self._bar is not None:
-                self._bar.write(line, file=sys.stderr)
-            else:
-                log.info("%s", line)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Leave the terminal as it was."""
-        if self._bar is not None:
-            self._bar.close()
-
-    def _log_line(self, state: Any) -> None:
+    def _save_checkpoint(self) -> None:
+        """Save everything needed to resume after this step."""
         now = time.monotonic()
-        rate = (state.global_step - self._logged_step) / (now - self._logged)  # steps/s since the last line
-        self._logged, self._logged_step = now, state.global_step
-        loss = "" if self.loss is None else f", loss {self.loss:.4f}"
-        left = tqdm.format_interval((state.max_steps - state.global_step) / rate)
-        log.info(
-            "epoch %.2f of %d, step %d of %d%s, %.1f photos/s, %s left",
-            state.epoch, state.num_train_epochs, state.global_step, state.max_steps, loss, rate * self.batch_size, left,
-        )  # fmt: skip
+        self.seconds += now - self._saved_at
+        self._saved_at = now
+        contents = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": [asdict(metrics) for metrics in self.history],
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "random_states": self.device.random_states(),
+        }
+        save_checkpoint(self._work, self.step, contents)
+        log.info("step %d of %d is saved", self.step, self._all_steps)
+
+    def _load_checkpoint(self) -> None:
+        """Resume from the newest checkpoint, if there is one."""
+        contents = load_newest_checkpoint(self._work)
+        if contents is None:
+            return
+        self.step, self.seconds = contents["step"], contents["seconds"]
+        self.history = [Metrics(**metrics) for metrics in contents["history"]]
+        self._model.load_state_dict(contents["model"])
+        self._optimizer.load_state_dict(contents["optimizer"])
+        self._schedule.load_state_dict(contents["schedule"])
+        if contents["scaler"]:  # empty unless saved in fp16
+            self._scaler.load_state_dict(contents["scaler"])
+        self.device.restore_random_states(contents["random_states"])
+
+    def _show_progress(self, progress: Progress, photos: int, loss: Tensor) -> None:
+        self._recent_losses.append(loss)
+        if self.step % _SHOWN_LOSS_STEPS == 0:  # seldom, since reading the value waits for the device
+            self._shown_loss = f"{torch.stack(tuple(self._recent_losses)).mean().item():.4f}"
+        epoch = f"{self.step / self._steps_per_epoch:.2f} of {self._config.epochs}"
+        progress.advance(photos, epoch=epoch, step=f"{self.step} of {self._all_steps}", loss=self._shown_loss)
+
+    def _count_photos(self, steps: int) -> int:
+        """Count the photos of the first steps; an epoch's last batch may be smaller."""
+        epochs, remaining_steps = divmod(steps, self._steps_per_epoch)
+        return epochs * len(self._data.datasets["train"]) + remaining_steps * self._config.batch_size

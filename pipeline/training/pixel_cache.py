@@ -1,10 +1,12 @@
-"""Photos decoded once, as uint8 pixels at one size in one file on disk, read back a photo at a time.
+"""Photos decoded once, as uint8 pixels of one size in one file per split, read back one photo at a time.
 
-Training reads every photo once an epoch; decoding them anew each time would cost as much as a small model's
-forward pass. Reading with `pread` keeps the file out of the process's memory: the system's page cache holds
-what fits, so 20,000 photos need no more memory than 200.
+Training reads every photo once per epoch; decoding it each time would cost as much as a small model's forward pass.
+Reading with `pread` keeps the file out of the process's memory: the system's page cache holds as much as fits, so
+20,000 photos need no more memory than 200.
 """
 
+import json
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.atomic_files import atomic_write_path
+from pipeline.errors import DataError, StoppedError
 from pipeline.labelled.read import labelled_ref
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.photos.decode import MAX_PIXELS
-from pipeline.photos.loader import LoadSpec, PhotoLoader, available_cores
+from pipeline.photos.loader import LoadSpec, PhotoLoader
+from pipeline.progress import Progress
 from pipeline.records import Pixels
 
-_BATCH = 64
-_SECONDS_A_PHOTO = 60
+log = logging.getLogger(__name__)
+
+_BATCH_PHOTOS = 64
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,9 @@ class PixelCache:
     """Pixels of many photos, all of one size.
 
     Attributes:
-        file: photo i's pixels lie at i * 3 * size * size.
+        file: pixels of photo i begin at byte i * 3 * size * size.
         size: side in pixels.
-        unreadable: reason by name, of the photos that have no pixels.
+        unreadable: names of photos without pixels, and the reasons.
     """
 
     file: Path
@@ -38,43 +44,88 @@ class PixelCache:
     unreadable: dict[str, str]
 
     def read(self, index: int) -> Pixels:
-        """Pixels of one photo, (3, size, size)."""
+        """Read the pixels of one photo, (3, size, size)."""
         count = 3 * self.size * self.size
         with self.file.open("rb", buffering=0) as stream:
             data = bytearray(os.pread(stream.fileno(), count, index * count))
         return np.frombuffer(data, dtype=np.uint8).reshape(3, self.size, self.size)
 
 
-def build_pixel_cache(
-    photos: Sequence[LabelledPhoto],
-    processor: Any,
-    file: Path,
-    *,
-    on_batch: Callable[[int], None] = lambda count: None,
-    stop: Callable[[], bool] = lambda: False,
-) -> PixelCache | None:
-    """Decode and resize photos in worker processes, exactly as a run does.
+@dataclass(frozen=True)
+class CachedSplit:
+    """The readable photos of one split.
+
+    Attributes:
+        photos: in the data set's order.
+        entries: index of each photo in the cache.
+        cache: pixels of the whole split.
+    """
+
+    photos: tuple[LabelledPhoto, ...]
+    entries: tuple[int, ...]
+    cache: PixelCache
+
+
+def decode_splits(
+    photos: Sequence[LabelledPhoto], processors: dict[str, Any], work: Path, stop: Callable[[], bool]
+) -> dict[str, CachedSplit]:
+    """Decode each split, or reuse the pixels of an earlier sitting. Unreadable photos are logged and left out.
 
     Args:
-        photos: photo i of them becomes entry i.
-        processor: image processor in Pillow's backend, which stretches a photo to a square.
-        file: written in place; half of one is of no use.
-        on_batch: called with how many more photos are through.
-        stop: asked between photos; once true, the work ends and there is no cache.
+        photos: photos of all splits.
+        processors: image processor of each split.
+        work: folder for the pixels.
+        stop: asked between photos.
+
+    Raises:
+        DataError: a split has no readable photo.
+        StoppedError: `stop()` returned true.
     """
+    splits = {}
+    for split, processor in processors.items():
+        chosen = [photo for photo in photos if photo.split == split]
+        cache = _open_or_build_cache(chosen, processor, work / f"{split}.pixels", stop)
+        for name, reason in cache.unreadable.items():
+            log.warning("left out %s: %s", name, reason)
+        if chosen and len(cache.unreadable) == len(chosen):
+            name, reason = next(iter(cache.unreadable.items()))
+            raise DataError(f"split: no photo of {split!r} can be read, {name} first: {reason}; correct the files")
+        entries = [entry for entry, photo in enumerate(chosen) if photo.name not in cache.unreadable]
+        splits[split] = CachedSplit(tuple(chosen[entry] for entry in entries), tuple(entries), cache)
+    return splits
+
+
+def _open_or_build_cache(
+    photos: Sequence[LabelledPhoto], processor: Any, file: Path, stop: Callable[[], bool]
+) -> PixelCache:
+    marker = file.with_suffix(".json")  # written after the last pixel
+    if marker.is_file():
+        return PixelCache(file, int(processor.size["height"]), json.loads(marker.read_text()))
+    cache = _build_cache(photos, processor, file, stop)
+    log.info("decoded %d photos for %s, %d unreadable", len(photos), file.stem, len(cache.unreadable))
+    with atomic_write_path(marker, marker.parent) as temporary:
+        temporary.write_text(json.dumps(cache.unreadable))
+    return cache
+
+
+def _build_cache(photos: Sequence[LabelledPhoto], processor: Any, file: Path, stop: Callable[[], bool]) -> PixelCache:
+    """Decode and resize photos in worker processes, exactly as a run does; photo i becomes entry i of the cache."""
     size = int(processor.size["height"])
-    spec = LoadSpec(processor, 2 * size, overlay_size=None, max_pixels=MAX_PIXELS)
-    places = {photo.name: place for place, photo in enumerate(photos)}
+    spec = LoadSpec(processor, draft_shorter_side=2 * size, overlay_size=None, max_pixels=MAX_PIXELS)
+    entry_of = {photo.name: entry for entry, photo in enumerate(photos)}
     refs = [labelled_ref(photo) for photo in photos]
     unreadable = {}
     with (
         file.open("wb") as stream,
-        PhotoLoader(spec, workers=available_cores(), decode_seconds=_SECONDS_A_PHOTO) as loader,
+        PhotoLoader(spec) as loader,
+        Progress(len(photos), title=f"decoding {file.stem}") as progress,
     ):
-        for batch in loader.batches(refs, _BATCH, stop):
+        for batch in loader.batches(refs, _BATCH_PHOTOS, stop):
             for sample in batch.samples:
-                stream.seek(places[sample.ref.path] * sample.pixels.size)
+                stream.seek(entry_of[sample.ref.path] * sample.pixels.size)
                 stream.write(sample.pixels.data)
             unreadable.update({failure.ref.path: failure.reason for failure in batch.failures})
-            on_batch(len(batch.samples) + len(batch.failures))
-    return None if stop() else PixelCache(file, size, unreadable)
+            progress.advance(len(batch.samples), len(batch.failures))
+    if stop():
+        raise StoppedError("stopped while decoding; run the same command again to go on")
+    return PixelCache(file, size, unreadable)

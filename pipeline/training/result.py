@@ -1,4 +1,4 @@
-"""What a fine-tuning came to."""
+"""The outcome of a fine-tuning."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """What a fine-tuning came to.
+    """The outcome of a fine-tuning.
 
     Attributes:
-        out: the model's folder.
+        out: folder of the model.
         labels: class names by id.
         counts: photos per split and class.
-        unreadable: photos left out.
-        epochs: epochs trained.
+        unreadable: number of photos left out.
+        epochs: number of epochs trained.
         seconds: wall-clock seconds of training, all sittings.
-        metrics: accuracy, macro_f1 and loss by split, of the saved files after reloading them.
+        metrics: accuracy, macro_f1 and loss by split, measured on the saved files after reloading them.
     """
 
     out: Path

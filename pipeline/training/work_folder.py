@@ -1,148 +1,115 @@
-"""The working folder of an unfinished training: what it trains on, and its photos as pixels."""
+"""The working folder of an unfinished training, bound to its settings and data."""
 
 import hashlib
 import json
-import logging
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
 from pipeline.atomic_files import atomic_write_path
-from pipeline.errors import ConfigError, DataError, FolderBusyError, StoppedError
+from pipeline.errors import ConfigError, FolderBusyError
 from pipeline.labelled.splits import LabelledPhoto
+from pipeline.training.checkpoints import CHECKPOINT_FORMAT, has_checkpoints, remove_partial_files
 from pipeline.training.config import FinetuneConfig
-from pipeline.training.loop import last_whole_checkpoint
-from pipeline.training.pixel_cache import PixelCache, build_pixel_cache
 
-log = logging.getLogger(__name__)
-
-_WORK = ".finetune"  # inside --out, while the training is unfinished
-_CHANGED = {"data_digest": "photos or their labels have changed", "model_digest": "the start's files have changed"}
-
-
-@dataclass(frozen=True)
-class CachedSplit:
-    """The readable photos of one split.
-
-    Attributes:
-        photos: in the data set's order.
-        entries: where each one's pixels lie in the cache.
-        cache: pixels of the whole split.
-    """
-
-    photos: tuple[LabelledPhoto, ...]
-    entries: tuple[int, ...]
-    cache: PixelCache
+_FOLDER_NAME = ".finetune"  # inside --out, until the training is finished
+_LOCK_NAME = ".lock"
+_DIFFERENCES = {
+    "checkpoint_format": "another version of vitrollout began it",
+    "data_digest": "photos or their labels have changed",
+    "model_digest": "the files of the starting model have changed",
+}
 
 
 @contextmanager
 def open_work_folder(config: FinetuneConfig, photos: Sequence[LabelledPhoto], model_digest: str) -> Iterator[Path]:
-    """Make the folder of the unfinished training, or find it again; held against other trainings inside the block.
+    """Create the folder of a training, or open that of an unfinished one; hold it against other trainings.
+
+    Args:
+        config: all settings.
+        photos: all photos, with their splits.
+        model_digest: digest of the starting model's files.
 
     Raises:
-        ConfigError: `--out` holds a finished model, or an unfinished training of other settings or data, or it
-            can't be written.
-        FolderBusyError: another training holds it.
+        ConfigError: `--out` holds a finished model, or an unfinished training with other settings or data, or is not
+            writable.
+        FolderBusyError: another training holds the folder.
     """
-    work = config.out / _WORK
-    identity = {**config.recipe(), "model_digest": model_digest, "data_digest": _digest(photos)}
-    file = work / "training.json"
-    if not config.overwrite and (config.out / "config.json").is_file() and not file.is_file():
+    work = config.out / _FOLDER_NAME
+    identity_file = work / "training.json"
+    if not config.overwrite and (config.out / "config.json").is_file() and not identity_file.is_file():
         raise ConfigError(f"out = {config.out}: holds a finished model; name another folder, or --overwrite it")
-    lock = FileLock(work / ".lock", blocking=False)
+    lock = _lock_folder(work)
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise FolderBusyError(f"{config.out} is held by another training; wait for it, or name another --out") from None
-    except OSError as error:
-        raise ConfigError(f"out = {config.out}: can't be written ({error.strerror}); name another folder") from None
-    try:
-        if file.is_file():
-            found = json.loads(file.read_text())
-            if found != identity and (config.overwrite or last_whole_checkpoint(work) is None):
-                _clear(work)  # wanted so, or nothing was trained yet
-            else:
-                _check_same(config.out, found, identity)
-        with atomic_write_path(file, work) as temporary:
+        identity = {
+            "checkpoint_format": CHECKPOINT_FORMAT,
+            **config.recipe(),
+            "model_digest": model_digest,
+            "data_digest": _digest_photos(photos),
+        }
+        if identity_file.is_file():
+            _reuse_folder(work, json.loads(identity_file.read_text()), identity, config)
+        with atomic_write_path(identity_file, work) as temporary:
             temporary.write_text(json.dumps(identity, indent=1))
         yield work
     finally:
         lock.release()
 
 
-def decode_splits(
-    photos: Sequence[LabelledPhoto], processors: dict[str, Any], work: Path, stop: Callable[[], bool]
-) -> dict[str, CachedSplit]:
-    """Decode each split with its image processor, or find it decoded by an earlier sitting; reports what can't be read.
-
-    Raises:
-        DataError: none of a split's photos can be read.
-        StoppedError: `stop()` said so.
-    """
-    splits = {}
-    for split, processor in processors.items():
-        chosen = [photo for photo in photos if photo.split == split]
-        cache = _find_or_build(chosen, processor, work / f"{split}.pixels", stop)
-        for name, reason in cache.unreadable.items():
-            log.warning("left out %s: %s", name, reason)
-        if chosen and len(cache.unreadable) == len(chosen):
-            name, reason = next(iter(cache.unreadable.items()))
-            raise DataError(f"split: no photo of {split!r} can be read, {name} first: {reason}; correct the files")
-        entries = [entry for entry, photo in enumerate(chosen) if photo.name not in cache.unreadable]
-        splits[split] = CachedSplit(tuple(chosen[entry] for entry in entries), tuple(entries), cache)
-    return splits
+def _lock_folder(work: Path) -> FileLock:
+    """Create the folder where it is missing, and lock it."""
+    lock = FileLock(work / _LOCK_NAME, blocking=False)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        message = f"{work.parent} is held by another training; wait for it, or name another --out"
+        raise FolderBusyError(message) from None
+    except OSError as error:
+        raise ConfigError(f"out = {work.parent}: can't be written ({error.strerror}); name another folder") from None
+    return lock
 
 
-def _clear(work: Path) -> None:
-    """Remove all but the lock, which this training holds."""
+def _reuse_folder(work: Path, saved: dict[str, Any], identity: dict[str, Any], config: FinetuneConfig) -> None:
+    """Keep the folder of an equal training, clear one that may go, refuse all others."""
+    remove_partial_files(work)
+    differing = [name for name in identity if saved.get(name) != identity[name]]
+    if not differing:
+        return
+    if config.overwrite or not has_checkpoints(work):
+        _clear_folder(work)
+        return
+    listed = ", ".join(
+        _DIFFERENCES.get(name, f"{name} was {saved.get(name)}, is {identity[name]}") for name in differing[:3]
+    )
+    raise ConfigError(
+        f"out = {config.out}: holds an unfinished training with other settings or data ({listed}); "
+        "use the same ones, name another folder, or --overwrite it"
+    )
+
+
+def _clear_folder(work: Path) -> None:
+    """Remove everything but the lock held by this training."""
     for entry in work.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name != ".lock":
+        elif entry.name != _LOCK_NAME:
             entry.unlink()
 
 
-def _check_same(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    other = [name for name in wanted if found.get(name) != wanted[name]]
-    if other:
-        named = ", ".join(_CHANGED.get(name, f"{name} was {found.get(name)}, is {wanted[name]}") for name in other[:3])
-        raise ConfigError(
-            f"out = {out}: holds an unfinished training of other settings or data ({named}); "
-            "use the same ones, name another folder, or --overwrite it"
-        )
-
-
-def _digest(photos: Sequence[LabelledPhoto]) -> str:
+def _digest_photos(photos: Sequence[LabelledPhoto]) -> str:
+    """Digest names, labels, weights, splits, sizes and mtimes of the photos."""
     digest = hashlib.blake2b(digest_size=16)
     for photo in photos:
         try:
-            stat = photo.file.stat()
-            size, mtime = stat.st_size, stat.st_mtime_ns
-        except OSError:  # a dangling link; decoding will say what is wrong with it
+            status = photo.file.stat()
+            size, mtime = status.st_size, status.st_mtime_ns
+        except OSError:  # a dangling link; decoding it will say more
             size, mtime = 0, 0
         row = (photo.name, photo.label, photo.weight, photo.split, size, mtime)
         digest.update(repr(row).encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _find_or_build(photos: Sequence[LabelledPhoto], processor: Any, file: Path, stop: Callable[[], bool]) -> PixelCache:
-    whole = file.with_suffix(".json")  # written when the pixels are whole
-    if whole.is_file():
-        return PixelCache(file, int(processor.size["height"]), json.loads(whole.read_text()))
-    shown = sys.stderr.isatty()
-    with tqdm(total=len(photos), desc=f"decoding {file.stem}", unit="img", disable=not shown) as bar:
-        cache = build_pixel_cache(photos, processor, file, on_batch=bar.update, stop=stop)
-    if cache is None:
-        raise StoppedError("stopped while decoding; run the same command again to go on")
-    log.info("decoded %d photos for %s, %d unreadable", len(photos), file.stem, len(cache.unreadable))
-    with atomic_write_path(whole, whole.parent) as temporary:
-        temporary.write_text(json.dumps(cache.unreadable))
-    return cache

@@ -1,4 +1,4 @@
-"""Maps that know nothing of the model: a method that is no better than these explains nothing. Pure arrays."""
+"""Maps without any knowledge of the model. A method no better than these explains nothing. Pure arrays."""
 
 from typing import Literal, get_args
 
@@ -9,27 +9,27 @@ from pipeline.records import Floats, Pixels
 Baseline = Literal["random", "gaussian", "edges"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 
-_SPREAD = 0.25  # standard deviation, of the map's sides
+_GAUSSIAN_WIDTH = 0.25  # standard deviation, as a share of the map's sides
 
 
-def baseline_maps(
+def compute_baselines(
     pixels: Pixels, grid: tuple[int, int], patch_size: int, rng: np.random.Generator
 ) -> dict[Baseline, Floats]:
-    """Maps of one photo.
+    """Compute the baseline maps of one photo.
 
     Args:
         pixels: (3, H, W).
         grid: (grid_h, grid_w).
         patch_size: pixels of the input along a side of a cell.
-        rng: for the random one.
+        rng: source of the random map.
 
     Returns:
-        (grid_h, grid_w) each: `random` noise, a `gaussian` in the middle, and the mean gradient of the brightness in
-        each patch, `edges`.
+        (grid_h, grid_w) each. `random`: noise. `gaussian`: a spot in the middle. `edges`: the mean gradient of the
+        brightness in each patch.
     """
     grid_h, grid_w = grid
-    y, x = (((np.arange(count) + 0.5) / count - 0.5) / _SPREAD for count in grid)
-    slope_y, slope_x = np.gradient(pixels.mean(axis=0, dtype=np.float32))
+    y, x = (((np.arange(count) + 0.5) / count - 0.5) / _GAUSSIAN_WIDTH for count in grid)
+    slope_y, slope_x = np.gradient(pixels.mean(axis=0, dtype=np.float32))  # (H, W) each
     slope = np.hypot(slope_y, slope_x)[: grid_h * patch_size, : grid_w * patch_size]
     return {
         "random": rng.random(grid, np.float32),

@@ -1,4 +1,4 @@
-"""Deletion and insertion: does the score follow the patches that a map marks? Pure arrays.
+"""Deletion and insertion: does the score follow the patches marked by a map? Pure arrays.
 
 Samek et al., TNNLS 2017 (arXiv:1509.06321), sec. III-B, and Petsiuk et al., BMVC 2018 (arXiv:1806.07421), sec. 3.2,
 with patches of the model as the unit.
@@ -12,20 +12,21 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from pipeline.maps.statistics import Doubles
-from pipeline.records import Floats, Pixels
+from pipeline.records import Doubles, Floats, Pixels
 
 Fill = Literal["blur", "mean"]
 Order = Literal["deletion", "insertion"]
 FILLS: tuple[Fill, ...] = get_args(Fill)
 ORDERS: tuple[Order, ...] = get_args(Order)
 
-_BLUR = 0.1  # standard deviation, of the input's shorter side: what is as large as a defect goes
+_BLUR = 0.1  # standard deviation, as a share of the input's shorter side: hides everything of the size of a defect
+
+Ranks = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A score against the share of patches that are removed, or put back.
+    """A score against the share of patches removed, or put back.
 
     Attributes:
         shares: (n,), from 0 to 1.
@@ -41,8 +42,8 @@ class Curve:
         return float(np.trapezoid(self.scores, self.shares))
 
 
-def without_content(pixels: Pixels, fill: Fill) -> Pixels:
-    """What removed patches are replaced with.
+def remove_content(pixels: Pixels, fill: Fill) -> Pixels:
+    """Make the picture shown in place of removed patches.
 
     Args:
         pixels: (3, H, W).
@@ -59,48 +60,50 @@ def without_content(pixels: Pixels, fill: Fill) -> Pixels:
     return np.asarray(blurred).transpose(2, 0, 1)
 
 
-def ranks(attention: Floats, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """(grid_h, grid_w) -> the same: 0 for the cell that counts most; cells alike are drawn."""
+def rank_cells(attention: Floats, rng: np.random.Generator) -> Ranks:
+    """Rank the cells of a map (grid_h, grid_w): 0 for the hottest; equal cells are ranked at random."""
     flat = attention.ravel()
     order = np.lexsort((rng.random(flat.size), -flat))
-    rank = np.empty(flat.size, np.int64)
-    rank[order] = np.arange(flat.size)
-    return rank.reshape(attention.shape)
+    ranks = np.empty(flat.size, np.int64)
+    ranks[order] = np.arange(flat.size)
+    return ranks.reshape(attention.shape)
+
+
+def rank_pixels(cell_ranks: Ranks, patch_size: int, size: tuple[int, int]) -> Ranks:
+    """Give each pixel of the input the rank of its cell; the last rank beyond the last whole patch.
+
+    Args:
+        cell_ranks: (grid_h, grid_w), from `rank_cells`.
+        patch_size: pixels of the input along a side of a cell.
+        size: (H, W).
+    """
+    ranks = np.full(size, cell_ranks.size)  # the model does not see a remainder beyond the last whole patch
+    seen = cell_ranks.repeat(patch_size, axis=0).repeat(patch_size, axis=1)
+    ranks[: seen.shape[0], : seen.shape[1]] = seen
+    return ranks
 
 
 def patch_counts(cells: int, steps: int) -> list[int]:
-    """How many patches are removed or put back along a curve: none, then ever more by the same factor, up to all.
+    """Return the numbers of patches removed or put back along a curve: 0, then growing by a constant factor to all.
 
-    The first few patches decide, and there the points lie close.
+    The first few patches decide, so the points are densest there.
     """
     return [0, *(round(cells ** (step / steps)) for step in range(1, steps + 1))]
 
 
-def partly_removed(
-    pixels: Pixels,
-    content_free: Pixels,
-    rank: npt.NDArray[np.int64],
-    counts: Sequence[int],
-    patch_size: int,
-    order: Order,
-) -> Pixels:
-    """A photo at every point of a curve.
+def edit_photo(pixels: Pixels, empty: Pixels, pixel_ranks: Ranks, counts: Sequence[int], order: Order) -> Pixels:
+    """Make the photo of each point of a curve.
 
     Args:
         pixels: (3, H, W).
-        content_free: the same without what is in it.
-        rank: (grid_h, grid_w), as `ranks` gives them.
-        counts: how many patches are removed (`deletion`) or there (`insertion`), n of them.
-        patch_size: pixels along a side.
-        order: the patches that count most are the first to go, or to come back.
+        empty: (3, H, W), from `remove_content`.
+        pixel_ranks: (H, W), from `rank_pixels`.
+        counts: n numbers of patches to edit, the hottest first.
+        order: `deletion` removes patches from the photo, `insertion` puts them back into `empty`.
 
     Returns:
         (n, 3, H, W).
     """
-    first, second = (content_free, pixels) if order == "deletion" else (pixels, content_free)
-    height, width = pixels.shape[1:]
-    by_pixel = np.full((height, width), rank.size)  # what lies beyond the last whole patch is not seen
-    seen = rank.repeat(patch_size, axis=0).repeat(patch_size, axis=1)
-    by_pixel[: seen.shape[0], : seen.shape[1]] = seen
-    chosen = by_pixel < np.array(counts)[:, None, None]  # (n, H, W)
-    return np.where(chosen[:, None], first, second)
+    inside, outside = (empty, pixels) if order == "deletion" else (pixels, empty)
+    chosen = pixel_ranks < np.array(counts)[:, None, None]  # (n, H, W)
+    return np.where(chosen[:, None], inside, outside)

@@ -1,37 +1,38 @@
-"""Photos on disk, with where their defects are, in boxes or masks."""
+"""Photos on disk with the places of their defects, as boxes or masks."""
 
 import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
 from pipeline.errors import DataError, DecodeError
-from pipeline.labelled.read import check_column, read_table, splits_of
+from pipeline.labelled.csv_table import check_column, read_paths, splits_of
 from pipeline.photos.decode import MAX_PIXELS, decode
 from pipeline.photos.discover import discover
+from pipeline.photos.resize import fit_within
 from pipeline.records import Box, ImageRef, Sample
 from pipeline.trust.config import TrustConfig
+from pipeline.trust.pointing import DefectArea
 
 log = logging.getLogger(__name__)
 
 _CORNERS = ["x0", "y0", "x1", "y1"]
-_LONGEST = 512  # pixels of a defect's outline: maps are too smooth for more to matter
+_AREA_SIDE = 512  # pixels of a defect area's longest side: maps are too smooth for more to matter
 
 
 @dataclass(frozen=True)
 class MarkedPhoto:
-    """One photo, and what is known of it.
+    """One photo, with the known facts about it.
 
     Attributes:
         ref: the file.
-        label: its class; None: not known.
+        label: its class; None: unknown.
         boxes: (x0, y0, x1, y1) of its defects in upright pixels.
-        mask: a picture of the same size, not black where a defect is; None: there is none.
+        mask: a picture of the photo's size, not black on defects; None: no mask.
     """
 
     ref: ImageRef
@@ -41,119 +42,127 @@ class MarkedPhoto:
 
     @property
     def is_marked(self) -> bool:
-        """Whether it is known where the defects are."""
+        """Whether the places of the defects are known."""
         return bool(self.boxes) or self.mask is not None
 
-    def outline(self, sample: Sample) -> npt.NDArray[np.bool_]:
-        """Where the defects are, (h, w), the photo at a longest side of at most 512 pixels.
+    def draw_defect_area(self, sample: Sample) -> DefectArea:
+        """Draw the area of the defects, (h, w), with the photo scaled down to a longest side of at most 512 pixels.
 
-        A pixel counts if any part of it is in a defect, or small ones would vanish.
+        A pixel partly inside a defect counts as inside, otherwise small defects would vanish.
 
         Raises:
-            DecodeError: the mask can't be read, or has another size than the photo; a box covers no pixel of it.
+            DecodeError: the mask can't be read, or differs in size from the photo; a box covers no pixel of the photo.
         """
-        scale = min(1.0, _LONGEST / max(sample.width, sample.height))
-        width, height = max(1, round(sample.width * scale)), max(1, round(sample.height * scale))
+        width, height = fit_within((sample.width, sample.height), _AREA_SIDE)
         if self.mask is not None:
             return np.asarray(_read_mask(self.mask, sample).resize((width, height), Image.Resampling.BOX)) > 0
-        for corners in self.boxes:
-            _check_box(corners, sample)
-        inside = np.zeros((height, width), np.bool_)
+        for box in self.boxes:
+            _check_box(box, sample)
+        area = np.zeros((height, width), np.bool_)
         x, y = np.arange(width), np.arange(height)
+        scale = max(width, height) / max(sample.width, sample.height)
         for x0, y0, x1, y1 in scale * np.array(self.boxes):
-            inside |= ((y > y0 - 1) & (y < y1))[:, None] & (x > x0 - 1) & (x < x1)
-        return inside
+            area |= ((y > y0 - 1) & (y < y1))[:, None] & (x > x0 - 1) & (x < x1)
+        return area
 
 
 def choose_photos(config: TrustConfig) -> list[MarkedPhoto]:
-    """The photos to measure on, in random order. Where some are marked, those alone.
+    """Choose the photos to measure on, in random order: only the marked ones, if there are any.
 
     Raises:
-        DataError: there are no photos, or the CSV is wrong.
+        DataError: there are no photos, or a CSV is wrong.
     """
-    photos = _read(config)
+    photos = _read_photos(config)
     if not photos:
         raise DataError(f"data = {config.data}: holds no photos; name a folder of photos or a CSV with a column path")
     marked = [photo for photo in photos if photo.is_marked]
     if marked and len(marked) < len(photos):
-        log.info("measured on the %d photos with boxes or masks; the %d without are left out",
-                 len(marked), len(photos) - len(marked))  # fmt: skip
+        log.info(
+            "measured on the %d photos with boxes or masks; the %d without are left out",
+            len(marked),
+            len(photos) - len(marked),
+        )
     photos = marked or photos
     order = np.random.default_rng(config.seed).permutation(len(photos))[: config.limit]
-    return [photos[place] for place in order]
+    return [photos[index] for index in order]
 
 
-def _read(config: TrustConfig) -> list[MarkedPhoto]:
-    masks = config.masks
+def _read_photos(config: TrustConfig) -> list[MarkedPhoto]:
     if config.data.is_dir():
-        root = config.data
+        root, masks = config.data, config.masks
         if masks is None and (root / "masks").is_dir():
             masks = root / "masks"
-        refs = {ref.path: ref for ref in discover(root, skip=masks).refs if ref.problem is None}
-        labels: dict[str, str] = {}
-        boxes: dict[str, tuple[Box, ...]] = {}
+        photos = [MarkedPhoto(ref) for ref in discover(root, skip=masks).refs if ref.problem is None]
     else:
-        root = config.data.parent
-        table = _of_split(config, _read_paths(config.data))
-        refs = {path: ImageRef(path, None, str(root / path), 0, 0) for path in table["path"]}
-        labels = dict(zip(table["path"], table["label"], strict=True)) if "label" in table else {}
-        boxes = _boxes(config.data, table) if set(_CORNERS) & set(table) else {}
+        root, masks = config.data.parent, config.masks
+        photos = _read_csv(config)
     if config.boxes is not None:
-        boxes = _boxes(config.boxes, _read_paths(config.boxes))
-        if not refs.keys() & boxes.keys():
-            raise DataError(f"boxes: name no photo of {root}; their paths are relative to that folder")
-    photos = [
-        MarkedPhoto(ref, labels.get(path) or None, boxes.get(path, ()), _mask_of(path, masks))
-        for path, ref in refs.items()
-    ]
+        photos = _replace_boxes(photos, config.boxes, root)
+    if masks is not None:
+        photos = [replace(photo, mask=_find_mask(photo.ref.path, masks)) for photo in photos]
     if config.masks is not None and not any(photo.mask for photo in photos):
         raise DataError(
-            f"masks: no picture in {masks} is named as a photo of {root}; that of a.jpg is called a.jpg, a.png, "
+            f"masks: no picture in {masks} is named like a photo of {root}; the mask of a.jpg must be a.jpg, a.png, "
             "a_mask.png or a.jpg.png"
         )
     return photos
 
 
-def _read_paths(file: Path) -> pd.DataFrame:
-    table = read_table(file, "path")
-    check_column(file, table["path"], table["path"] == "", "path is empty")
-    return table.assign(path=table["path"].map(lambda path: Path(path).as_posix()))  # ./a.png is a.png
+def _read_csv(config: TrustConfig) -> list[MarkedPhoto]:
+    """Read the photos of a CSV. One photo may have several rows, one per box."""
+    root, table = config.data.parent, _select_split(config, read_paths(config.data))
+    labels = dict(zip(table["path"], table["label"], strict=True)) if "label" in table else {}
+    boxes = _read_boxes(config.data, table) if set(_CORNERS) & set(table) else {}
+    return [
+        MarkedPhoto(ImageRef(path, None, str(root / path), 0, 0), labels.get(path) or None, boxes.get(path, ()))
+        for path in dict.fromkeys(table["path"])
+    ]
 
 
-def _of_split(config: TrustConfig, table: pd.DataFrame) -> pd.DataFrame:
+def _select_split(config: TrustConfig, table: pd.DataFrame) -> pd.DataFrame:
     splits = pd.Series(splits_of(config.data, table), index=table.index, dtype=object)
-    wanted = config.split
-    if wanted == "auto":
-        wanted = "test" if (splits == "test").any() else "all"
-    if wanted == "all":
+    split = config.split
+    if split == "auto":
+        split = "test" if (splits == "test").any() else "all"
+    if split == "all":
         return table
-    if not (splits == wanted).any():
-        raise DataError(f"split = {wanted}: no photo of {config.data} is in it; use all")
-    return table[splits == wanted]
+    if not (splits == split).any():
+        raise DataError(f"split = {split}: no photo of {config.data} is in it; use all")
+    return table[splits == split]
 
 
-def _boxes(file: Path, table: pd.DataFrame) -> dict[str, tuple[Box, ...]]:
-    """By path. A photo may have several rows, or empty ones for no box."""
-    there = [name for name in _CORNERS if name in table]
-    if there != _CORNERS:
-        has = ", ".join(there) or "none"
-        raise DataError(f"{file}: has the columns {has} of {', '.join(_CORNERS)}; a box needs all four")
+def _replace_boxes(photos: list[MarkedPhoto], file: Path, root: Path) -> list[MarkedPhoto]:
+    boxes = _read_boxes(file, read_paths(file))
+    if not any(photo.ref.path in boxes for photo in photos):
+        raise DataError(f"boxes: {file} names no photo of {root}; its paths must be relative to {root}")
+    return [replace(photo, boxes=boxes.get(photo.ref.path, ())) for photo in photos]
+
+
+def _read_boxes(file: Path, table: pd.DataFrame) -> dict[str, tuple[Box, ...]]:
+    """Read boxes by path. A photo may have several rows, or empty ones for no box."""
+    existing = [name for name in _CORNERS if name in table]
+    if existing != _CORNERS:
+        listed = ", ".join(existing) or "none"
+        raise DataError(f"{file}: has the columns {listed} of {', '.join(_CORNERS)}; a box needs all four")
     table = table[(table[_CORNERS] != "").any(axis=1)]
     corners = table[_CORNERS].apply(pd.to_numeric, errors="coerce")
-    wrong = ~np.isfinite(corners).all(axis=1) | ~(corners["x0"] < corners["x1"]) | ~(corners["y0"] < corners["y1"])
-    check_column(file, table["path"], wrong, "x0, y0, x1, y1 are no box")
-    found: dict[str, tuple[Box, ...]] = {}
+    is_wrong = ~np.isfinite(corners).all(axis=1) | ~(corners["x0"] < corners["x1"]) | ~(corners["y0"] < corners["y1"])
+    check_column(file, table["path"], is_wrong, "x0, y0, x1, y1 are not a box")
+    boxes: dict[str, tuple[Box, ...]] = {}
     for path, x0, y0, x1, y1 in zip(table["path"], *corners.to_numpy().T.tolist(), strict=True):
-        found[path] = (*found.get(path, ()), (x0, y0, x1, y1))
-    return found
+        boxes[path] = (*boxes.get(path, ()), (x0, y0, x1, y1))
+    return boxes
 
 
-def _mask_of(path: str, masks: Path | None) -> Path | None:
-    if masks is None:
-        return None
-    same = masks / path
-    names = (same, same.with_suffix(".png"), same.with_name(f"{same.stem}_mask.png"), masks / f"{path}.png")
-    return next((name for name in names if name.is_file()), None)
+def _find_mask(path: str, masks: Path) -> Path | None:
+    same_name = masks / path
+    candidates = (
+        same_name,
+        same_name.with_suffix(".png"),
+        same_name.with_name(f"{same_name.stem}_mask.png"),
+        masks / f"{path}.png",
+    )
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def _check_box(box: Box, sample: Sample) -> None:
@@ -167,7 +176,7 @@ def _check_box(box: Box, sample: Sample) -> None:
 
 
 def _read_mask(file: Path, sample: Sample) -> Image.Image:
-    """White where the mask is not black, mode L."""
+    """Read a mask as black and white, mode L: white for everything but black."""
     try:
         picture = decode(io.BytesIO(file.read_bytes()), max_pixels=MAX_PIXELS).rgb
     except OSError as error:
@@ -176,5 +185,5 @@ def _read_mask(file: Path, sample: Sample) -> Image.Image:
         raise DecodeError(f"its mask can't be read: {error}") from None
     height, width, _ = picture.shape
     if (width, height) != (sample.width, sample.height):
-        raise DecodeError(f"its mask has {width} x {height} pixels, it {sample.width} x {sample.height}")
+        raise DecodeError(f"its mask has {width} x {height} pixels, the photo {sample.width} x {sample.height}")
     return Image.fromarray(np.where(picture.any(axis=2), np.uint8(255), np.uint8(0)))

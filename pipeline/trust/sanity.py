@@ -1,6 +1,7 @@
-"""Does a map depend on what it claims to explain? (Adebayo et al., NeurIPS 2018, arXiv:1810.03292, sec. 3)"""
+"""Does a map depend on the model, and on the label? (Adebayo et al., NeurIPS 2018, arXiv:1810.03292, sec. 3)"""
 
 import copy
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,8 @@ from pipeline.model.classifier import Classifier
 from pipeline.records import Floats
 
 
-def with_shuffled_weights(classifier: Classifier, seed: int) -> Classifier:
-    """The same classifier with the values of every weight tensor shuffled: of its size, but without what it learnt."""
+def shuffle_weights(classifier: Classifier, seed: int) -> Classifier:
+    """Copy a classifier and shuffle the values inside each weight tensor: same sizes, nothing learnt."""
     network, encoder = copy.deepcopy((classifier.network, classifier.encoder))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -22,8 +23,8 @@ def with_shuffled_weights(classifier: Classifier, seed: int) -> Classifier:
     return replace(classifier, network=network, encoder=encoder)
 
 
-def likeness(one: Floats, other: Floats) -> float:
-    """Rank correlation of two maps, -1..1: 1, the same order of cells; NaN where one of them is even."""
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return float("nan")
-    return float(spearmanr(one.ravel(), other.ravel()).statistic)
+def rank_correlation(first: Floats, second: Floats) -> float:
+    """Compute the rank correlation of two maps, -1..1; 1: the same order of cells; NaN if one of them is uniform."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return math.nan
+    return float(spearmanr(first.ravel(), second.ravel()).statistic)

@@ -1,4 +1,4 @@
-"""Photos from the web, by a real server: what comes, what is refused, and that nothing is waited for in vain."""
+"""Photos from the web, by a real server: downloads, refusals and time limits."""
 
 import socket
 
@@ -21,7 +21,7 @@ def server():
 
 @pytest.fixture
 def get(tmp_path):
-    """From a URL to the bytes that come."""
+    """A function from a URL to its bytes."""
 
     def get(url, **options):
         file = tmp_path / "photo"
@@ -33,7 +33,7 @@ def get(tmp_path):
 
 @pytest.fixture
 def internet(monkeypatch):
-    """Names by what each look-up gives, one after the other; and only what listens here can be connected to."""
+    """A look-up table of names, with the answers in turn. Connections reach only servers of this test."""
     really_look_up, really_connect = socket.getaddrinfo, socket.create_connection
     names = {NAME: [[PUBLIC]]}
 
@@ -96,7 +96,7 @@ def test_nobody_listens(get):
 
 
 @pytest.mark.parametrize("url", ["http://", "http:///photo.png", "http://[::1", "http://a:99999/", "http://a\x00b/"])
-def test_urls_that_are_none(get, url):
+def test_malformed_urls(get, url):
     with pytest.raises(PhotoError, match="can't fetch "):
         get(url)
 
@@ -107,7 +107,7 @@ def test_proxies_of_the_environment_are_not_asked(server, get, monkeypatch):
     assert get(server.url("/photo.png")) == PHOTO
 
 
-# How much, and how long
+# Amount and time
 
 
 def test_endless_photo_is_cut_off(server, get):
@@ -122,30 +122,30 @@ def test_endless_body_of_a_redirect_is_not_read(server, get):
 
 
 @pytest.mark.parametrize("begin", [b"", b"HTTP/1.0 200 OK\r\nX-Slow: ", b"HTTP/1.0 200 OK\r\n\r\nhalf a"])
-def test_a_server_that_takes_its_time_is_left(server, get, begin):
-    """In the middle of nothing, of its headers and of its body."""
+def test_a_slow_server_is_given_up(server, get, begin):
+    """Before its answer, in the middle of its headers, and of its body."""
 
     def slow(handler):
         handler.wfile.write(begin)
         server.closing.wait()
 
     server.pages["/slow"] = slow
-    with pytest.raises(PhotoError, match=r"/slow: not there within fetch_seconds = 0\.3"):
+    with pytest.raises(PhotoError, match=r"/slow: not complete within fetch_seconds = 0\.3"):
         get(server.url("/slow"), seconds=0.3)
 
 
-def test_a_drop_now_and_then_does_not_win_time(server, get):
+def test_a_dripping_server_gains_no_time(server, get):
     def dripping(handler):
         handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
         while not server.closing.wait(0.01):
             handler.wfile.write(b".")
 
     server.pages["/dripping"] = dripping
-    with pytest.raises(PhotoError, match="not there within"):
+    with pytest.raises(PhotoError, match="not complete within"):
         get(server.url("/dripping"), seconds=0.3)
 
 
-# Where a URL leads
+# Addresses and redirects
 
 
 def test_redirects_are_followed_to_their_end(server, get):
@@ -231,14 +231,14 @@ def test_public_names_are_fetched(server, get, internet):
     assert server.requests[0][1]["Host"] == f"{NAME}:{server.port}"
 
 
-def test_the_address_that_was_checked_is_the_one_connected_to(server, get, internet):
-    """A name that leads elsewhere the second time it is looked up."""
+def test_the_checked_address_is_the_one_connected_to(server, get, internet):
+    """A name with another address at the second look-up."""
     internet[NAME] = [[PUBLIC], ["127.0.0.1"]]
     assert get(server.url("/photo.png", host=NAME), allow_private=False) == PHOTO
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], [PUBLIC, "127.0.0.1"], ["10.0.0.1", PUBLIC]])
-def test_names_that_lead_to_private_addresses_are_refused(server, get, internet, addresses):
+def test_names_of_private_addresses_are_refused(server, get, internet, addresses):
     internet[NAME] = [addresses]
     with pytest.raises(PhotoError, match="private or reserved"):
         get(server.url("/photo.png", host=NAME), allow_private=False)
@@ -254,7 +254,7 @@ def test_each_redirect_is_checked(server, get, internet):
     assert [path for path, _ in server.requests] == ["/0", "/1", "/2"]
 
 
-def test_the_next_address_is_tried_where_one_is_dead(server, get, internet):
+def test_the_next_address_is_tried_if_one_is_dead(server, get, internet):
     internet[NAME] = [["93.184.216.35", PUBLIC]]
     assert get(server.url("/photo.png", host=NAME), allow_private=False) == PHOTO
 

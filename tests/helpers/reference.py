@@ -105,15 +105,15 @@ class LibraActivation(torch.nn.Module):
 
 
 class LibraProduct(torch.nn.Module):
-    """A SwiGLU of which each branch of the product has half the gradient."""
+    """A SwiGLU with half the gradient in each branch of its product."""
 
     def __init__(self, mlp):
         super().__init__()
         self.mlp = mlp
 
     def forward(self, x):
-        one, other = self.mlp.act_fn(self.mlp.gate_proj(x)), self.mlp.up_proj(x)
-        product = 0.5 * one * other
+        gate, value = self.mlp.act_fn(self.mlp.gate_proj(x)), self.mlp.up_proj(x)
+        product = 0.5 * gate * value
         return self.mlp.down_proj(product + product.detach())
 
 
@@ -161,14 +161,14 @@ class Trace:
 
 
 def relevance_tokens(trace, target, versus=None):
-    """R <- R + mean_h ReLU(dA * A) R; rows count by the gradient of what the last layer puts out."""
-    wanted = [*trace.attentions, trace.outputs[-1]]
-    *slopes, read = torch.autograd.grad(trace.score(target, versus), wanted, retain_graph=True)
-    identity = torch.eye(read.shape[1], dtype=read.dtype)
+    """R <- R + mean_h ReLU(dA * A) R; rows weighted by the gradient of the last layer's output."""
+    variables = [*trace.attentions, trace.outputs[-1]]
+    *slopes, last_slope = torch.autograd.grad(trace.score(target, versus), variables, retain_graph=True)
+    identity = torch.eye(last_slope.shape[1], dtype=last_slope.dtype)
     product = identity
     for attention, slope in zip(trace.attentions, slopes, strict=True):
         product = product + (attention * slope)[0].clamp(min=0).mean(dim=0) @ product
-    share = read[0].pow(2).sum(dim=-1).sqrt()
+    share = last_slope[0].pow(2).sum(dim=-1).sqrt()
     return share / share.sum() @ (product - identity)
 
 
@@ -184,7 +184,7 @@ def legrad_tokens(trace, head, target, versus=None):
 
 
 def libragrad_tokens(trace, target, versus=None):
-    """Tokens times gradients, summed over the inputs of all layers; of a network that `libra` has made."""
+    """Tokens times gradients, summed over the inputs of all layers; the trace is of a network made by `libra`."""
     gradients = torch.autograd.grad(trace.score(target, versus), trace.inputs, retain_graph=True)
     return sum((x * g)[0].sum(dim=-1) for x, g in zip(trace.inputs, gradients, strict=True))
 
@@ -203,8 +203,8 @@ def norm_rollout_tokens(trace, readout):
         if hasattr(layer, "lambda_1"):
             weight = layer.lambda_1[:, None] * weight
         value_norm_ratios = torch.zeros(tokens, dtype=torch.float64)
-        for place in range(tokens):
-            given = weight @ value[0, :, place].reshape(-1)
-            value_norm_ratios[place] = given.norm() / x[0, place].norm()
+        for token in range(tokens):
+            added = weight @ value[0, :, token].reshape(-1)
+            value_norm_ratios[token] = added.norm() / x[0, token].norm()
         product = (identity + attention[0].mean(dim=0) @ value_norm_ratios.diag()) @ product
     return product[list(readout)].mean(dim=0) if readout else product.mean(dim=0)

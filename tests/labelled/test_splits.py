@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.labelled.read import apply_split_csv, read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto, assign_splits, check_splits, split_counts, write_split_csv
-from tests.helpers.tiny import save_photos
+from tests.helpers.photos import save_photos
 
 
 def photos_of(counts, **more):
@@ -62,11 +62,11 @@ def test_csv_with_weights_and_splits(tmp_path):
         ("path,label\nphoto-0000.png,ok\n./photo-0000.png,bad\n", r"path occurs twice in line 3"),
         (f"path,label\nphoto-0000.png,ok\n{'a' * 5000}.png,ok\n", r"no such file .* line 3"),
         ("path,label\nphoto-0000.png,\n", r"label is empty in line 2"),
-        ("path,label,weight\nphoto-0000.png,ok,heavy\n", r"weight is no number over 0 in line 2"),
-        ("path,label,weight\nphoto-0000.png,ok,-1\n", r"weight is no number over 0"),
+        ("path,label,weight\nphoto-0000.png,ok,heavy\n", r"weight is not a number over 0 in line 2"),
+        ("path,label,weight\nphoto-0000.png,ok,-1\n", r"weight is not a number over 0"),
         ("path,label,split\nphoto-0000.png,ok,holdout\n", r"split is none of train, validation, test in line 2"),
         ("path,label\n", "holds no photos"),
-        ("", "no CSV that can be read"),
+        ("", "can't be read as CSV"),
     ],
 )
 def test_a_wrong_csv_is_named_with_its_line(tmp_path, text, message):
@@ -100,7 +100,7 @@ def test_a_class_without_photos_and_photos_without_a_class(tmp_path, caplog):
     save_photos(tmp_path / "ok", 2)
     save_photos(tmp_path, 3)
     assert len(read_labelled_photos(tmp_path)) == 2
-    assert "3 photos lie in no class's folder and are left out" in caplog.text
+    assert "3 photos lie outside the folders of the classes and are left out" in caplog.text
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.cr2").touch()
     with pytest.raises(DataError, match=r"raw: holds no photos, only files called \.cr2"):

@@ -9,13 +9,14 @@ import torch
 from transformers.models.vit.modeling_vit import eager_attention_forward
 
 from pipeline.maps.capture import (
+    AttentionRecorder,
     attention_weights,
     check_captures,
     record_attention,
     recorded_attention,
     select_recorded_attention,
 )
-from tests.helpers.tiny_models import TINY_MODELS, build_network
+from tests.helpers.models import TINY_MODELS, build_network
 
 
 def queries_keys_values(*, batch=2, heads=3, tokens=7, width=8, dtype=torch.float32, seed=0):
@@ -48,7 +49,7 @@ def test_output_and_record_equal_eager_attention(layer, scaling, masked):
     query, key, value = queries_keys_values()
     bias = torch.randn(1, 3, 7, 7, generator=torch.Generator().manual_seed(2)) if masked else None
     expected, attention = eager_attention_forward(layer, query, key, value, bias, scaling=scaling)
-    with record_attention("mean") as recorder:
+    with record_attention(AttentionRecorder(1, "mean")) as recorder:
         output, weights = recorded_attention(layer, query, key, value, bias, scaling=scaling, is_causal=False)
     assert weights is None
     assert output.is_contiguous()
@@ -59,7 +60,7 @@ def test_output_and_record_equal_eager_attention(layer, scaling, masked):
 @pytest.mark.parametrize("head_fusion", ["mean", "max", "min"])
 def test_heads_are_fused_as_they_are_recorded(layer, head_fusion):
     query, key, value = queries_keys_values()
-    with record_attention(head_fusion) as recorder:
+    with record_attention(AttentionRecorder(1, head_fusion)) as recorder:
         recorded_attention(layer, query, key, value, None)
     attention = (query.double() @ key.double().transpose(-1, -2) * 8**-0.5).softmax(dim=-1)  # (B, heads, N, N)
     expected = {"mean": attention.mean(1), "max": attention.amax(1), "min": attention.amin(1)}[head_fusion]
@@ -70,7 +71,7 @@ def test_heads_are_fused_as_they_are_recorded(layer, head_fusion):
 def test_attention_is_float32_in_half_precision_and_the_output_is_not(layer, dtype):
     query, key, value = queries_keys_values(tokens=400, dtype=dtype)
     bias = torch.randn(1, 3, 400, 400, generator=torch.Generator().manual_seed(2)).to(dtype)
-    with record_attention("mean") as recorder:
+    with record_attention(AttentionRecorder(1, "mean")) as recorder:
         output, _ = recorded_attention(layer, query, key, value, bias)
     assert output.dtype == dtype
     fused = recorder.layers[0]
@@ -81,7 +82,7 @@ def test_attention_is_float32_in_half_precision_and_the_output_is_not(layer, dty
 
 def test_scores_beyond_float16_do_not_overflow(layer):
     query, key, value = (torch.full((1, 1, 4, 64), size).half() for size in (40.0, 40.0, 1.0))  # q.k = 102,400
-    with record_attention("mean") as recorder:
+    with record_attention(AttentionRecorder(1, "mean")) as recorder:
         output, _ = recorded_attention(layer, query, key, value, None)
     torch.testing.assert_close(recorder.layers[0], torch.full((1, 4, 4), 0.25))
     assert output.isfinite().all()
@@ -89,7 +90,7 @@ def test_scores_beyond_float16_do_not_overflow(layer):
 
 def test_one_record_a_layer_from_the_first_to_the_last(network):
     recorded, eager = network
-    with torch.no_grad(), record_attention("mean") as recorder:
+    with torch.no_grad(), record_attention(AttentionRecorder(1, "mean")) as recorder:
         recorded(pixel_values=pixels())
     expected = eager(pixel_values=pixels(), output_attentions=True).attentions
     assert len(recorder.layers) == len(expected) == 3
@@ -102,7 +103,7 @@ def test_the_model_gives_the_same_logits_recorded_or_not(network):
     with torch.no_grad():
         expected = eager(pixel_values=pixels()).logits
         plain = recorded(pixel_values=pixels()).logits
-        with record_attention("max"):
+        with record_attention(AttentionRecorder(1, "max")):
             watched = recorded(pixel_values=pixels()).logits
     torch.testing.assert_close(plain, expected, atol=1e-5, rtol=0)
     assert torch.equal(plain, watched)
@@ -112,7 +113,7 @@ def test_nothing_is_recorded_outside_the_block(network):
     recorded, _ = network
     with torch.no_grad():
         recorded(pixel_values=pixels())
-        with record_attention("mean") as recorder:
+        with record_attention(AttentionRecorder(1, "mean")) as recorder:
             pass
         recorded(pixel_values=pixels())
     assert recorder.layers == []
@@ -120,7 +121,7 @@ def test_nothing_is_recorded_outside_the_block(network):
 
 def test_recording_ends_when_the_block_fails(network):
     recorded, _ = network
-    with pytest.raises(ZeroDivisionError), record_attention("mean") as recorder:
+    with pytest.raises(ZeroDivisionError), record_attention(AttentionRecorder(1, "mean")) as recorder:
         raise ZeroDivisionError
     with torch.no_grad():
         recorded(pixel_values=pixels())
@@ -129,9 +130,9 @@ def test_recording_ends_when_the_block_fails(network):
 
 def test_a_nested_block_records_for_itself_and_the_outer_one_goes_on(network):
     recorded, _ = network
-    with torch.no_grad(), record_attention("mean") as outer:
+    with torch.no_grad(), record_attention(AttentionRecorder(1, "mean")) as outer:
         recorded(pixel_values=pixels(1))
-        with record_attention("max") as inner:
+        with record_attention(AttentionRecorder(1, "max")) as inner:
             recorded(pixel_values=pixels(2))
         recorded(pixel_values=pixels(1))
     assert [len(layer) for layer in outer.layers] == [1] * 6
@@ -145,7 +146,7 @@ def test_other_threads_are_not_recorded(network):
     def use_the_model_plainly():
         recorded(pixel_values=pixels(2))
 
-    with torch.no_grad(), record_attention("mean") as recorder:
+    with torch.no_grad(), record_attention(AttentionRecorder(1, "mean")) as recorder:
         thread = threading.Thread(target=use_the_model_plainly)
         thread.start()
         recorded(pixel_values=pixels(1))
@@ -155,7 +156,7 @@ def test_other_threads_are_not_recorded(network):
 
 def test_nothing_of_a_recording_outlives_it(network):
     recorded, _ = network
-    with torch.no_grad(), record_attention("mean") as recorder:
+    with torch.no_grad(), record_attention(AttentionRecorder(1, "mean")) as recorder:
         recorded(pixel_values=pixels())
     watched = [weakref.ref(layer) for layer in recorder.layers]
     del recorder
@@ -165,7 +166,7 @@ def test_nothing_of_a_recording_outlives_it(network):
 
 def test_only_fused_maps_are_kept_while_recording(network):
     recorded, _ = network
-    with torch.no_grad(), record_attention("mean") as recorder:
+    with torch.no_grad(), record_attention(AttentionRecorder(1, "mean")) as recorder:
         recorded(pixel_values=pixels())
     for layer in recorder.layers:
         assert layer.untyped_storage().nbytes() == 2 * 37 * 37 * 4  # not a view into (B, heads, N, N)
@@ -175,7 +176,7 @@ def test_only_fused_maps_are_kept_while_recording(network):
 @pytest.mark.parametrize("readout_tokens", [0, 1, 2])
 def test_heads_of_one_layer_are_kept_apart(network, wanted, readout_tokens):
     recorded, eager = network
-    with torch.no_grad(), record_attention("max", heads_layer=wanted, readout_tokens=readout_tokens) as recorder:
+    with torch.no_grad(), record_attention(AttentionRecorder(readout_tokens, "max", heads_layer=wanted)) as recorder:
         recorded(pixel_values=pixels())
     attention = eager(pixel_values=pixels(), output_attentions=True).attentions[wanted]  # (B, heads, N, N)
     rows = attention[:, :, list(range(readout_tokens or 37))]
@@ -191,7 +192,7 @@ def test_blocks_of_any_size_record_the_same(network, monkeypatch, rows, readout_
     recorded, _ = network
 
     def run():
-        with torch.no_grad(), record_attention("max", heads_layer=1, readout_tokens=readout_tokens) as recorder:
+        with torch.no_grad(), record_attention(AttentionRecorder(readout_tokens, "max", heads_layer=1)) as recorder:
             logits = recorded(pixel_values=pixels()).logits
         return [logits, recorder.heads, *recorder.layers]
 
@@ -213,7 +214,7 @@ def test_scores_of_one_block_at_a_time_are_in_memory(monkeypatch):
 
     monkeypatch.setattr("pipeline.maps.capture.attention_weights", watched)
     query = torch.randn(3, 2, tokens, 4)
-    with record_attention("mean") as recorder:
+    with record_attention(AttentionRecorder(1, "mean")) as recorder:
         recorded_attention(torch.nn.Identity(), query, query, query, None)
     assert set(shapes) == {(1, 2, rows, tokens)}
     assert len(shapes) == 3 * tokens / rows
@@ -222,7 +223,7 @@ def test_scores_of_one_block_at_a_time_are_in_memory(monkeypatch):
 
 def test_heads_are_not_kept_unless_asked_for(network):
     recorded, _ = network
-    with torch.no_grad(), record_attention("mean") as recorder:
+    with torch.no_grad(), record_attention(AttentionRecorder(1, "mean")) as recorder:
         recorded(pixel_values=pixels())
     assert recorder.heads is None
 
@@ -251,7 +252,7 @@ def test_captures_that_do_not_fit_are_refused(captured):
 
 def test_the_shapes_of_all_layers_are_recorded_be_their_attention_wanted_or_not(network):
     recorded, _ = network
-    with torch.no_grad(), record_attention(None) as recorder:
+    with torch.no_grad(), record_attention(AttentionRecorder(1)) as recorder:
         recorded(pixel_values=pixels())
     assert recorder.shapes == [(2, 37, 37)] * 3
     assert recorder.layers == []

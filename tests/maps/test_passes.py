@@ -15,16 +15,16 @@ import pipeline.maps.capture
 import pipeline.maps.gradient_passes
 import pipeline.maps.passes
 import pipeline.maps.relevance
-from pipeline.maps.methods import BACKWARD, FORWARD
+from pipeline.maps.methods import ATTENTION_METHODS, GRADIENT_METHODS
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
-from pipeline.model.classifier import load_classifier
+from pipeline.model.load import load_classifier
 from tests.helpers import reference
-from tests.helpers.tiny_models import LABELS, TINY_MODELS, build_network, save_checkpoint
+from tests.helpers.models import LABELS, TINY_MODELS, build_network, save_checkpoint
 
 FAMILIES = list(TINY_MODELS)
-METHODS = (*FORWARD, *BACKWARD)
-NEW = ("attention", "rollout-norm", *BACKWARD)  # test_model has the other two
+METHODS = (*ATTENTION_METHODS, *GRADIENT_METHODS)
+NEW = ("attention", "rollout-norm", *GRADIENT_METHODS)  # test_model has the other two
 
 # what the classifier makes of a single token that stands for all: (width,) -> (C,)
 HEADS = {
@@ -183,7 +183,7 @@ def test_methods_without_a_gradient_share_one_pass_and_the_others_have_one_each(
     network = classifier("vit").network
     monkeypatch.setattr(type(network), "forward", counted(type(network).forward, calls))
     counts = {}
-    for methods in (FORWARD, ("rollout", "legrad"), ("legrad",), METHODS):
+    for methods in (ATTENTION_METHODS, ("rollout", "legrad"), ("legrad",), METHODS):
         calls.clear()
         classifier("vit").predict(make_pixels(2), MapPlan(methods))
         counts[methods] = len(calls)
@@ -202,7 +202,7 @@ def test_attention_is_fused_in_one_pass_only_and_where_it_is_wanted(classifier, 
     calls = []
     monkeypatch.setattr(pipeline.maps.capture, "fuse_heads", counted(pipeline.maps.capture.fuse_heads, calls))
     counts = []
-    for methods in (("rollout",), BACKWARD, METHODS):
+    for methods in (("rollout",), GRADIENT_METHODS, METHODS):
         calls.clear()
         classifier("vit").predict(make_pixels(2), MapPlan(methods))
         counts.append(len(calls))
@@ -220,9 +220,9 @@ def test_one_backward_pass_explains_the_whole_batch(methods, classifier, monkeyp
 @pytest.mark.parametrize("name", FAMILIES)
 def test_without_a_target_the_most_likely_label_is_explained(name, classifier):
     pixels = make_pixels(3)
-    output = classifier(name).predict(pixels, MapPlan(BACKWARD))
+    output = classifier(name).predict(pixels, MapPlan(GRADIENT_METHODS))
     assert output.targets == output.logits.argmax(axis=1).tolist()
-    for method in BACKWARD:
+    for method in GRADIENT_METHODS:
         assert_close(output.maps[method], maps_of(classifier(name), method, pixels, output.targets).ravel())
 
 
@@ -234,9 +234,9 @@ def test_another_target_changes_the_maps_that_explain_one_and_no_others(name, cl
         agreement = min(
             spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(one.maps[method], other.maps[method], strict=True)
         )
-        assert (agreement < 0.9) == (method in BACKWARD), method
-        assert np.array_equal(one.maps[method], other.maps[method]) == (method in FORWARD)
-    assert classifier(name).predict(pixels, MapPlan(FORWARD)).targets is None
+        assert (agreement < 0.9) == (method in GRADIENT_METHODS), method
+        assert np.array_equal(one.maps[method], other.maps[method]) == (method in ATTENTION_METHODS)
+    assert classifier(name).predict(pixels, MapPlan(ATTENTION_METHODS)).targets is None
 
 
 @pytest.mark.parametrize("name", ["vit", "clip"])
@@ -250,7 +250,7 @@ def test_libragrad_of_a_pair_of_labels_is_antisymmetric_and_a_difference(name, c
     assert_close(forth, (apart[0] - apart[1]).ravel())
 
 
-@pytest.mark.parametrize("method", BACKWARD)
+@pytest.mark.parametrize("method", GRADIENT_METHODS)
 def test_a_label_set_against_itself_leaves_an_empty_map(method, classifier):
     found = maps_of(classifier("dinov2"), method, make_pixels(2), [3, 3], versus=3)
     np.testing.assert_array_equal(found, np.zeros((2, 6, 6)))
@@ -307,7 +307,7 @@ def test_so_does_one_that_fails(classifier, monkeypatch):
     for name in ("attention_relevance", "attention_sensitivity", "input_times_gradient"):
         monkeypatch.setattr(pipeline.maps.gradient_passes, name, fail)
     monkeypatch.setattr(ours.network.classifier, "forward", fail)
-    for method in BACKWARD:
+    for method in GRADIENT_METHODS:
         with pytest.raises(torch.OutOfMemoryError):
             ours.predict(make_pixels(2), MapPlan((method,)))
         assert_untouched(ours)
@@ -325,12 +325,12 @@ def assert_untouched(classifier):
     assert not torch.is_inference_mode_enabled()
 
 
-@pytest.mark.parametrize("method", BACKWARD)
+@pytest.mark.parametrize("method", GRADIENT_METHODS)
 def test_no_activation_outlives_a_prediction(method, classifier, monkeypatch):
     """Nor waits for the garbage collector, which has no idea of a device's memory."""
     seen = []
-    attend = pipeline.maps.gradient_passes._attend
-    gate = pipeline.maps.gradient_passes._with_gradient
+    attend = pipeline.maps.gradient_passes._plain_attention
+    gate = pipeline.maps.gradient_passes._replace_gradient
 
     def watched(function):
         def wrapper(*arguments):
@@ -340,21 +340,21 @@ def test_no_activation_outlives_a_prediction(method, classifier, monkeypatch):
 
         return wrapper
 
-    monkeypatch.setattr(pipeline.maps.gradient_passes, "_attend", watched(attend))
-    monkeypatch.setattr(pipeline.maps.gradient_passes, "_with_gradient", watched(gate))
+    monkeypatch.setattr(pipeline.maps.gradient_passes, "_plain_attention", watched(attend))
+    monkeypatch.setattr(pipeline.maps.gradient_passes, "_replace_gradient", watched(gate))
     classifier("vit").predict(make_pixels(2), MapPlan((method,)))  # the first pass of a kind sets things up
     gc.collect()
     gc.disable()
     try:
         seen.clear()
-        classifier("vit").predict(make_pixels(2), MapPlan((method, *set(BACKWARD) - {method})))
+        classifier("vit").predict(make_pixels(2), MapPlan((method, *set(GRADIENT_METHODS) - {method})))
         assert len(seen) > 3
         assert [tensor for tensor in seen if tensor() is not None] == []
     finally:
         gc.enable()
 
 
-@pytest.mark.parametrize("method", BACKWARD)
+@pytest.mark.parametrize("method", GRADIENT_METHODS)
 def test_what_is_kept_for_the_gradient_grows_with_the_tokens_not_with_their_square(method, tiny_checkpoint):
     largest = {}
     for size in (48, 96):
@@ -375,8 +375,8 @@ def test_what_is_kept_for_the_gradient_grows_with_the_tokens_not_with_their_squa
 @pytest.mark.parametrize("method", ["relevance", "legrad"])
 def test_no_more_attention_is_computed_at_once_than_a_block(method, classifier, monkeypatch):
     sizes = []
-    for name in ("attention", "slope"):
-        computed = getattr(pipeline.relevance.LayerTrace, name)
+    for name in ("attention", "attention_gradient"):
+        computed = getattr(pipeline.maps.relevance.LayerTrace, name)
 
         def watched(*arguments, computed=computed):
             result = computed(*arguments)

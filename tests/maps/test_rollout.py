@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.maps.rollout import METHODS, article_rollout, attention_rollout, discard_weakest, fuse_heads
+from pipeline.maps.attention import CapturedAttention, discard_weakest, fuse_heads
+from pipeline.maps.methods import METHODS
+from pipeline.maps.rollout import article_rollout, attention_rollout
 from tests.helpers import reference
 
 METHOD_NAMES = ("rollout", "article")
@@ -18,6 +20,10 @@ def peaked_attention(*, layers=3, batch=4, heads=2, tokens=11, seed=0):
     return list(scores.softmax(dim=-1))
 
 
+def compute_map(method, layers, **settings):
+    return METHODS[method].load()(CapturedAttention(layers, **settings))
+
+
 def fused_layers(attention, head_fusion="mean"):
     return [fuse_heads(layer, head_fusion) for layer in attention]
 
@@ -28,8 +34,8 @@ def fused_layers(attention, head_fusion="mean"):
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_equals_the_full_products_in_float64_image_by_image(method, readout_tokens, head_fusion, discard_ratio):
     attention = peaked_attention()
-    shares = METHODS[method](
-        fused_layers(attention, head_fusion), readout_tokens=readout_tokens, discard_ratio=discard_ratio
+    shares = compute_map(
+        method, fused_layers(attention, head_fusion), readout_tokens=readout_tokens, discard_ratio=discard_ratio
     )
     assert shares.shape == (4, 11)
     for image in range(4):
@@ -47,25 +53,24 @@ def test_rollout_by_hand_on_two_layers_of_two_tokens():
     first = torch.tensor([[[1.0, 0.0], [0.5, 0.5]]])  # Â_1 = [[1, 0], [1/4, 3/4]]
     second = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])  # Â_2 = [[1/2, 1/2], [0, 1]]
     # Â_2 Â_1 = [[5/8, 3/8], [1/4, 3/4]] and Â_1 Â_2 = [[1/2, 1/2], [1/8, 7/8]]
-    layers = [first, second]
-    torch.testing.assert_close(attention_rollout(layers, readout_tokens=1), torch.tensor([[5 / 8, 3 / 8]]))
-    torch.testing.assert_close(attention_rollout(layers, readout_tokens=2), torch.tensor([[7 / 16, 9 / 16]]))
-    torch.testing.assert_close(attention_rollout(layers, readout_tokens=0), torch.tensor([[7 / 16, 9 / 16]]))
+    for readout_tokens, expected in ((1, [5 / 8, 3 / 8]), (2, [7 / 16, 9 / 16]), (0, [7 / 16, 9 / 16])):
+        shares = attention_rollout(CapturedAttention([first, second], readout_tokens))
+        torch.testing.assert_close(shares, torch.tensor([expected]))
 
 
 def test_article_by_hand_on_two_layers_of_three_tokens():
     identity = torch.eye(3)[None]
     all_to_last = torch.tensor([[[0.0, 0.0, 1.0]] * 3])  # Â = [[1/2, 0, 1/2], [0, 1/2, 1/2], [0, 0, 1]]
     # Â_1 Â_2 with Â_1 = I: the first two columns' mean is (1/4, 1/4, 0)
-    shares = article_rollout([identity, all_to_last], readout_tokens=1)
+    shares = article_rollout(CapturedAttention([identity, all_to_last], readout_tokens=1))
     torch.testing.assert_close(shares, torch.tensor([[0.75, 0.75, 1.0]]))
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_the_order_of_the_layers_matters(method):
     layers = fused_layers(peaked_attention())
-    forwards = METHODS[method](layers, readout_tokens=1)
-    backwards = METHODS[method](layers[::-1], readout_tokens=1)
+    forwards = compute_map(method, layers, readout_tokens=1)
+    backwards = compute_map(method, layers[::-1], readout_tokens=1)
     assert (forwards - backwards).abs().max() > 0.01
 
 
@@ -73,7 +78,7 @@ def test_the_order_of_the_layers_matters(method):
 @pytest.mark.parametrize("discard_ratio", [0.0, 0.3, 0.9])
 def test_shares_of_a_rollout_sum_to_one(discard_ratio, readout_tokens):
     layers = fused_layers(peaked_attention(layers=12, tokens=30))
-    shares = attention_rollout(layers, readout_tokens=readout_tokens, discard_ratio=discard_ratio)
+    shares = attention_rollout(CapturedAttention(layers, readout_tokens=readout_tokens, discard_ratio=discard_ratio))
     torch.testing.assert_close(shares.sum(dim=-1), torch.ones(4))
     assert (shares >= 0).all()
 
@@ -81,7 +86,10 @@ def test_shares_of_a_rollout_sum_to_one(discard_ratio, readout_tokens):
 def test_rows_are_normalised_not_columns():
     # with as many images as tokens `a / a.sum(-1)` would broadcast without an error
     fused = fused_layers(peaked_attention(batch=5, tokens=5))[0]
-    rows, columns = attention_rollout([fused], readout_tokens=1), article_rollout([fused], readout_tokens=1)
+    rows, columns = (
+        attention_rollout(CapturedAttention([fused], readout_tokens=1)),
+        article_rollout(CapturedAttention([fused], readout_tokens=1)),
+    )
     for image in range(5):
         normalised = reference.row_normalised(fused[image].double().numpy())
         np.testing.assert_allclose(rows[image], normalised[0], atol=1e-6)
@@ -89,7 +97,8 @@ def test_rows_are_normalised_not_columns():
 
 
 def test_rows_that_do_not_sum_to_one_are_normalised_too():
-    shares = attention_rollout([torch.full((1, 3, 3), 0.2)], readout_tokens=1)  # heads fused by `min` lose mass
+    fused = torch.full((1, 3, 3), 0.2)  # heads fused by `min` lose mass
+    shares = attention_rollout(CapturedAttention([fused], readout_tokens=1))
     torch.testing.assert_close(shares[0], torch.tensor([1.2, 0.2, 0.2]) / 1.6)
 
 
@@ -97,10 +106,10 @@ def test_rows_that_do_not_sum_to_one_are_normalised_too():
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_a_batch_equals_its_images_one_by_one(method, discard_ratio):
     layers = fused_layers(peaked_attention())
-    together = METHODS[method](layers, readout_tokens=1, discard_ratio=discard_ratio)
+    together = compute_map(method, layers, readout_tokens=1, discard_ratio=discard_ratio)
     for image in range(4):
-        alone = METHODS[method](
-            [layer[image : image + 1] for layer in layers], readout_tokens=1, discard_ratio=discard_ratio
+        alone = compute_map(
+            method, [layer[image : image + 1] for layer in layers], readout_tokens=1, discard_ratio=discard_ratio
         )
         torch.testing.assert_close(together[image : image + 1], alone, atol=1e-7, rtol=0)
 
@@ -136,7 +145,7 @@ def test_discard_leaves_its_input_as_it_was():
     fused = fused_layers(peaked_attention())[0]
     before = fused.clone()
     discard_weakest(fused, 0.5, 1)
-    attention_rollout([fused], readout_tokens=1, discard_ratio=0.5)
+    attention_rollout(CapturedAttention([fused], readout_tokens=1, discard_ratio=0.5))
     assert torch.equal(fused, before)
 
 
@@ -162,14 +171,14 @@ def test_the_layers_order_of_tokens_is_kept(method):
     layers = fused_layers(peaked_attention(tokens=9))
     order = torch.tensor([0, 1, 5, 3, 8, 2, 7, 4, 6])
     renamed = [layer[:, order][:, :, order] for layer in layers]
-    expected = METHODS[method](layers, readout_tokens=1)[:, order]
-    torch.testing.assert_close(METHODS[method](renamed, readout_tokens=1), expected)
+    expected = compute_map(method, layers, readout_tokens=1)[:, order]
+    torch.testing.assert_close(compute_map(method, renamed, readout_tokens=1), expected)
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_double_precision_stays_double(method):
     layers = [layer.double() for layer in fused_layers(peaked_attention())]
-    assert METHODS[method](layers, readout_tokens=1).dtype == torch.float64
+    assert compute_map(method, layers, readout_tokens=1).dtype == torch.float64
 
 
 class LargestProduct(TorchDispatchMode):
@@ -192,7 +201,7 @@ class LargestProduct(TorchDispatchMode):
 def test_no_token_by_token_product_is_ever_built(method, discard_ratio, readout_tokens):
     layers = fused_layers(peaked_attention())
     with LargestProduct() as watch:
-        METHODS[method](layers, readout_tokens=readout_tokens, discard_ratio=discard_ratio)
+        compute_map(method, layers, readout_tokens=readout_tokens, discard_ratio=discard_ratio)
     assert watch.entries == 11  # a vector an image; R itself would have 121
 
 

@@ -20,15 +20,15 @@ from torch.nn.functional import conv2d, gelu, layer_norm, linear
 
 import pipeline
 from jobs import cli
-from jobs.run import run as run_command
+from jobs.run import run_command
 from pipeline.errors import ModelError
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import BUNDLED, check_family, resolve_checkpoint
-from pipeline.model.classifier import load_classifier
 from pipeline.model.families import FAMILIES
+from pipeline.model.load import load_classifier
 from tests.helpers import reference
-from tests.helpers.tiny import save_photos
-from tests.helpers.tiny_models import LABELS, TINY_MODELS, make_photos, save_checkpoint
+from tests.helpers.models import LABELS, TINY_MODELS, save_checkpoint
+from tests.helpers.photos import make_photos, save_photos
 
 CPU = torch.device("cpu")
 
@@ -366,7 +366,7 @@ def test_a_typo_in_a_local_path_is_not_taken_for_a_hub_id(name, refusal, monkeyp
 @pytest.mark.parametrize("name", ["modle", "models/modle", "no such model", "a/b@v1", "@", "a\0b"])
 def test_a_name_that_is_nowhere_says_so_for_folder_and_hub(name, refusal):
     message = refusal(name)
-    assert "no such folder here, and the model hub gave nothing" in message
+    assert "no such folder here, and it could not be downloaded from the model hub" in message
     assert "--model bundled" in message
     assert "HF_HUB_OFFLINE" in message
 

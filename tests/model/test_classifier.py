@@ -6,6 +6,7 @@ import logging
 import shutil
 import weakref
 from functools import cache
+from importlib import import_module
 from itertools import product
 
 import numpy as np
@@ -16,11 +17,13 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Vi
 
 import pipeline.maps.passes
 from pipeline.errors import ConfigError, ModelError
+from pipeline.maps.methods import METHODS
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
-from pipeline.model.classifier import load_classifier, load_processor
+from pipeline.model.load import load_classifier, load_processor
 from tests.helpers import reference
-from tests.helpers.tiny_models import LABELS, TINY_MODELS, build_network, make_checkpoint, make_photos, save_checkpoint
+from tests.helpers.models import LABELS, TINY_MODELS, build_network, make_checkpoint, save_checkpoint
+from tests.helpers.photos import make_photos
 
 FAMILIES = list(TINY_MODELS)
 CPU = torch.device("cpu")
@@ -328,13 +331,14 @@ def test_a_map_in_bf16_has_as_many_values_as_patches(tiny_checkpoint):
 @pytest.mark.parametrize("method", ["rollout", "article"])
 def test_no_attention_is_kept_after_a_prediction(method, classifier, monkeypatch):
     seen = []
+    compute_map = METHODS[method].load()
 
-    def watched(layers, **options):
-        seen.extend(weakref.ref(layer) for layer in layers)
-        return rollout(layers, **options)
+    def watched(attention):
+        seen.extend(weakref.ref(layer) for layer in attention.layers)
+        return compute_map(attention)
 
-    rollout = pipeline.map_passes.METHODS[method]
-    monkeypatch.setitem(pipeline.maps.passes.METHODS, method, watched)
+    module, _, name = METHODS[method].function.partition(":")
+    monkeypatch.setattr(import_module(module), name, watched)
     predict(classifier("vit"), PHOTOS[:3], method=method)
     gc.collect()
     assert len(seen) == 3

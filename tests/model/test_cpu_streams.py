@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.maps.methods import BACKWARD, FORWARD
+from pipeline.maps.methods import ATTENTION_METHODS, GRADIENT_METHODS
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
-from pipeline.model.classifier import load_classifier
 from pipeline.model.cpu_streams import CpuStreams, split_over_cores
+from pipeline.model.load import load_classifier
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def pixels(classifier):
 
 @pytest.mark.parametrize("count", [2, 3, 7, 8])
 def test_every_map_of_every_photo_is_the_classifiers_own(classifier, pixels, count):
-    maps = MapPlan((*FORWARD, *BACKWARD))
+    maps = MapPlan((*ATTENTION_METHODS, *GRADIENT_METHODS))
     targets = [number % len(classifier.labels) for number in range(len(pixels))]
     expected = classifier.predict(pixels, maps, targets)
     for _ in range(3):  # hooks that the streams shared would mix their layers up, but not always

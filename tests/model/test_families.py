@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from pipeline.maps.capture import record_attention, select_recorded_attention
+from pipeline.maps.capture import AttentionRecorder, record_attention, select_recorded_attention
 from pipeline.model.families import FAMILIES
-from tests.helpers.tiny_models import LABELS, TINY_MODELS, build_network
+from tests.helpers.models import LABELS, TINY_MODELS, build_network
 
 
 def build(name):
@@ -29,7 +29,7 @@ def test_prefix_tokens_are_what_is_left_when_the_patches_are_counted(name):
     family = FAMILIES[config.model_type]
     registers = config.num_register_tokens if family.has_registers else 0
     select_recorded_attention(network)
-    with torch.no_grad(), record_attention("mean") as recorder:
+    with torch.no_grad(), record_attention(AttentionRecorder(1, "mean")) as recorder:
         network(torch.zeros(1, 3, 48, 48))
     assert recorder.layers[0].shape[-1] == family.readout_tokens + registers + 36
     assert family.readout_tokens == len(TINY_MODELS[name].readout)

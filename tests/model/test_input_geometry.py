@@ -10,9 +10,9 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from pipeline.errors import ModelError
 from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.classifier import load_processor
 from pipeline.model.families import FAMILIES
 from pipeline.model.input_geometry import InputGeometry, read_input_geometry
+from pipeline.model.load import load_processor
 
 _DO = {"do_resize": True, "do_rescale": True, "do_normalize": True}
 _SQUARE = {"height": 224, "width": 224}

@@ -12,8 +12,14 @@ import pipeline.model.predictor
 from pipeline.errors import VitrolloutError
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
-from pipeline.model.classifier import load_classifier
-from pipeline.model.predictor import Predictor, fastest_batch_size, find_batch_size, is_out_of_memory
+from pipeline.model.load import load_classifier
+from pipeline.model.predictor import (
+    Predictor,
+    fastest_batch_size,
+    find_batch_size,
+    is_out_of_memory,
+    split_by_photo,
+)
 from pipeline.model.targets import Targets
 from pipeline.records import Batch, ImageRef, Prediction, Sample
 
@@ -79,7 +85,7 @@ def warned(caplog):
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 100])
 def test_each_prediction_belongs_to_its_sample_whatever_the_batch(classifier, batch_size):
     samples = make_samples(8)
-    predictions = Predictor(classifier, MAPS, batch_size).predict(samples)
+    predictions = Predictor(classifier, MAPS, batch_size).predict_photos(samples)
     assert [prediction.sample for prediction in predictions] == samples
     for sample, prediction in zip(samples, predictions, strict=True):
         alone = classifier.predict(torch.from_numpy(sample.pixels)[None], MAPS)
@@ -91,23 +97,23 @@ def test_each_prediction_belongs_to_its_sample_whatever_the_batch(classifier, ba
 
 def test_no_more_photos_at_once_than_asked_for(classifier):
     cramped = Cramped(classifier, room=99)
-    Predictor(cramped, MAPS, 3).predict(make_samples(8))
+    Predictor(cramped, MAPS, 3).predict_photos(make_samples(8))
     assert cramped.batches == [3, 3, 2]
 
 
 def test_nothing_to_predict(classifier):
-    assert Predictor(classifier, MAPS, 3).predict([]) == []
+    assert Predictor(classifier, MAPS, 3).predict_photos([]) == []
 
 
 def test_out_of_memory_halves_the_batch_once_and_says_so(classifier, warned):
     samples = make_samples(8)
-    expected = Predictor(classifier, MAPS, 8).predict(samples)
+    expected = Predictor(classifier, MAPS, 8).predict_photos(samples)
     cramped = Cramped(classifier, room=4)
     predictor = Predictor(cramped, MAPS, 8)
-    assert_same(predictor.predict(samples), expected)
+    assert_same(predictor.predict_photos(samples), expected)
     assert cramped.batches == [8, 4, 4]
     assert warned() == ["out of memory on the device: going on with batches of 4"]
-    assert_same(predictor.predict(samples), expected)  # it remembers
+    assert_same(predictor.predict_photos(samples), expected)  # it remembers
     assert cramped.batches[3:] == [4, 4]
     assert len(warned()) == 1
 
@@ -115,7 +121,9 @@ def test_out_of_memory_halves_the_batch_once_and_says_so(classifier, warned):
 def test_it_is_halved_until_it_fits(classifier, warned):
     samples = make_samples(8)
     cramped = Cramped(classifier, room=1)
-    assert_same(Predictor(cramped, MAPS, 8).predict(samples), Predictor(classifier, MAPS, 8).predict(samples))
+    assert_same(
+        Predictor(cramped, MAPS, 8).predict_photos(samples), Predictor(classifier, MAPS, 8).predict_photos(samples)
+    )
     assert cramped.batches == [8, 4, 2] + [1] * 8
     assert len(warned()) == 3
 
@@ -124,29 +132,29 @@ def test_out_of_memory_in_the_middle_of_a_batch_repeats_and_skips_no_photo(class
     samples = make_samples(7)
     cramped = Cramped(classifier, room=4)
     predictor = Predictor(cramped, MAPS, 4)
-    predictor.predict(samples[:4])
+    predictor.predict_photos(samples[:4])
     cramped.room = 2  # another program has taken memory since
-    assert_same(predictor.predict(samples), Predictor(classifier, MAPS, 8).predict(samples))
+    assert_same(predictor.predict_photos(samples), Predictor(classifier, MAPS, 8).predict_photos(samples))
     assert cramped.batches == [4, 4, 2, 2, 2, 1]
 
 
 def test_a_batch_of_few_photos_that_does_not_fit_is_halved_itself(classifier, warned):
     cramped = Cramped(classifier, room=2)
-    Predictor(cramped, MAPS, 256).predict(make_samples(3))
+    Predictor(cramped, MAPS, 256).predict_photos(make_samples(3))
     assert cramped.batches == [3, 2, 1]
     assert len(warned()) == 1
 
 
 def test_one_photo_too_many_ends_the_run_with_what_to_do(classifier):
     with pytest.raises(VitrolloutError, match="not enough memory for one photo; use --device cpu") as caught:
-        Predictor(Cramped(classifier, room=0), MAPS, 8).predict(make_samples(2))
+        Predictor(Cramped(classifier, room=0), MAPS, 8).predict_photos(make_samples(2))
     assert caught.value.exit_code == 1
 
 
 def test_each_photo_keeps_its_own_target_when_the_batch_is_halved(classifier):
     samples, maps = make_samples(5), MapPlan(("libragrad", "rollout"))
     targets = Targets(expected={sample.ref.path: place for place, sample in enumerate(samples)})
-    halved = Predictor(Cramped(classifier, room=2), maps, 5, targets).predict(samples)
+    halved = Predictor(Cramped(classifier, room=2), maps, 5, targets).predict_photos(samples)
     for place, prediction in enumerate(halved):
         assert prediction.target == place
         alone = classifier.predict(torch.from_numpy(samples[place].pixels)[None], maps, [place])
@@ -164,7 +172,7 @@ def test_a_further_map_that_is_not_finite_fails_too():
 def test_the_last_photo_alone_that_does_not_fit_is_not_tried_again(classifier):
     cramped = Cramped(classifier, room=0)
     with pytest.raises(VitrolloutError):
-        Predictor(cramped, MAPS, 8).predict(make_samples(1))
+        Predictor(cramped, MAPS, 8).predict_photos(make_samples(1))
     assert cramped.batches == [1]
 
 
@@ -172,14 +180,14 @@ def test_the_cache_is_emptied_once_the_failed_pass_is_gone(classifier, monkeypat
     cramped = Cramped(classifier, room=2)
     held = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: held.append(cramped.held()))
-    Predictor(cramped, MAPS, 4).predict(make_samples(4))
+    Predictor(cramped, MAPS, 4).predict_photos(make_samples(4))
     assert held == [None]
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(classifier):
     broken = Cramped(classifier, room=0, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="mat1"):
-        Predictor(broken, MAPS, 8).predict(make_samples(2))
+        Predictor(broken, MAPS, 8).predict_photos(make_samples(2))
     assert broken.batches == [2]
 
 
@@ -302,11 +310,14 @@ def test_device_is_at_the_next_batch_while_one_is_written_down(classifier):
     ahead = Predictor(watched, MAPS, batch_size=2).predict_ahead(iter(batches))
     batch, predicted = next(ahead)
     assert batch is batches[0]
-    assert_same(predicted.result(), Predictor(classifier, MAPS, batch_size=2).predict(batch.samples))
+    assert_same(
+        split_by_photo(batch.samples, predicted.result()),
+        Predictor(classifier, MAPS, batch_size=2).predict_photos(batch.samples),
+    )
     assert watched.at_the_second.wait(60), "nothing is computed until the first batch is done with"
     batch, predicted = next(ahead)
     assert batch is batches[1]
-    assert len(predicted.result()) == 2
+    assert len(predicted.result().logits) == 2
     batch, predicted = next(ahead)
     with pytest.raises(RuntimeError, match="the cable is out"):
         predicted.result()

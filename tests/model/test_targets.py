@@ -7,10 +7,10 @@ import pytest
 
 import pipeline
 from pipeline.config import RunConfig
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ConfigError, DataError, ModelError
 from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.targets import Targets, choose_targets, find_label, read_expected
-from pipeline.plan import fingerprint, photo_fingerprint
+from pipeline.model.targets import Targets, find_label, read_expected
+from pipeline.plan import choose_targets, fingerprint, photo_fingerprint
 from pipeline.records import ImageRef
 
 IMAGENET = ("tench, Tinca tinca", "crane", "remote control, remote", "tabby, tabby cat", "crane", "3", "Cat's eye")
@@ -38,13 +38,13 @@ def test_a_label_is_found_by_name_by_synonym_or_by_id(typed, found):
     ("typed", "words"),
     [
         ("crane", "names 2 classes; give an id: 1, 4"),
-        ("cat", "is no class of the model, which knows tabby, tabby cat, Cat's eye"),
+        ("cat", "is not a class of the model, which knows tabby, tabby cat, Cat's eye"),
         ("remot", "which knows remote control, remote"),
         ("tabbi", "which knows tabby, tabby cat"),
         ("7", r"which knows tench, Tinca tinca, crane, remote control, remote, ... \(ids 0 to 6\)"),
-        ("-1", "no class"),
-        ("", "no class"),
-        ("²", "no class"),
+        ("-1", "not a class"),
+        ("", "not a class"),
+        ("²", "not a class"),
     ],
 )
 def test_one_that_is_not_there_is_answered_with_the_nearest(typed, words):
@@ -81,24 +81,24 @@ def test_expected_labels_are_read(labels_csv, text):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "needs the columns path and expected .or label., has none"),
+        ("", r"can't be read as CSV \(No columns to parse from file\)"),
         ("file,label\na.png,ok\n", "needs the columns path and expected .or label., has file, label"),
         ("path,label\na.png,ok\n./a.png,ok\n", r"line 3 \(a.png, 'ok'\) occurs twice"),
-        ("path,label\na.png,sput\n", r"line 2 \(a.png, 'sput'\) is no class of the model, which knows spur"),
+        ("path,label\na.png,sput\n", r"line 2 \(a.png, 'sput'\) is not a class of the model, which knows spur"),
         (
             "path,label\na.png\n",
-            r"line 2 \(a.png, ''\) is no class of the model, which knows ok, spur, open, ... \(ids 0 to 2\)",
+            r"line 2 \(a.png, ''\) is not a class of the model, which knows ok, spur, open, ... \(ids 0 to 2\)",
         ),
         ("path,label\n" + "".join(f"{n}.png,x\n" for n in range(9)), "and 6 more lines$"),
     ],
 )
 def test_a_wrong_csv_says_where(labels_csv, text, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(DataError, match=words):
         read_expected(labels_csv(text), LABELS)
 
 
 def test_a_csv_that_is_no_utf_8(labels_csv):
-    with pytest.raises(ValueError, match=r"can't be read as CSV .*save it as UTF-8"):
+    with pytest.raises(DataError, match=r"can't be read as CSV .*save it as UTF-8"):
         read_expected(labels_csv("path,label\nä.png,ok\n", "latin-1"), LABELS)
 
 
@@ -140,7 +140,7 @@ def test_the_most_likely_label_is_the_default(choose):
 
 def test_one_label_against_another(choose):
     targets = choose(target="spur", versus="0")
-    assert (targets.label_for("a.png"), targets.of("b.png"), targets.versus) == (1, 1, 0)
+    assert (targets.label_for("a.png"), targets.label_for("b.png"), targets.versus) == (1, 1, 0)
 
 
 def test_a_label_by_photo(choose, labels_csv):
@@ -166,15 +166,15 @@ def test_all_that_is_wrong_is_said_at_once(choose, labels_csv):
     with pytest.raises(ConfigError) as caught:
         choose(target="expected", versus="sput", labels=labels_csv("path,label\nb.png,oppen\n"))
     versus, labels = caught.value.problems
-    assert versus == "versus = sput: is no class of the model, which knows spur"
-    assert labels.endswith("line 2 (b.png, 'oppen') is no class of the model, which knows open")
-    with pytest.raises(ConfigError, match="target = x: is no class") as caught:
+    assert versus == "versus = sput: is not a class of the model, which knows spur"
+    assert labels.endswith("line 2 (b.png, 'oppen') is not a class of the model, which knows open")
+    with pytest.raises(ConfigError, match="target = x: is not a class") as caught:
         choose(target="x", versus="y")
     assert len(caught.value.problems) == 2
 
 
 def test_the_words_for_a_target_are_no_label_to_set_against_it(choose):
-    with pytest.raises(ConfigError, match="versus = top1: is no class"):
+    with pytest.raises(ConfigError, match="versus = top1: is not a class"):
         choose(versus="top1")
 
 
@@ -184,7 +184,7 @@ def test_a_target_against_itself_is_refused(choose):
 
 
 def test_a_csv_of_other_photos_is_refused(choose, labels_csv):
-    with pytest.raises(ConfigError, match=r"names no photo of .*; its paths are relative to that folder"):
+    with pytest.raises(ConfigError, match=r"names no photo of .*; paths must be relative to that folder"):
         choose(target="expected", labels=labels_csv("path,label\nphotos/a.png,ok\n"))
 
 
@@ -240,7 +240,7 @@ def test_of_expected_labels_only_a_photos_own_counts():
 @pytest.fixture
 def start(tmp_path, tiny_checkpoint):
     """Runs over tmp_path/photos into tmp_path/out, with a tiny model; returns the summary and the table by path."""
-    from tests.helpers.tiny import save_photos
+    from tests.helpers.photos import save_photos
 
     save_photos(tmp_path / "photos", 4)
 
@@ -319,6 +319,6 @@ def test_settings_of_a_run_are_in_its_record(start, tmp_path):
 
 
 def test_a_label_that_the_model_does_not_have_stops_before_the_first_photo(start, tmp_path):
-    with pytest.raises(ConfigError, match="target = scrach: is no class of the model, which knows scratch"):
+    with pytest.raises(ConfigError, match="target = scrach: is not a class of the model, which knows scratch"):
         start(method="legrad", target="scrach")
     assert not (tmp_path / "out").exists()

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
@@ -15,10 +14,12 @@ from pipeline.nightly import archives as loop
 from pipeline.nightly.archives import ArchiveNight, nightly, preview_night, worst_exit_code
 from pipeline.nightly.config import read_config
 from pipeline.nightly.metrics_file import write_metrics_file
-from pipeline.report.status import read_status, status_text
-from pipeline.results.folder import ResultsFolder, run_records
+from pipeline.report.status import format_status, read_status
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.names import record_files
 from pipeline.results.read import part_files
-from tests.helpers.tiny import save_photos
+from tests.helpers.commands import run_vitrollout, start_vitrollout
+from tests.helpers.photos import save_photos
 
 COMMON = 'workers = 1\noverlay_size = "none"\nprecision = "fp32"\n'
 
@@ -110,14 +111,14 @@ def test_all_errors_at_once_with_the_nearest_key(write_config):
     ("content", "words"),
     [
         (None, "No such file"),
-        ("stop_after = ", "is no TOML"),
+        ("stop_after = ", "is not valid TOML"),
         ("", "archive: there is none"),
-        ("archive = 3", r"archives are tables \[\[archive\]\]"),
+        ("archive = 3", r"archives must be tables \[\[archive\]\]"),
         ('stop_after = "soon"\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
         ('stop_after = 18000\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
         ('stop_after = "1.5"\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
         ('stop_after = "NaT"\n[[archive]]\ninput="a"\nout="b"', "must be a time as 5h"),
-        ('stop_after = "-5h"\n[[archive]]\ninput="a"\nout="b"', "must be longer than nothing"),
+        ('stop_after = "-5h"\n[[archive]]\ninput="a"\nout="b"', "must be positive"),
         ('[[archive]]\ninput="a"', "archive a: out: must be given"),
         ('[[archive]]\nout="a"', "archive 1: input: must be given"),
     ],
@@ -227,7 +228,7 @@ def test_small_parts_are_compacted_and_old_records_go(tmp_path, archives, write_
         nightly(config)
         assert len(part_files(out)) <= 3
         assert len(pipeline.read_results(out)) == 6 + night
-    assert len(run_records(out)) == 2
+    assert len(record_files(out)) == 2
 
 
 # --- what is left to read
@@ -266,53 +267,41 @@ def test_status_shows_runs_labels_and_failures(tmp_path, archives, write_config)
     assert sum(status.labels.values()) == 6
     assert status.reasons == {"not an image of a supported format": 1}
     assert status.failures == [("broken.png", "not an image of a supported format")]
-    text = status_text(status)
+    text = format_status(status)
     assert "7 photos, 1 failed; 1 parts" in text
     assert "     1  not an image of a supported format" in text
-    assert status.runs[0]["run_id"] == night.summary.run_id
+    assert status.runs[0].summary.run_id == night.summary.run_id
 
 
 def test_status_of_what_is_no_results_folder(tmp_path):
-    with pytest.raises(ConfigError, match="is no results folder"):
+    with pytest.raises(ConfigError, match="is not a results folder"):
         read_status(tmp_path)
-
-
-def command(*words, **options):
-    return subprocess.Popen(
-        [sys.executable, "-m", "jobs.cli", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **options,
-    )
 
 
 def test_command_reports_as_json_and_logs_as_json(tmp_path, archives, write_config):
     file = write_config(archive("boards"))
-    process = command("nightly", file, "--log-format", "json")
-    stdout, stderr = process.communicate()
-    assert process.returncode == 3, stderr
-    report = json.loads(stdout.splitlines()[-1])
+    done = run_vitrollout("nightly", file, "--log-format", "json")
+    assert done.returncode == 3, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
     assert report["problems"] == ["archive boards: 1 of 7 photos failed: 14.3%, more than 0.0%"]
-    lines = [json.loads(line) for line in stderr.splitlines()]
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
     (warning,) = [line for line in lines if line["level"] == "WARNING"]
     assert warning["path"] == "broken.png"
     assert {"time", "level", "logger", "message"} <= warning.keys()
 
 
 def test_report_is_there_also_where_the_metrics_can_not_be_written(archives, write_config):
-    process = command("nightly", write_config(archive("castings"), top='metrics_file = "no/such/folder/night.prom"'))
-    stdout, stderr = process.communicate()
-    assert process.returncode == 1
-    assert "metrics_file = " in stderr.splitlines()[-1]
-    assert json.loads(stdout.splitlines()[-1])["archives"][0]["summary"]["ok"] == 6
+    file = write_config(archive("castings"), top='metrics_file = "no/such/folder/night.prom"')
+    done = run_vitrollout("nightly", file)
+    assert done.returncode == 1
+    assert "metrics_file = " in done.stderr.splitlines()[-1]
+    assert json.loads(done.stdout.splitlines()[-1])["archives"][0]["summary"]["ok"] == 6
 
 
 @pytest.mark.parametrize("to_group", [False, True])
 def test_sigterm_commits_the_open_part_and_leaves_the_other_archives(tmp_path, archives, write_config, to_group):
     save_photos(archives / "cells", 1500)
-    process = command("nightly", write_config(archive("cells", overlay_size=64), archive("castings")))
+    process = start_vitrollout("nightly", write_config(archive("cells", overlay_size=64), archive("castings")))
     first = tmp_path / "results/cells/overlays/photo-0000.png.png"
     while not first.exists():
         with pytest.raises(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""The heat lies exactly where the map says, on the part of the photo that the model saw."""
+"""The heat lies exactly on its place, on the part of the photo seen by the model."""
 
 import io
 
@@ -27,7 +27,7 @@ def one_hot(grid, cell):
 
 
 def drawn(photo, attention, box=None, look=ARTICLE):
-    """The picture as numbers; the map covers all of the photo unless a box is given."""
+    """Draw the map over the whole photo, or over the box; return (h, w, 3) floats."""
     height, width = photo.shape[:2]
     picture = draw_overlay(photo, attention, box or (0, 0, width, height), look)
     assert (picture.mode, picture.size) == ("RGB", (width, height))
@@ -39,12 +39,12 @@ def black(width, height):
 
 
 def centre_of(light):
-    """(x, y) of the centre of mass, in pixels from the top left corner."""
+    """Return the centre of mass, (x, y), in pixels from the top left corner."""
     rows, columns = np.indices(light.shape) + 0.5
     return (columns * light).sum() / light.sum(), (rows * light).sum() / light.sum()
 
 
-# Where the heat is
+# Position of the heat
 
 
 @pytest.mark.parametrize("look", [ARTICLE, OverlayLook(opacity=1, colormap="gray")], ids=["article", "heat"])
@@ -72,7 +72,7 @@ def test_hot_cell_lies_on_its_place(look, width, height, grid, cell):
 
 
 def test_one_faint_hot_cell_is_as_bright_as_a_strong_one():
-    """So few cells are hot that a percentile does not see them."""
+    """The percentile of a map with a single hot cell is its minimum."""
     pictures = [drawn(black(240, 240), one_hot((12, 12), (5, 6)) * hot, look=OverlayLook()) for hot in (0.004, 1)]
     np.testing.assert_allclose(*pictures, atol=1)
     assert pictures[0].max() > 50
@@ -109,7 +109,7 @@ def test_hot_cell_lies_on_its_place_in_the_box(box, cell):
 
 
 @pytest.mark.parametrize("box", [(300, 0, 400, 100), (0, -90, 100, -10), (10, 10, 10.2, 50), (240, 0, 300, 140)])
-def test_box_that_shows_nothing_of_the_photo_leaves_it_as_it_is(box):
+def test_box_outside_the_photo_leaves_it_unchanged(box):
     photo = np.random.default_rng(0).integers(0, 256, (140, 240, 3), dtype=np.uint8)
     assert (drawn(photo, one_hot((4, 4), (1, 1)), box) == photo).all()
 
@@ -135,8 +135,8 @@ PROCESSORS = {
 @pytest.mark.parametrize("orientation", [1, 3, 6, 7])
 @pytest.mark.parametrize(("width", "height"), [(600, 400), (330, 500)])
 @pytest.mark.parametrize("name", PROCESSORS)
-def test_overlay_shows_what_the_model_saw(tmp_path, name, width, height, orientation):
-    """A model that attends to brightness: its map comes from its own pixels, its overlay must be on the bright spot."""
+def test_overlay_lies_on_the_pixels_seen_by_the_model(tmp_path, name, width, height, orientation):
+    """The map is the brightness of the model's own pixels, so the overlay must lie on the bright spot."""
     processor = PROCESSORS[name]
     geometry = read_input_geometry(processor, 16)
     spot = (round(0.45 * width), round(0.56 * height))  # x, y
@@ -161,12 +161,12 @@ def test_overlay_shows_what_the_model_saw(tmp_path, name, width, height, orienta
     assert np.abs(np.array(centre_of(light)) - shown_spot).max() < 0.15 * cell + 0.5
 
 
-# How it looks
+# Appearance
 
 
 @pytest.mark.parametrize("style", ["heat", "article"])
 @pytest.mark.parametrize("value", [0.0, 0.25, -3.0, 1e9])
-def test_constant_map_leaves_the_photo(style, value):
+def test_uniform_map_leaves_the_photo(style, value):
     photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     assert (drawn(photo, np.full((4, 4), value, np.float32), look=OverlayLook(style=style)) == photo).all()
 
@@ -185,14 +185,14 @@ def test_opacity_is_that_of_the_hottest_spot(opacity):
 
 
 def wide_spot():
-    """So wide that the blur leaves its middle as it is."""
+    """A spot too wide for the blur to reach its middle."""
     attention = np.zeros((7, 7), np.float32)
     attention[2:5, 2:5] = 1
     return attention
 
 
 def opacity_of(attention, width, height, look):
-    """Under what is opaque, black and white photos look the same."""
+    """Measure the opacity of each pixel: under an opaque one, black and white photos look the same."""
     white = drawn(black(width, height) + 255, attention, look=look)
     return 1 - (white - drawn(black(width, height), attention, look=look)).mean(axis=2) / 255
 
@@ -236,7 +236,7 @@ def test_one_patch_does_not_outshine_all_others():
 
 
 def test_blur_is_scaled_to_the_cells():
-    """The same map on a photo four times the size gives the same picture, four times the size."""
+    """A photo of four times the size gives the same picture in four times the size."""
     attention = one_hot((6, 6), (2, 3))
     look = OverlayLook(opacity=1, colormap="gray")
     small = drawn(black(96, 96), attention, look=look)[..., 0]
@@ -272,7 +272,7 @@ def test_article_look_has_its_own_blur_and_opacity():
     np.testing.assert_allclose(plain[..., 0], np.asarray(values.filter(ImageFilter.GaussianBlur(2))), atol=2)
 
 
-def test_photo_is_not_written_to():
+def test_photo_is_not_modified():
     photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     before = photo.copy()
     photo.flags.writeable = False

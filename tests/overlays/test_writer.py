@@ -1,6 +1,5 @@
-"""Overlay files: every photo has its own, whatever photos and folders are called, and it shows that photo."""
+"""Overlay files: each photo has its own overlay and thumbnail, and they show that photo."""
 
-import itertools
 import os
 
 import numpy as np
@@ -9,75 +8,11 @@ from PIL import Image
 
 from pipeline.errors import StoreError
 from pipeline.overlays.draw import OverlayLook
-from pipeline.overlays.writer import OverlayWriter, overlay_name, thumbnail_name
+from pipeline.overlays.writer import OverlayWriter
 from pipeline.records import ImageRef, Prediction, Sample
 from pipeline.results.folder import ResultsFolder
+from pipeline.results.names import thumbnail_name
 from tests.helpers.image_files import looks_like_quadrants, quadrants
-
-
-def test_overlay_is_named_after_its_photo():
-    assert overlay_name("a.jpg") == "overlays/a.jpg.png"
-    assert overlay_name("a/b c/d.PNG") == "overlays/a/b c/d.PNG.png"
-
-
-def every_path(names, depth):
-    """Paths of up to `depth` parts, each part any of the names."""
-    for parts in range(1, depth + 1):
-        yield from ("/".join(path) for path in itertools.product(names, repeat=parts))
-
-
-def assert_no_two_in_the_way(paths):
-    """No overlay has the name of another one, nor that of a folder of another one."""
-    names = [overlay_name(path) for path in paths]
-    assert len(set(names)) == len(names)
-    folders = {name.rsplit("/", depth)[0] for name in names for depth in range(1, name.count("/") + 1)}
-    assert not folders & set(names)
-
-
-def test_no_two_photos_share_an_overlay():
-    folders = ["x", "x.jpg", "x.jpg.png", "x.jpg.png~", "x.jpg.png~~", "x.png", "~", "overlays", "x.jpg.PNG", ".png"]
-    photos = ["x.jpg", "x.png", "x.jpg.png", "x.jpg.png.png", "X.jpg", "x.jpeg"]
-    assert_no_two_in_the_way([*photos, *(f"{path}/{photo}" for path in every_path(folders, 2) for photo in photos)])
-
-
-LONG = ["a" * 251 + ".jpg", "a" * 247 + ".jpg", "a" * 248 + ".jpg", "a" * 250 + "b.jpg", "\N{CAMERA}" * 62 + "abc.jpg"]
-LONG_FOLDERS = ["a" * 251 + ".png", "a" * 255, "\N{CAMERA}" * 63 + "b.g", "a" * 250 + ".png~", r"\xff" * 255]
-
-
-def test_no_two_long_names_share_an_overlay():
-    assert_no_two_in_the_way([*LONG, *(f"{folder}/{photo}" for folder in LONG_FOLDERS for photo in ["x.jpg", *LONG])])
-
-
-def test_no_folder_is_called_as_another_one_is_cut():
-    long = "a" * 251 + ".png"
-    cut = overlay_name(f"{long}/x.jpg").split("/")[1]
-    assert_no_two_in_the_way([f"{long}/x.jpg", f"{cut}/x.jpg", f"{overlay_name(f'{cut}/x.jpg').split('/')[1]}/x.jpg"])
-
-
-def test_no_two_deep_paths_share_an_overlay():
-    deep = "/".join(["d" * 200] * 15)
-    assert_no_two_in_the_way([f"{deep}/x.jpg", f"{deep}/y.jpg", f"{deep}/d/x.jpg", "~/x.jpg"])
-    name = overlay_name(f"{deep}/x.jpg")
-    assert len(name) <= 2000
-    assert_no_two_in_the_way([f"{deep}/x.jpg", name.removeprefix("overlays/").removesuffix(".png") + ".jpg"])
-
-
-@pytest.mark.parametrize("path", [*LONG, *(f"{folder}/{photo}" for folder in LONG_FOLDERS for photo in LONG)])
-def test_every_overlay_fits_the_file_system(tmp_path, path):
-    name = overlay_name(path)
-    assert max(len(part.encode()) for part in name.split("/")) <= 255
-    assert len(name.encode()) <= 2000
-    file = tmp_path / name
-    file.parent.mkdir(parents=True)
-    file.write_bytes(b"")
-
-
-def test_ordinary_names_are_never_changed():
-    for path in ["a.jpg", "a~b/c~.jpg", "x.png", "a/x.jpg.png", "~/a.jpg", "a" * 247 + ".jpg", "é/ü.jpg"]:
-        assert overlay_name(path) == f"overlays/{path}.png"
-
-
-# Writing
 
 
 def make_prediction(path, image, *, hot=(0, 0), photo=True):
@@ -116,7 +51,7 @@ def test_every_photo_gets_its_own_picture(tmp_path, results):
                 assert picture.getpixel((3, 3)) == colour
 
 
-def test_what_speaks_against_a_label_is_not_drawn(tmp_path, results):
+def test_negative_values_are_not_drawn(tmp_path, results):
     image, pictures = Image.new("RGB", (80, 80), "black"), []
     with OverlayWriter(results, OverlayLook(style="article"), threads=1, waiting=4) as writer:
         for name, below in (("a.jpg", 0.0), ("b.jpg", -0.2)):
@@ -124,12 +59,12 @@ def test_what_speaks_against_a_label_is_not_drawn(tmp_path, results):
             prediction.attention[3, 3] = below
             pictures.append(writer.submit(prediction, (0, 0, 160, 160)))
         writer.flush()
-    one, other = (np.asarray(Image.open(tmp_path / "out" / picture)) for picture in pictures)
-    assert one.max() > 200
-    np.testing.assert_array_equal(one, other)
+    zero, negative = (np.asarray(Image.open(tmp_path / "out" / picture)) for picture in pictures)
+    assert zero.max() > 200
+    np.testing.assert_array_equal(zero, negative)
 
 
-def test_box_is_in_pixels_of_the_file_not_of_the_picture(tmp_path, results):
+def test_box_is_in_pixels_of_the_file_not_of_the_overlay(tmp_path, results):
     image = Image.new("RGB", (80, 80), "black")
     with OverlayWriter(results, OverlayLook(style="article"), threads=1, waiting=4) as writer:
         name = writer.submit(make_prediction("a.jpg", image, hot=(1, 2)), (40, 0, 160, 160))
@@ -142,7 +77,7 @@ def test_box_is_in_pixels_of_the_file_not_of_the_picture(tmp_path, results):
     assert light[:, :17].max() == 0
 
 
-def test_without_a_photo_nothing_is_drawn(tmp_path, results):
+def test_nothing_is_drawn_without_a_photo(tmp_path, results):
     with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as writer:
         assert writer.submit(make_prediction("a.jpg", quadrants(), photo=False), (0, 0, 1, 1)) is None
         writer.flush()
@@ -165,7 +100,7 @@ def test_thumbnail_is_the_photo_beside_its_overlay(tmp_path, results, size, half
     np.testing.assert_allclose(overlay[-1, -1], (0, 0, 120), atol=12)
 
 
-def test_overlay_replaces_the_one_before(tmp_path, results):
+def test_overlay_replaces_an_earlier_one(tmp_path, results):
     with OverlayWriter(results, OverlayLook(opacity=0), threads=1, waiting=4) as writer:
         for image in (Image.new("RGB", (48, 32)), quadrants()):
             writer.submit(make_prediction("a.jpg", image), (0, 0, 96, 64))
@@ -175,7 +110,7 @@ def test_overlay_replaces_the_one_before(tmp_path, results):
     assert list((tmp_path / "out" / "tmp").iterdir()) == []
 
 
-def test_what_goes_wrong_in_a_thread_is_raised(tmp_path, results):
+def test_errors_in_a_thread_are_raised(tmp_path, results):
     (tmp_path / "out" / "overlays").rmdir()
     (tmp_path / "out" / "overlays").write_bytes(b"a file is in the way")
     with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as writer:
@@ -184,7 +119,7 @@ def test_what_goes_wrong_in_a_thread_is_raised(tmp_path, results):
             writer.flush()
 
 
-def test_few_photos_wait_in_memory(results, monkeypatch):
+def test_queue_of_photos_is_limited(results, monkeypatch):
     written = []
     monkeypatch.setattr(results, "write_picture", lambda name, _: written.append(name))
     with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as writer:
@@ -195,7 +130,7 @@ def test_few_photos_wait_in_memory(results, monkeypatch):
     assert len(written) == 2 * 30  # each with its thumbnail
 
 
-def test_overlay_of_a_photo_whose_name_is_escaped(tmp_path, results):
+def test_overlay_of_a_photo_with_an_escaped_name(tmp_path, results):
     path = r"caf\xe9/" + "\n'\N{CAMERA}.jpg"
     with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as writer:
         name = writer.submit(make_prediction(path, quadrants()), (0, 0, 96, 64))

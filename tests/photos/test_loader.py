@@ -417,13 +417,13 @@ def test_batches_have_the_same_photos_whoever_decodes(coloured):
 def sabotaged(coloured, monkeypatch, tmp_path):
     """Some files do something else than being decoded: what `deeds` says of their number."""
     deeds = {}
-    real = loading._read
+    real = loading._read_unchanged
 
     def read(ref):
         deeds.get(int(ref.path[:2]), lambda: None)()
         return real(ref)
 
-    monkeypatch.setattr(loading, "_read", read)  # workers are forked, so it holds there, too
+    monkeypatch.setattr(loading, "_read_unchanged", read)  # workers are forked, so it holds there, too
     return deeds
 
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 import pipeline
-from pipeline.report.drift import Average, Profile, Profiler, changes, earlier_profiles, to_json
-from tests.helpers.tiny import save_photos
-from tests.results.test_folder import make_row
+from pipeline.report.drift import Average, Profile, Profiler, drift_warnings, earlier_profiles
+from tests.helpers.photos import save_photos
+from tests.helpers.tables import make_record, make_row
 
 
 def profile_of(rows):
@@ -41,17 +41,17 @@ def test_profile_by_hand():
 
 def test_a_usual_night_is_no_news():
     (tonight,) = usual(0.91)
-    assert changes(tonight, usual(0.90, 0.92, 0.91, 0.93)) == []
+    assert drift_warnings(tonight, usual(0.90, 0.92, 0.91, 0.93)) == []
 
 
 def test_scores_that_fall_are_news():
     (tonight,) = usual(0.60)
-    assert changes(tonight, usual(0.90, 0.92, 0.91, 0.93)) == ["score: 0.6 on average, usually 0.875 to 0.955"]
+    assert drift_warnings(tonight, usual(0.90, 0.92, 0.91, 0.93)) == ["score: 0.6 on average, usually 0.875 to 0.955"]
 
 
 def test_a_label_that_was_never_there_is_news():
     (tonight,) = usual(0.91, **{"label ok": 0.6, "label spur": 0.3})
-    found = changes(tonight, usual(0.90, 0.92, 0.91))
+    found = drift_warnings(tonight, usual(0.90, 0.92, 0.91))
     assert found == [
         "label ok: 60.0% of the photos, usually 87.0% to 93.0%",
         "label spur: 30.0% of the photos, usually 0.0% to 3.0%",
@@ -60,7 +60,7 @@ def test_a_label_that_was_never_there_is_news():
 
 def test_failures_are_news():
     (tonight,) = usual(0.91, failed=0.2)
-    (found,) = changes(tonight, usual(0.90, 0.92, 0.91))
+    (found,) = drift_warnings(tonight, usual(0.90, 0.92, 0.91))
     assert found.startswith("failed: 20.0% of the photos")
 
 
@@ -69,25 +69,27 @@ def test_chance_in_a_small_run_is_no_news():
     before = usual(0.91, 0.91, 0.91)
     for photos, news in ((30, 0), (3000, 2)):
         (tonight,) = usual(0.91, photos=photos, **{"label ok": 0.8, "label short": 0.2})
-        assert len(changes(tonight, before)) == news
+        assert len(drift_warnings(tonight, before)) == news
 
 
 @pytest.mark.parametrize(("photos", "runs"), [(19, 5), (1000, 2)])
 def test_too_little_to_tell(photos, runs):
     (tonight,) = usual(0.1, photos=photos)
-    assert changes(tonight, usual(*[0.9] * runs)) == []
+    assert drift_warnings(tonight, usual(*[0.9] * runs)) == []
 
 
 def test_only_runs_of_the_same_settings_count(tmp_path):
-    records = []
-    for number, mark in enumerate(("a", "b", "a", "a")):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for number, fingerprint in enumerate(("a", "b", "a", "a")):
         (profile,) = usual(0.1 * number, photos=10 if number == 0 else 100)
-        records.append(tmp_path / f"{number}.json")
-        records[-1].write_text(json.dumps({"fingerprint": mark, "profile": to_json(profile)}))
-    (tmp_path / "4.json").write_text("[]")
-    found = earlier_profiles([*records, tmp_path / "4.json"], "a", most=5)
-    assert found == usual(0.1 * 3, photos=100) + usual(0.1 * 2, photos=100)
-    assert len(earlier_profiles(records, "a", most=1)) == 1
+        run_id = f"2026010{number + 1}T000000Z"
+        record = make_record(tmp_path, run_id=run_id, fingerprint=fingerprint, profile=profile.as_json())
+        (runs / f"{run_id}.json").write_text(json.dumps(record.as_json()))
+    (runs / "20260109T000000Z.json").write_text("[]")
+    profiles = earlier_profiles(tmp_path, "a", most=5)
+    assert profiles == usual(0.1 * 3, photos=100) + usual(0.1 * 2, photos=100)
+    assert len(earlier_profiles(tmp_path, "a", most=1)) == 1
 
 
 def test_camera_out_of_focus_is_seen_in_the_record(tmp_path, tiny_vit, caplog):
@@ -106,7 +108,7 @@ def test_camera_out_of_focus_is_seen_in_the_record(tmp_path, tiny_vit, caplog):
     record = json.loads((out / "runs" / f"{summary.run_id}.json").read_text())
     assert record["changes"] == list(summary.changes)
     assert record["profile"]["photos"] == 40
-    assert f"unlike the runs before: {summary.changes[0]}" in caplog.text
+    assert f"unlike earlier runs: {summary.changes[0]}" in caplog.text
     assert pipeline.run(config).changes == [], "nothing to do is nothing new"
 
 

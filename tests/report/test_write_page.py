@@ -16,9 +16,9 @@ from pipeline.report.gallery_files import ROWS_PER_FILE
 from pipeline.report.write_page import write_report
 from pipeline.results.compact import compact
 from pipeline.results.folder import report_knows_all
-from tests.helpers.tiny import save_photos
-from tests.jobs.test_cli import command as vitrollout
-from tests.results.test_folder import make_row, write
+from tests.helpers.commands import run_vitrollout
+from tests.helpers.photos import save_photos
+from tests.helpers.tables import make_row, write_run
 
 
 class Page(HTMLParser):
@@ -64,8 +64,8 @@ def out(tmp_path):
         make_row("b.png", **failed, error="truncated"),
         make_row("c.png", **failed, error="empty"),
     ]
-    write(folder, tmp_path / "photos", first)
-    write(
+    write_run(folder, tmp_path / "photos", first)
+    write_run(
         folder, tmp_path / "photos", [make_row("a.png", label="ok"), make_row("b.png"), make_row("d.png", score=0.25)]
     )
     return folder
@@ -74,7 +74,7 @@ def out(tmp_path):
 def test_what_the_head_says(out):
     write_report(out)
     text = page_of(out).text
-    assert "No run has come to its end yet; done so far: 4 photos." in text  # `write` writes no record
+    assert "No run has finished yet; done so far: 4 photos." in text  # `write` writes no record
     assert "New photos: 1. Photos with another label than before: 2." in text
     assert "short ok 1" in text
     assert "failed short 1" in text
@@ -106,7 +106,7 @@ def test_every_row_is_in_the_data_files(out):
 def test_rows_are_split_over_files_in_order(tmp_path):
     (tmp_path / "photos").mkdir()
     count = 2 * ROWS_PER_FILE + 1
-    write(tmp_path / "out", tmp_path / "photos", [make_row(f"{number:05d}.png") for number in range(count)])
+    write_run(tmp_path / "out", tmp_path / "photos", [make_row(f"{number:05d}.png") for number in range(count)])
     write_report(tmp_path / "out")
     index, rows = data_of(tmp_path / "out")
     assert [row["photo"] for row in rows] == index["path"] == [f"{number:05d}.png" for number in range(count)]
@@ -128,7 +128,7 @@ def test_names_labels_and_reasons_are_data(tmp_path):
             "broken", status="failed", label=None, score=None, overlay=None, error="</td><script>alert(3)</script>"
         )
     )
-    write(tmp_path / "<script>out", tmp_path / "photos", rows)
+    write_run(tmp_path / "<script>out", tmp_path / "photos", rows)
     write_report(tmp_path / "<script>out")
     page = page_of(tmp_path / "<script>out")
     scripts = [attributes["src"] for tag, attributes in page.tags if tag == "script"]
@@ -144,7 +144,7 @@ def test_names_labels_and_reasons_are_data(tmp_path):
 
 def test_photo_whose_name_is_not_utf_8(tmp_path):
     (tmp_path / "photos").mkdir()
-    write(tmp_path / "out", tmp_path / "photos", [make_row(r"caf\xe9.png", path_bytes=b"caf\xe9.png")])
+    write_run(tmp_path / "out", tmp_path / "photos", [make_row(r"caf\xe9.png", path_bytes=b"caf\xe9.png")])
     write_report(tmp_path / "out")
     assert data_of(tmp_path / "out")[1][0]["photo"] == "caf%E9.png"
 
@@ -152,7 +152,7 @@ def test_photo_whose_name_is_not_utf_8(tmp_path):
 def test_every_run_ends_with_a_report(tmp_path, tiny_vit):
     save_photos(tmp_path / "photos", 3)
     (tmp_path / "photos" / "broken.png").write_bytes(b"")
-    done = vitrollout("run", tmp_path / "photos", "--out", tmp_path / "out", "--model", tiny_vit)
+    done = run_vitrollout("run", tmp_path / "photos", "--out", tmp_path / "out", "--model", tiny_vit)
     assert done.returncode == 3, done.stderr
     assert json.loads(done.stdout)["report"] == str(tmp_path / "out" / "report.html")
     text = page_of(tmp_path / "out").text
@@ -168,7 +168,7 @@ def test_every_run_ends_with_a_report(tmp_path, tiny_vit):
 
 def test_no_report_where_none_is_wanted(tmp_path, tiny_vit):
     save_photos(tmp_path / "photos", 1)
-    done = vitrollout("run", tmp_path / "photos", "--out", tmp_path / "out", "--model", tiny_vit, "--no-report")
+    done = run_vitrollout("run", tmp_path / "photos", "--out", tmp_path / "out", "--model", tiny_vit, "--no-report")
     assert done.returncode == 0
     assert "report" not in json.loads(done.stdout)
     assert not (tmp_path / "out" / "report.html").exists()
@@ -238,9 +238,9 @@ def test_results_of_before_there_were_thumbnails(out):
 
 
 def test_report_by_hand_replaces_the_one_before_and_its_files(out):
-    assert json.loads(vitrollout("report", out).stdout) == {"report": str(out / "report.html")}
+    assert json.loads(run_vitrollout("report", out).stdout) == {"report": str(out / "report.html")}
     first = data_of(out)
-    vitrollout("report", out)
+    run_vitrollout("report", out)
     assert data_of(out) == first
     assert len([file for file in (out / "report").iterdir() if file.is_dir()]) == 1
 
@@ -249,7 +249,7 @@ def test_report_that_fails_leaves_the_one_before(out, monkeypatch):
     write_report(out)
     before = (out / "report.html").read_text(), data_of(out)
     shutil.rmtree(out / "overlays")
-    monkeypatch.setattr(report_writing, "_page", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(report_writing, "_render_page", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(StoreError, match=r"can't write .*report\.html"):
         write_report(out)
     assert ((out / "report.html").read_text(), data_of(out)) == before
@@ -258,13 +258,13 @@ def test_report_that_fails_leaves_the_one_before(out, monkeypatch):
 
 def test_two_reports_at_once(out, monkeypatch):
     (out / "report").mkdir()
-    monkeypatch.setattr(report_writing, "_PATIENCE", 0.01)
+    monkeypatch.setattr(report_writing, "_LOCK_SECONDS", 0.01)
     with report_writing.FileLock(out / "report" / ".lock"), pytest.raises(FolderBusyError, match="another report"):
         write_report(out)
 
 
 def test_what_is_no_results_folder(tmp_path):
-    with pytest.raises(ConfigError, match="no results folder"):
+    with pytest.raises(ConfigError, match="not a results folder"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.errors import ConfigError, FolderBusyError
 from pipeline.results import compact as compaction
 from pipeline.results.compact import compact, count_small_parts
-from pipeline.errors import ConfigError, FolderBusyError
-from pipeline.overlays.writer import thumbnail_name
-from pipeline.results.read import part_files, read_results
-from pipeline.results.folder import ResultsFolder, done_files
-from tests.results.test_folder import make_row, write
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.names import thumbnail_name
+from pipeline.results.read import part_files, read_done_files, read_results
+from tests.helpers.tables import make_row, write_run
 
 
 @pytest.fixture
@@ -30,9 +30,11 @@ def source(tmp_path):
 def out(tmp_path, source):
     """Three runs: paths out of order, one photo again, one photo that failed at first, two grids."""
     folder = tmp_path / "out"
-    write(folder, source, [make_row("c.jpg"), make_row("a.jpg")], [make_row("b/x.jpg", status="failed", label=None)])
-    write(folder, source, [make_row("a.jpg", label="open", grid=(4, 4))])
-    write(folder, source, [make_row("b/x.jpg", label="ok"), make_row("B.jpg", label="ok")])
+    write_run(
+        folder, source, [make_row("c.jpg"), make_row("a.jpg")], [make_row("b/x.jpg", status="failed", label=None)]
+    )
+    write_run(folder, source, [make_row("a.jpg", label="open", grid=(4, 4))])
+    write_run(folder, source, [make_row("b/x.jpg", label="ok"), make_row("B.jpg", label="ok")])
     return folder
 
 
@@ -60,9 +62,9 @@ def test_everyone_reads_the_compacted_table(out):
 
 
 def test_next_run_goes_on_with_the_compacted_table(out, source):
-    before = done_files(out)
+    before = read_done_files(out)
     compact(out)
-    assert done_files(out) == before
+    assert read_done_files(out) == before
     with ResultsFolder(out, source) as results:
         assert results.run_id > max(row.run_id for row in before.values())
 
@@ -75,7 +77,7 @@ def test_a_compact_table_is_left_as_it_is(out):
 
 
 def test_large_tables_are_several_parts(out, source, monkeypatch):
-    write(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(500)] for part in range(5)])
+    write_run(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(500)] for part in range(5)])
     before = read_results(out)
     monkeypatch.setattr(compaction, "_PART_BYTES", 1)
     assert compact(out).parts == 3
@@ -86,7 +88,7 @@ def test_large_tables_are_several_parts(out, source, monkeypatch):
 
 def test_small_parts_are_counted(out, source):
     assert count_small_parts(out) == 4
-    write(out, source, [make_row(f"{row:05d}.jpg") for row in range(1000)])
+    write_run(out, source, [make_row(f"{row:05d}.jpg") for row in range(1000)])
     assert count_small_parts(out) >= 4
 
 
@@ -109,7 +111,7 @@ def test_names_that_are_not_utf_8_are_not_gone(tmp_path, source):
     raw = b"caf\xe9.jpg"
     with open(os.path.join(os.fsencode(source), raw), "wb"):
         pass
-    write(tmp_path / "out", source, [make_row(r"caf\xe9.jpg", path_bytes=raw), make_row("a.jpg")])
+    write_run(tmp_path / "out", source, [make_row(r"caf\xe9.jpg", path_bytes=raw), make_row("a.jpg")])
     assert compact(tmp_path / "out", prune=True).rows == 1
     assert read_results(tmp_path / "out")["path_bytes"].tolist() == [raw]
 
@@ -118,7 +120,7 @@ def test_photos_that_can_not_be_reached_are_not_gone(tmp_path, source, file_perm
     for name in ("closed/a.jpg", "open.jpg"):
         (source / name).parent.mkdir(exist_ok=True)
         (source / name).touch()
-    write(tmp_path / "out", source, [make_row("closed/a.jpg"), make_row("open.jpg"), make_row("gone.jpg")])
+    write_run(tmp_path / "out", source, [make_row("closed/a.jpg"), make_row("open.jpg"), make_row("gone.jpg")])
     (source / "closed").chmod(0)
     with file_permissions_hold():
         assert compact(tmp_path / "out", prune=True).pruned == 1
@@ -135,7 +137,7 @@ def test_missing_disk_prunes_nothing(out, source):
 
 
 def test_what_is_no_results_folder(tmp_path):
-    with pytest.raises(ConfigError, match="no results folder"):
+    with pytest.raises(ConfigError, match="not a results folder"):
         compact(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -146,7 +148,7 @@ def test_folder_that_a_run_holds(out, source):
 
 
 def test_kill_at_any_moment_loses_nothing(out, source):
-    write(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(50)] for part in range(20)])
+    write_run(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(50)] for part in range(20)])
     expected = read_results(out)
     context = multiprocessing.get_context("fork")
     moments = random.Random(20261124)
@@ -160,7 +162,7 @@ def test_kill_at_any_moment_loses_nothing(out, source):
             process.join()
             kills += 1
         else:
-            write(out, source, *[[make_row(f"{part}/000.jpg")] for part in range(5)])  # something to do again
+            write_run(out, source, *[[make_row(f"{part}/000.jpg")] for part in range(5)])  # something to do again
             expected = read_results(out)
         assert_same_rows(read_results(out), expected)
     compact(out)
@@ -169,7 +171,7 @@ def test_kill_at_any_moment_loses_nothing(out, source):
 
 
 def test_reading_goes_on_while_parts_are_replaced(out, source):
-    write(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(20)] for part in range(30)])
+    write_run(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(20)] for part in range(30)])
     paths = read_results(out)["path"].tolist()
     over = threading.Event()
     seen, problems = [], []
@@ -184,7 +186,7 @@ def test_reading_goes_on_while_parts_are_replaced(out, source):
     reader = threading.Thread(target=read)
     reader.start()
     for round_ in range(10):
-        write(out, source, *[[make_row(f"{part}/{round_:03d}.jpg")] for part in range(10)])
+        write_run(out, source, *[[make_row(f"{part}/{round_:03d}.jpg")] for part in range(10)])
         compact(out)
     over.set()
     reader.join()

@@ -2,11 +2,10 @@
 
 import json
 import os
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
@@ -15,41 +14,11 @@ from pyarrow.dataset import dataset
 
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
-from pipeline.results.read import read_results
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.read import read_done_files, read_results
 from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
-from pipeline.results.folder import ResultsFolder, done_files
 from pipeline.results.table_writer import TableWriter
-
-
-def make_row(path: str, *, grid: tuple[int, int] = (2, 3), run_id: str = "20260101T000000Z", **changes) -> Row:
-    row = Row(
-        path=path,
-        path_bytes=None,
-        content_hash="00" * 16,
-        file_bytes=10,
-        mtime=1_700_000_000_123_456_789,
-        status="ok",
-        model="bundled",
-        method="rollout",
-        fingerprint="f1",
-        run_id=run_id,
-        processed_at=1_700_000_000_000_000,
-        width=30,
-        height=20,
-        label="short",
-        label_id=1,
-        score=0.75,
-        top_labels=["short", "ok"],
-        top_scores=np.array([0.75, 0.25], np.float32),
-        logits=np.array([0.1, 1.2], np.float32),
-        attention=np.arange(grid[0] * grid[1], dtype=np.float32),
-        more_maps=[("article", np.array([1.5, 2.5], np.float32))],
-        grid_h=grid[0],
-        grid_w=grid[1],
-        map_box=[0.0, 1.0, 30.0, 19.0],
-        overlay=f"overlays/{path}.png",
-    )
-    return replace(row, **changes)
+from tests.helpers.tables import make_record, make_row, write_run
 
 
 @pytest.fixture
@@ -63,20 +32,12 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def write(out: Path, source: Path, *parts: list[Row], rebind: bool = False) -> str:
-    """One run that commits these parts; rows get its id."""
-    with ResultsFolder(out, source, rebind=rebind) as results:
-        for rows in parts:
-            results.write_part(to_table([replace(row, run_id=results.run_id) for row in rows]))
-        return results.run_id
-
-
 def test_rows_have_the_columns_of_the_schema():
     assert {field.name for field in fields(Row)} == set(SCHEMA.names)
 
 
 def test_part_has_the_contracts_layout(out, source):
-    write(out, source, [make_row("a.jpg")])
+    write_run(out, source, [make_row("a.jpg")])
     (part,) = (out / "table").iterdir()
     metadata = pq.read_metadata(part)
     columns = {
@@ -93,8 +54,8 @@ def test_part_has_the_contracts_layout(out, source):
 
 
 def test_every_reader_sees_the_same_rows_across_grids(out, source):
-    write(out, source, [make_row("a.jpg"), make_row("b.jpg", status="failed", error="truncated", label=None)])
-    write(out, source, [make_row("c.jpg", grid=(4, 4), label="open")])
+    write_run(out, source, [make_row("a.jpg"), make_row("b.jpg", status="failed", error="truncated", label=None)])
+    write_run(out, source, [make_row("c.jpg", grid=(4, 4), label="open")])
     pattern = f"{out}/table/*.parquet"
 
     frame = pd.read_parquet(out / "table").sort_values("path")
@@ -116,23 +77,23 @@ def test_every_reader_sees_the_same_rows_across_grids(out, source):
 
 
 def test_newest_row_of_a_path_wins_by_run_not_by_clock(out, source):
-    write(out, source, [make_row("a.jpg", label="short", processed_at=2_000_000_000_000_000)])
-    write(out, source, [make_row("a.jpg", label="open", processed_at=1), make_row("b.jpg")])
+    write_run(out, source, [make_row("a.jpg", label="short", processed_at=2_000_000_000_000_000)])
+    write_run(out, source, [make_row("a.jpg", label="open", processed_at=1), make_row("b.jpg")])
     frame = read_results(out)
     assert frame["path"].tolist() == ["a.jpg", "b.jpg"]
     assert frame["label"].astype(str).tolist() == ["open", "short"]
 
 
 def test_run_ids_grow_even_when_the_clock_jumps_back(out, source, monkeypatch):
-    first = write(out, source, [make_row("a.jpg")])
+    first = write_run(out, source, [make_row("a.jpg")])
     later = out / "runs" / "29991231T235959Z.json"
     later.write_text(json.dumps({"input": str(source)}))
-    second = write(out, source, [make_row("a.jpg")])
+    second = write_run(out, source, [make_row("a.jpg")])
     assert first < later.stem < second == "30000101T000000Z"
 
 
 def test_read_results_selects_columns(out, source):
-    write(out, source, [make_row("a.jpg"), make_row("b.jpg")])
+    write_run(out, source, [make_row("a.jpg"), make_row("b.jpg")])
     frame = read_results(out, columns=["score", "path"])
     assert list(frame.columns) == ["score", "path"]
     assert read_results(out, columns=["score"])["score"].tolist() == [0.75, 0.75]
@@ -141,21 +102,21 @@ def test_read_results_selects_columns(out, source):
 
 
 def test_read_results_names_what_is_no_results_folder(tmp_path):
-    with pytest.raises(ConfigError, match="no results folder"):
+    with pytest.raises(ConfigError, match="not a results folder"):
         read_results(tmp_path)
 
 
 def test_parts_of_an_older_schema_open_with_newer_ones(out, source):
-    write(out, source, [make_row("a.jpg")])
+    write_run(out, source, [make_row("a.jpg")])
     (part,) = (out / "table").iterdir()
     pq.write_table(pq.read_table(part).drop_columns(["overlay", "versus"]), part)
-    write(out, source, [make_row("b.jpg")])
+    write_run(out, source, [make_row("b.jpg")])
     frame = read_results(out)
     assert frame["overlay"].isna().tolist() == [True, False]
 
 
 def test_damaged_part_is_named(out, source):
-    write(out, source, [make_row("a.jpg")])
+    write_run(out, source, [make_row("a.jpg")])
     (part,) = (out / "table").iterdir()
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(StoreError, match=part.name):
@@ -163,20 +124,20 @@ def test_damaged_part_is_named(out, source):
 
 
 def test_damaged_part_of_a_run_that_left_no_record_is_named(out, source):
-    run_id = write(out, source, [make_row("a.jpg")])
+    run_id = write_run(out, source, [make_row("a.jpg")])
     (out / "table" / f"part-{run_id}-00000.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(StoreError, match=f"part-{run_id}-00000.parquet can't be read"), ResultsFolder(out, source):
         pass
 
 
 def test_what_others_keep_in_the_folder_is_no_harm(out, source, tmp_path):
-    write(out, source, [make_row("a.jpg")])
+    write_run(out, source, [make_row("a.jpg")])
     (out / "table" / "part-backup.parquet").write_bytes(b"PAR1")
     (out / "runs" / "notes.json").write_text("[]")
     (out / "runs" / "20990101T000000Z.json").write_text("[]")
     (tmp_path / "elsewhere").mkdir()
     (out / "tmp" / "link").symlink_to(tmp_path / "elsewhere")
-    run_id = write(out, source, [make_row("b.jpg")])
+    run_id = write_run(out, source, [make_row("b.jpg")])
     assert run_id == "20990101T000001Z"
     assert list((out / "tmp").iterdir()) == [out / "tmp" / "link"]
     assert (tmp_path / "elsewhere").is_dir()
@@ -192,13 +153,13 @@ def test_second_run_is_refused_while_the_first_holds_the_folder(out, source):
 
 
 def test_folder_belongs_to_one_input(out, source, tmp_path):
-    write(out, source, [make_row("a.jpg")])  # no run record: as after a kill
+    write_run(out, source, [make_row("a.jpg")])  # no run record: as after a kill
     other = tmp_path / "other"
     with pytest.raises(ConfigError) as refusal:
         ResultsFolder(out, other).__enter__()
     assert str(source) in str(refusal.value)
     assert str(other) in str(refusal.value)
-    write(out, other, [make_row("b.jpg")], rebind=True)
+    write_run(out, other, [make_row("b.jpg")], rebind=True)
     with pytest.raises(ConfigError, match="--rebind"):
         ResultsFolder(out, source).__enter__()
 
@@ -212,12 +173,12 @@ def test_leftovers_in_tmp_are_swept_and_nothing_else(out, source):
 
 
 def test_restamp_gives_unchanged_files_their_new_mtime_once(out, source):
-    write(out, source, [make_row("a.jpg", label="open"), make_row("b.jpg")], [make_row("c.jpg")])
-    write(out, source, [make_row("a.jpg", label="short")])
+    write_run(out, source, [make_row("a.jpg", label="open"), make_row("b.jpg")], [make_row("c.jpg")])
+    write_run(out, source, [make_row("a.jpg", label="short")])
     touched = [ImageRef(path, None, path, 10, 42_000_000_001) for path in ("a.jpg", "c.jpg")]
     with ResultsFolder(out, source) as results:
-        results.restamp(touched, done_files(out))
-        done = done_files(out)
+        results.restamp(touched, read_done_files(out))
+        done = read_done_files(out)
     assert {path: row.mtime_ns for path, row in done.items()} == {
         "a.jpg": 42_000_000_001,
         "b.jpg": 1_700_000_000_123_456_789,
@@ -285,7 +246,7 @@ def test_results_are_readable_by_others(out, source):
         with ResultsFolder(out, source) as results:
             results.write_part(to_table([make_row("a", run_id=results.run_id)]))
             results.write_picture("overlays/a.png", b"png")
-            record = results.write_record({"input": str(source)})
+            record = results.write_record(make_record(source))
     finally:
         os.umask(previous)
     for file in (record, out / "overlays" / "a.png", *(out / "table").iterdir()):

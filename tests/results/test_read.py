@@ -9,14 +9,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.errors import ConfigError, StoreError
 from pipeline.results import read as results
 from pipeline.results.compact import compact
-from pipeline.errors import ConfigError, StoreError
 from pipeline.results.read import part_files, read_part, read_results
 from pipeline.results.schema import SCHEMA
-from tests.results.test_folder import make_row, write
-
-FAILED = {"status": "failed", "error": "truncated", "label": None, "label_id": None, "score": None, "attention": None}
+from tests.helpers.tables import FAILED, make_row, write_run
 
 
 @pytest.fixture
@@ -44,7 +42,7 @@ def out(tmp_path: Path, source: Path) -> Path:
             )
             for path in paths
         ]
-        write(tmp_path / "out", source, rows[:9], rows[9:])
+        write_run(tmp_path / "out", source, rows[:9], rows[9:])
     return tmp_path / "out"
 
 
@@ -98,8 +96,8 @@ def test_where_selects_among_the_newest_rows(out, where, holds, compacted):
 
 def test_a_stale_row_never_stands_in_for_the_newest(tmp_path, source):
     folder = tmp_path / "out"
-    write(folder, source, [make_row("a.jpg", label="short"), make_row("b.jpg", label="short")])
-    write(folder, source, [make_row("a.jpg", label="ok"), make_row("b.jpg", **FAILED)])
+    write_run(folder, source, [make_row("a.jpg", label="short"), make_row("b.jpg", label="short")])
+    write_run(folder, source, [make_row("a.jpg", label="ok"), make_row("b.jpg", **FAILED)])
     assert read_results(folder, where=[("label", "==", "short")]).empty
     assert read_results(folder, ["path"], where=[("label", "!=", "short")])["path"].tolist() == ["a.jpg"]
 
@@ -119,7 +117,7 @@ def test_where_may_name_columns_that_are_not_read(out):
         (pc.field("scores") < 0.5, "no such column: scores; there are path, "),
         ([("score", "<", "low")], "where can't be applied: .*float, string"),
         ([("label", "~", "s")], 'where can\'t be applied: "~" is not a valid operator'),
-        (("label", "==", "short"), r"it is like \[\(\"label\", \"==\", \"short\"\)"),
+        (("label", "==", "short"), r"give it as \[\(\"label\", \"==\", \"short\"\)"),
         ({"label": "short"}, "where can't be applied"),
         ("label == 'short'", "where can't be applied"),
         (pc.field("score") + 1, "where can't be applied: .*must evaluate to bool"),
@@ -142,10 +140,10 @@ def test_empty_table_has_the_columns(tmp_path):
 
 def test_where_on_a_column_that_old_parts_lack(tmp_path, source):
     folder = tmp_path / "out"
-    write(folder, source, [make_row("a.jpg")])
+    write_run(folder, source, [make_row("a.jpg")])
     (part,) = part_files(folder)
     pq.write_table(pq.read_table(part).drop_columns(["overlay"]), part)
-    write(folder, source, [make_row("b.jpg")])
+    write_run(folder, source, [make_row("b.jpg")])
     assert read_results(folder, ["path"], where=pc.field("overlay").is_null())["path"].tolist() == ["a.jpg"]
 
 
@@ -161,7 +159,7 @@ def flip_a_bit(part: Path, column: str) -> None:
 def test_only_parts_with_wanted_rows_are_read_in_full(tmp_path, source):
     """The maps of a part without such rows can't even be read here."""
     folder = tmp_path / "out"
-    write(folder, source, [make_row("a.jpg", label="ok"), make_row("b.jpg", label="ok")], [make_row("c.jpg")])
+    write_run(folder, source, [make_row("a.jpg", label="ok"), make_row("b.jpg", label="ok")], [make_row("c.jpg")])
     flip_a_bit(part_files(folder)[0], "attention.list.element")
     assert read_results(folder, where=[("label", "==", "short")])["path"].tolist() == ["c.jpg"]
     with pytest.raises(StoreError, match=r"00000\.parquet can't be read"):

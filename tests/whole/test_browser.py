@@ -11,8 +11,9 @@ import pytest
 
 import pipeline
 from pipeline.report.write_page import write_report
-from tests.helpers.tiny import save_photos, save_tiny_vit
-from tests.results.test_folder import make_row, write
+from tests.helpers.models import save_tiny_vit
+from tests.helpers.photos import save_photos
+from tests.helpers.tables import make_row, write_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="make test-browser installs it")
 pytestmark = pytest.mark.browser
@@ -308,7 +309,9 @@ def test_photos_that_have_moved_show_their_thumbnails(browser, out, tmp_path):
 
 def test_page_that_was_left_open_while_the_report_was_written_anew(browser, tmp_path):
     (tmp_path / "photos").mkdir()
-    write(tmp_path / "out", tmp_path / "photos", [make_row(f"{number:03}.png", overlay=None) for number in range(300)])
+    write_run(
+        tmp_path / "out", tmp_path / "photos", [make_row(f"{number:03}.png", overlay=None) for number in range(300)]
+    )
     write_report(tmp_path / "out")
     opened = browser.new_page()
     opened.goto((tmp_path / "out" / "report.html").as_uri())
@@ -322,7 +325,7 @@ def test_page_that_was_left_open_while_the_report_was_written_anew(browser, tmp_
 def test_hundred_thousand_rows_load_only_what_is_shown(browser, tmp_path):
     count = 100_000
     (tmp_path / "photos").mkdir()
-    write(tmp_path / "out", tmp_path / "photos", [make_row("a.png", overlay=None)])
+    write_run(tmp_path / "out", tmp_path / "photos", [make_row("a.png", overlay=None)])
     part = next((tmp_path / "out" / "table").iterdir())
     table = pq.read_table(part).take(np.zeros(count, int))
     paths = pa.array([f"line {number % 7}/photo-{number:06}.png" for number in range(count)])

@@ -1,44 +1,29 @@
 """Real faults of the machine: full and read-only disks, mounts, damaged parts, short memory."""
 
-import os
-import subprocess
-import sys
+import ctypes
+import logging
+import resource
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import pipeline
 from pipeline.errors import StoreError
+from pipeline.maps.passes import MapPlan
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.load import load_classifier
+from pipeline.model.predictor import Predictor
 from pipeline.results.read import part_files
-from tests.helpers.tiny import save_photos
+from tests.helpers.commands import run_vitrollout
+from tests.helpers.fork_server import FORK_SERVER
+from tests.helpers.models import save_tiny_vit
+from tests.helpers.photos import save_photos
 
 PER_RUN = ["run_id", "processed_at"]
-
-
-@pytest.fixture
-def mount():
-    """Mounts file systems of a few megabytes, and unmounts them at the end."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk to fill")
-    mounted = []
-
-    def call(*words):
-        subprocess.run(["mount", *map(str, words)], check=True, capture_output=True)
-
-    def mount_at(folder, size):
-        folder.mkdir(parents=True, exist_ok=True)
-        call("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder)
-        mounted.append(folder)
-
-        def remount(options):
-            call("-o", f"remount,{options}", folder)
-
-        return remount
-
-    yield mount_at
-    for folder in reversed(mounted):
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+M_ARENA_MAX = -8  # of malloc.h
 
 
 @pytest.fixture
@@ -78,7 +63,7 @@ def test_full_disk_names_what_is_missing_and_the_next_run_goes_on(settings, moun
     with pytest.raises(StoreError) as caught:
         pipeline.run(config)
     assert caught.value.exit_code == 1
-    assert "No space left on device; what was committed stays: make room on its disk" in str(caught.value)
+    assert "No space left on device; everything committed stays: make room on its disk" in str(caught.value)
     assert full in str(caught.value)
     assert_nothing_half_written(config.out)
     done = len(pipeline.read_results(config.out))
@@ -94,9 +79,8 @@ def test_full_disk_names_what_is_missing_and_the_next_run_goes_on(settings, moun
 def test_full_disk_is_exit_1_with_one_line(settings, mount, tmp_path):
     mount(tmp_path / "disk", "100k")
     config = settings()
-    command = [sys.executable, "-m", "jobs.cli", "run", config.input, "--out", tmp_path / "disk" / "out"]
-    command += ["--model", config.model, "--batch-size", "4"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    arguments = ["run", config.input, "--out", tmp_path / "disk" / "out", "--model", config.model]
+    done = run_vitrollout(*arguments, "--batch-size", 4)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -139,39 +123,28 @@ def test_damaged_part_is_named_and_set_aside_on_request(settings, tmp_path, dama
     pd.testing.assert_frame_equal(table, pipeline.read_results(tmp_path / "undisturbed").drop(columns=PER_RUN))
 
 
-SHORT_MEMORY = """
-import logging, resource, sys
-from pathlib import Path
-import numpy as np, torch
-from pipeline.model.checkpoint import resolve_checkpoint
-from pipeline.maps.passes import MapSettings
-from pipeline.model.classifier import load_classifier
-from pipeline.model.predictor import Predictor
-from pipeline.records import ImageRef, Sample
-from tests.helpers.tiny import save_tiny_vit
-
-logging.basicConfig(level=logging.INFO)
-folder = save_tiny_vit(Path(sys.argv[1]), image_size=256)  # 1,025 tokens: 17 MB of attention a photo and layer
-classifier = load_classifier(resolve_checkpoint(str(folder)), device=torch.device("cpu"), precision="fp32")
-pixels = np.random.default_rng(0).integers(0, 256, (128, 3, 256, 256), dtype=np.uint8)
-samples = [Sample(ImageRef(str(i), None, "", 0, 0), "", 256, 256, None, one, None) for i, one in enumerate(pixels)]
-maps = MapSettings((sys.argv[2],))
-alone = Predictor(classifier, maps, 1).predict(samples[:2])
-now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (now + 480_000_000,) * 2)
-found = Predictor(classifier, maps, 128).predict(samples)
-assert [one.sample.ref.path for one in found] == [str(i) for i in range(128)]
-for one, expected in zip(found, alone):
-    np.testing.assert_allclose(one.logits, expected.logits, atol=1e-4)
-    np.testing.assert_allclose(one.attention, expected.attention, atol=1e-4)
-"""
+def predict_in_short_memory(model: Path, method: str, log: Path) -> None:
+    """Predict 32 photos at once with 220 MB left, and compare with photos predicted alone."""
+    ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)  # others reserve address space, which is what is short here
+    logging.basicConfig(filename=log)
+    classifier = load_classifier(resolve_checkpoint(str(model)), device=torch.device("cpu"), precision="fp32")
+    photos = list(np.random.default_rng(0).integers(0, 256, (32, 3, 256, 256), dtype=np.uint8))
+    plan = MapPlan((method,))
+    alone = [Predictor(classifier, plan, 1).predict([photo]) for photo in (photos[0], photos[-1])]
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 220_000_000,) * 2)
+    output = Predictor(classifier, plan, 32).predict(photos)
+    assert len(output.logits) == len(output.maps[method]) == 32
+    for index, expected in zip((0, -1), alone, strict=True):
+        np.testing.assert_allclose(output.logits[index], expected.logits[0], atol=1e-4)
+        np.testing.assert_allclose(output.maps[method][index], expected.maps[method][0], atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["rollout", "relevance"])
 def test_short_memory_halves_the_batch(tmp_path, method):
-    command = [sys.executable, "-c", SHORT_MEMORY, str(tmp_path / "model"), method]
-    few_reservations = os.environ | {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}  # address space is what is short
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, env=few_reservations, capture_output=True, text=True, check=False, cwd=root)
-    assert done.returncode == 0, done.stderr
-    assert "out of memory on the device: going on with batches of 64" in done.stderr
+    model = save_tiny_vit(tmp_path / "model", image_size=256)  # 1,025 tokens: 17 MB of attention a photo and layer
+    process = FORK_SERVER.Process(target=predict_in_short_memory, args=(model, method, tmp_path / "log"))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert "out of memory on the device: going on with batches of 16" in (tmp_path / "log").read_text()

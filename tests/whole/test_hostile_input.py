@@ -18,7 +18,7 @@ import jobs.run
 import pipeline
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
-from pipeline.model.classifier import load_classifier
+from pipeline.model.load import load_classifier
 from pipeline.photos.decode import register_heif
 from pipeline.photos.discover import discover
 from pipeline.photos.loader import LoadSpec, load_sample
@@ -376,7 +376,7 @@ def test_input_folder_with_an_odd_name_of_its_own(tmp_path, tiny_vit, name):
     (photos / "a.png").write_bytes(encoded(smooth_photo(40, 40), "PNG"))
     command = [str(photos), "--out", str(tmp_path / "out"), "--model", str(tiny_vit), "--workers", "1"]
     for processed in (1, 0):  # it is the same input folder the second time
-        result = CliRunner().invoke(jobs.run.run, command, catch_exceptions=False)
+        result = CliRunner().invoke(jobs.run.run_command, command, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         summary = json.loads(result.stdout.splitlines()[-1])
         assert (summary["processed"], summary["input"]) == (processed, str(photos))

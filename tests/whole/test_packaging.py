@@ -25,6 +25,7 @@ def built(tmp_path_factory):
 def check(names: set[str]) -> None:
     assert {"pipeline/run.py", "jobs/cli.py", *(f"pipeline/bundled/{name}" for name in MODEL)} <= names
     assert {f"pipeline/report/page/report.{kind}" for kind in ("html.j2", "css", "js")} <= names
+    assert "pipeline/training/model_card.md.j2" in names
     assert not [name for name in names if name.startswith(("tests", "sample_images", "results", "docs", "."))]
 
 

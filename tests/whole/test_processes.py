@@ -1,6 +1,5 @@
 """Runs as processes: killed at random moments, read while they write, measured."""
 
-import multiprocessing
 import random
 import resource
 import time
@@ -13,7 +12,9 @@ from pyarrow.dataset import dataset
 
 import pipeline
 from pipeline.results.read import part_files, read_part
-from tests.helpers.tiny import save_photos, save_tiny_vit
+from tests.helpers.fork_server import FORK_SERVER, start_fork_server
+from tests.helpers.models import save_tiny_vit
+from tests.helpers.photos import save_photos
 
 KILLS = 25
 PER_RUN = ["run_id", "processed_at"]
@@ -25,14 +26,9 @@ def run_quietly(input_, out, model):
 
 @pytest.fixture(scope="module")
 def server():
-    """Starts runs as processes of their own, with what is slow to import imported once for all of them."""
-    context = multiprocessing.get_context("forkserver")
-    slow = ["pipeline.model.classifier", "pipeline.model.predictor", "pipeline.report.write_page"]
-    context.set_forkserver_preload(["pipeline", *slow, "tests.whole.test_processes"])
-    first = context.Process(target=int)  # waits for the imports, so that the runs take their own time only
-    first.start()
-    first.join()
-    return context
+    """Starts runs as processes of their own; the slow imports are done, so that a run takes its own time only."""
+    start_fork_server()
+    return FORK_SERVER
 
 
 def committed_paths(out):
@@ -125,6 +121,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path, server):
         receiver, sender = server.Pipe(duplex=False)
         run = server.Process(target=peak_memory, args=(photos, tmp_path / f"out-{count}", model, sender))
         run.start()
+        sender.close()  # so that a run that fails is no wait for ever
         peaks[count] = receiver.recv()
         run.join()
     for few, many in zip(peaks[500], peaks[5000], strict=True):

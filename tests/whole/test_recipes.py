@@ -17,8 +17,7 @@ import pytest
 
 from pipeline.results.read import part_files, read_part
 from pipeline.results.schema import Row
-from tests.results.test_folder import make_row, write
-from tests.results.test_read import FAILED
+from tests.helpers.tables import FAILED, make_row, write_run
 
 ROOT = Path(__file__).parents[2]
 LABELS = ["ok", "short", "open"]
@@ -44,11 +43,11 @@ def folder(tmp_path_factory):
     photos, out = folder / "photos", folder / "results" / "photos"
     chance = random.Random(3)
     names = [f"line-{number % 2}/board-{number:03d}.png" for number in range(100)]
-    write(out, photos, [photo(chance, name) for name in names[:60]], [photo(chance, name) for name in names[60:]])
+    write_run(out, photos, [photo(chance, name) for name in names[:60]], [photo(chance, name) for name in names[60:]])
     oldest = part_files(out)[0]
     pq.write_table(pq.read_table(oldest).drop_columns(["overlay"]), oldest)  # as of a version that had no such column
     (out / "runs" / "20990101T000000Z.json").write_text(json.dumps({"input": str(photos)}))  # the next run is later
-    write(out, photos, [photo(chance, name) for name in names[::2]])
+    write_run(out, photos, [photo(chance, name) for name in names[::2]])
     truth = [f"{name},{chance.choice(LABELS)}" for name in names]
     (folder / "truth.csv").write_text("\n".join(["path,label", *truth]))
     return folder
@@ -71,6 +70,8 @@ def rows(folder) -> Rows:
 @pytest.fixture
 def in_folder(folder, monkeypatch):
     monkeypatch.chdir(folder)
+    if not Path("sample_images").exists():
+        Path("sample_images").symlink_to(ROOT / "sample_images")
 
 
 def blocks(document: str, language: str) -> dict[str, str]:

@@ -21,8 +21,7 @@ import pytest
 import pipeline
 from pipeline.results.compact import compact
 from tests.helpers.image_files import encoded, smooth_photo
-from tests.helpers.tiny import save_tiny_vit
-from tests.whole.test_faults import mount  # noqa: F401 - a fixture
+from tests.helpers.models import save_tiny_vit
 
 MINUTES = float(os.environ.get("MINUTES", "30"))
 SEED = int(os.environ.get("SEED", "0"))
@@ -176,7 +175,7 @@ def processes():
     return found
 
 
-def test_soak(tmp_path, mount, capsys):  # noqa: F811
+def test_soak(tmp_path, mount, capsys):
     shared_memory = sorted(os.listdir("/dev/shm"))
     soak = Soak(tmp_path, mount(tmp_path / "disk", "40m"))
     soak.run()

@@ -10,4 +10,4 @@ def test_gpu_figures_without_a_gpu():
     root = Path(__file__).parents[3]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "there is no CUDA device here; `make bench` measures what needs none\n"
+    assert done.stderr == "benchmark: there is no CUDA device here; use `make bench`, for machines without one\n"

@@ -1,4 +1,4 @@
-"""Our maps beside those of other people's programs, on the bundled model and real photos; with the extra `bench`."""
+"""Our maps beside those of other programs, on the bundled model and real photos; needs the extra `bench`."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from jobs.benchmarks.cam_peers import PEERS, installed_peers
 from jobs.benchmarks.materials import Shape, save_photos
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
-from pipeline.model.classifier import load_classifier
+from pipeline.model.load import load_classifier
 
 SAMPLES = Path(__file__).parents[3] / "sample_images"
 
 
 class Block(torch.nn.Module):
-    """A layer of DINOv2 as torchcam wants it: its attention is one of PyTorch's own."""
+    """A layer of DINOv2 with PyTorch's own attention, as needed by torchcam."""
 
     def __init__(self, layer):
         super().__init__()
@@ -39,7 +39,7 @@ class Block(torch.nn.Module):
 
 
 class Dinov2(torch.nn.Module):
-    """The bundled classifier out of such blocks."""
+    """The bundled classifier, made of such blocks."""
 
     def __init__(self, network, layers):
         super().__init__()
@@ -58,23 +58,23 @@ class Dinov2(torch.nn.Module):
         return self.network.classifier(torch.cat([mean, mean], dim=1))
 
 
-def test_legrad_is_that_of_torchcam():
+def test_legrad_equals_torchcams():
     methods = pytest.importorskip("torchcam.methods", reason="pip install '.[bench]'")
     ours = load_classifier(resolve_checkpoint("bundled"), device=torch.device("cpu"), precision="fp32")
     photos = [Image.open(file).convert("RGB") for file in sorted(SAMPLES.glob("*.png"))[:4]]
     rows = [ours.processor(photo, do_rescale=False, do_normalize=False)["pixel_values"][0] for photo in photos]
     pixels = torch.from_numpy(np.stack(rows))
-    found = ours.predict(pixels, MapPlan(("legrad",)))
+    output = ours.predict(pixels, MapPlan(("legrad",)))
     theirs = Dinov2(ours.network, ours.encoder).eval()
-    for place, image in enumerate((pixels.float() - ours.mean) * ours.scale):
+    for index, image in enumerate((pixels.float() - ours.mean) * ours.scale):
         with methods.LeGrad(theirs, list(theirs.blocks), score_projection=theirs.score_of_the_mean) as legrad:
             logits = theirs(image[None])
-            (heat,) = legrad(found.targets[place], normalized=False)
-        np.testing.assert_allclose(logits[0].detach(), found.logits[place], atol=1e-3)
-        assert spearmanr(heat.ravel(), found.maps["legrad"][place].ravel()).statistic > 0.9999
+            (heat,) = legrad(output.targets[index], normalized=False)
+        np.testing.assert_allclose(logits[0].detach(), output.logits[index], atol=1e-3)
+        assert spearmanr(heat.ravel(), output.maps["legrad"][index].ravel()).statistic > 0.9999
 
 
-def test_peers_of_the_benchmark_draw_a_picture_of_each_photo_or_say_why_not(tmp_path):
+def test_peers_draw_a_picture_of_each_photo_or_are_missing_with_a_reason(tmp_path):
     photos = save_photos(tmp_path / "photos", 3, (60, 40), ".png")
     loops, missing = installed_peers(Shape("ViT-B/16-224", "ViT", 224, 16, 64, 2, 4), photos, tmp_path)
     assert loops.keys() | {line.partition(":")[0] for line in missing} == PEERS.keys()

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from PIL import Image, ImageDraw
 
 from jobs.datasets.deeppcb import LABELS, main
-from jobs.datasets.windows import WINDOW, Box, agreeing_places, cut_window, isolating_places
+from jobs.datasets.windows import WINDOW, Box, cut_window, find_agreeing_positions, find_isolating_positions
 from pipeline.errors import DataError
 
 SIZE = 320
@@ -18,7 +18,7 @@ TRACES = [(0, 20, SIZE, 28), (0, 280, SIZE, 288), (20, 0, 28, SIZE), (280, 0, 28
 
 
 def draw_board(boxes: list[Box]) -> Image.Image:
-    """White laminate, black traces along the border, and a black square in each box, a pixel inside it."""
+    """Draw white laminate, black traces along the border, and a black square in each box, a pixel inside it."""
     board = Image.new("L", (SIZE, SIZE), 255)
     pen = ImageDraw.Draw(board)
     for trace in TRACES:
@@ -34,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def save_checkout(tmp_path: Path, test_boards: int) -> Path:
-    """20 training boards and some to test; two of the four defects of each lie too near to each other to show alone."""
+    """Save 20 training boards, and test boards; two of the four defects of each are too near to show alone."""
     root = tmp_path / "clone" / "PCBData"
     rng = np.random.default_rng(5)
     for listing, names in {"trainval": range(100, 120), "test": range(200, 200 + test_boards)}.items():
@@ -46,7 +46,7 @@ def save_checkout(tmp_path: Path, test_boards: int) -> Path:
             image, annotation = root / "group" / f"{name}.jpg", root / "group_not" / f"{name}.txt"
             for folder in (image.parent, annotation.parent):
                 folder.mkdir(parents=True, exist_ok=True)
-            # PNG inside, whatever the name says: JPEG would blur the squares that the tests measure.
+            # PNG inside, despite the name: JPEG would blur the measured squares.
             draw_board(far + near).save(image.with_name(f"{name}_test.jpg"), format="PNG")
             draw_board([]).save(image.with_name(f"{name}_temp.jpg"), format="PNG")
             rows = zip(far + near, kinds, strict=True)
@@ -68,46 +68,46 @@ def read_rows(out: Path) -> list[dict[str, str]]:
 
 def test_a_window_holds_its_defect_whole_and_touches_no_other() -> None:
     box, other = Box(100, 100, 130, 120), Box(160, 90, 190, 110)
-    places = isolating_places(box, [other], (SIZE, SIZE))
-    for y, x in np.argwhere(places):
+    positions = find_isolating_positions(box, [other], (SIZE, SIZE))
+    for y, x in np.argwhere(positions):
         assert x <= box.x0
         assert box.x1 <= x + WINDOW
         assert y <= box.y0
         assert box.y1 <= y + WINDOW
         assert x + WINDOW < other.x0 or other.x1 < x or y + WINDOW < other.y0 or other.y1 < y
-    assert places.sum() > 1000, "all such windows are found, not some"
-    assert not isolating_places(box, [Box(125, 100, 140, 110)], (SIZE, SIZE)).any(), "overlapping boxes"
-    assert not isolating_places(Box(50, 50, 170, 70), [], (SIZE, SIZE)).any(), "wider than a window"
+    assert positions.sum() > 1000, "all such windows are found, not some"
+    assert not find_isolating_positions(box, [Box(125, 100, 140, 110)], (SIZE, SIZE)).any(), "overlapping boxes"
+    assert not find_isolating_positions(Box(50, 50, 170, 70), [], (SIZE, SIZE)).any(), "wider than a window"
 
 
 def test_a_window_stays_on_the_scan_also_for_a_defect_in_its_corner() -> None:
     scan = draw_board([])
     for box in (Box(0, 0, 20, 20), Box(SIZE - 20, SIZE - 20, SIZE, SIZE)):
         for seed in range(20):
-            window = cut_window(scan, isolating_places(box, [], scan.size), np.random.default_rng(seed))
+            window = cut_window(scan, find_isolating_positions(box, [], scan.size), np.random.default_rng(seed))
             assert window is not None
             assert 0 <= window.x <= SIZE - WINDOW
             assert 0 <= window.y <= SIZE - WINDOW
 
 
-def test_places_of_a_defect_are_spread_over_the_window() -> None:
+def test_windows_hold_their_defect_anywhere() -> None:
     scan, box = draw_board([]), Box(150, 150, 170, 170)
-    places = isolating_places(box, [], scan.size)
-    windows = [cut_window(scan, places, np.random.default_rng(seed)) for seed in range(300)]
+    positions = find_isolating_positions(box, [], scan.size)
+    windows = [cut_window(scan, positions, np.random.default_rng(seed)) for seed in range(300)]
     offsets = np.array([(box.x0 - window.x, box.y0 - window.y) for window in windows if window])  # (300, 2)
     room = WINDOW - 20
     for share in (0.25, 0.5, 0.75):
         assert np.quantile(offsets, share, axis=0) == pytest.approx(share * room, abs=0.12 * room)
 
 
-def test_a_difference_that_nobody_annotated_is_no_clean_place() -> None:
+def test_a_difference_without_annotation_is_not_clean() -> None:
     hidden = Box(150, 150, 162, 162)
-    places = agreeing_places(draw_board([hidden]), draw_board([]))
-    assert places[0, 0]
-    assert not places[100, 100]
+    positions = find_agreeing_positions(draw_board([hidden]), draw_board([]))
+    assert positions[0, 0]
+    assert not positions[100, 100]
     speck = draw_board([])
     speck.putpixel((160, 160), 0)
-    assert agreeing_places(speck, draw_board([])).all()
+    assert find_agreeing_positions(speck, draw_board([])).all()
 
 
 def test_boxes_fit_the_squares_after_enlargement(checkout: Path, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_boxes_fit_the_squares_after_enlargement(checkout: Path, tmp_path: Path)
         assert (columns[0], columns[-1], rows[0], rows[-1]) == (4, x1 - x0 - 5, 4, y1 - y0 - 5)
 
 
-def test_splits_are_the_official_ones_and_share_no_board(checkout: Path, tmp_path: Path) -> None:
+def test_splits_are_official_and_share_no_board(checkout: Path, tmp_path: Path) -> None:
     result = run("windows", checkout, "--out", tmp_path / "out", "--per-defect", "3")
     rows = read_rows(tmp_path / "out")
     boards = {
@@ -151,7 +151,7 @@ def test_ok_windows_show_a_pattern_and_no_defect(checkout: Path, tmp_path: Path)
         with Image.open(tmp_path / "out" / row["path"]) as image:
             black = np.asarray(image) < 128
         assert 0.05 <= black.mean() <= 0.95
-        # Traces only: black pixels lie in a row or column that is black from end to end, but for rounded corners.
+        # Traces only: black pixels lie in a row or column black from end to end, rounded corners apart.
         traces = np.logical_or(np.all(black, axis=0)[None, :], np.all(black, axis=1)[:, None])
         assert traces[black].mean() > 0.99
 
@@ -166,7 +166,7 @@ def test_same_seed_same_files_other_seed_others(checkout: Path, tmp_path: Path) 
     assert contents[0] == contents[1] != contents[2]
 
 
-def test_samples_have_all_labels_and_telling_names_none(tmp_path: Path) -> None:
+def test_samples_have_all_labels_and_neutral_names(tmp_path: Path) -> None:
     checkout = save_checkout(tmp_path, test_boards=40)
     for name in ("first", "second"):
         result = run("samples", checkout, "--out", tmp_path / name)
@@ -178,7 +178,7 @@ def test_samples_have_all_labels_and_telling_names_none(tmp_path: Path) -> None:
     assert rows == read_rows(tmp_path / "second")
 
 
-def test_a_folder_that_is_no_checkout_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_the_data_set_is_named(tmp_path: Path) -> None:
     result = run("windows", tmp_path, "--out", tmp_path / "out")
     assert isinstance(result.exception, DataError)
     assert "trainval.txt: No such file" in str(result.exception)

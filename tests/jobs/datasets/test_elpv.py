@@ -10,15 +10,16 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from jobs.datasets.elpv import format_table, label_cells, main, module_blocks, split_blocks, split_random
+from jobs.datasets.elpv import find_module_blocks, format_results, label_cells, main, split_blocks, split_random
 from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.config import EvaluateConfig
-from pipeline.evaluation.evaluate import measure
-from pipeline.evaluation.result import PredictedPhoto, write_metrics
+from pipeline.evaluation.measure import gather_scores, measure
+from pipeline.evaluation.result import PredictedPhoto
+from pipeline.evaluation.write import write_metrics
 from pipeline.labelled.read import read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto
 
-# As ELPV's list: modules of 60 cells after each other, some cells missing, one module of 72 and one of 48.
+# Like ELPV's list: modules of 60 cells one after another, a few cells missing, one module of 72 and one of 48.
 RUNS = [("mono", 60), ("poly", 300), ("mono", 180), ("poly", 360), ("mono", 714), ("poly", 530)]
 RUNS += [("mono", 72), ("poly", 180), ("mono", 48), ("poly", 180)]
 TYPES = [kind for kind, count in RUNS for _ in range(count)]
@@ -32,7 +33,7 @@ def test_labels_and_weights() -> None:
 
 
 def test_blocks_are_contiguous_and_as_many_as_modules() -> None:
-    blocks = module_blocks(TYPES)
+    blocks = find_module_blocks(TYPES)
     assert len(set(blocks)) == 44
     assert set(np.diff(blocks)) == {0, 1}
     assert len({(block, kind) for block, kind in zip(blocks, TYPES, strict=True)}) == 44, "no block of two types"
@@ -50,7 +51,7 @@ def test_random_split_has_656_cells_for_test_and_the_same_strata_everywhere(seed
 
 @pytest.mark.parametrize("seed", range(3))
 def test_block_split_keeps_blocks_whole(seed: int) -> None:
-    cells = pd.DataFrame({"split": split_blocks(PROBABILITIES, TYPES, seed), "block": module_blocks(TYPES)})
+    cells = pd.DataFrame({"split": split_blocks(PROBABILITIES, TYPES, seed), "block": find_module_blocks(TYPES)})
     assert (cells.groupby("block")["split"].nunique() == 1).all()
     assert cells["split"].value_counts()["test"] == pytest.approx(656, abs=30)
     assert cells["split"].value_counts()["validation"] == pytest.approx(197, abs=60)
@@ -65,7 +66,7 @@ def test_seeds_give_different_splits_and_the_same_one_again(split) -> None:
 
 @pytest.fixture
 def elpv_package(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """Stands in for the installed package, with small photos."""
+    """Replace the installed package by one with small photos."""
     photos = np.random.default_rng(1).integers(0, 255, (len(TYPES), 4, 4), dtype=np.uint8)
     module = ModuleType("elpv_dataset.utils")
     module.load_dataset = lambda: (photos, PROBABILITIES, np.array(TYPES))  # type: ignore[attr-defined]
@@ -87,7 +88,7 @@ def test_prepare_writes_what_finetune_reads(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("elpv_package")
-def test_photo_that_was_half_written_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_written_photo_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut(_: Image.Image, file: Path, *rest: object) -> None:
         file.write_bytes(b"\x89PNG")
         raise KeyboardInterrupt
@@ -109,24 +110,25 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
 
 
 def write_results(folder: Path, right: int) -> Path:
-    """What `vitrollout evaluate` writes of a hundred cells, half of them defective, so many of them called rightly."""
+    """Write the metrics of a hundred cells as `vitrollout evaluate` does; half are defective, `right` are correct."""
     folder.mkdir()
     labels = ("defective", "functional")
     truth = np.arange(100) % 2
     called = np.where(np.arange(100) < right, truth, 1 - truth)
     judged = [
-        PredictedPhoto(LabelledPhoto(f"{place}.png", Path(f"{place}.png"), labels[label], 1.0, "test"), np.eye(2)[call])
-        for place, (label, call) in enumerate(zip(truth, called, strict=True))
+        PredictedPhoto(LabelledPhoto(f"{index}.png", Path(f"{index}.png"), labels[label], 1.0, "test"), np.eye(2)[call])
+        for index, (label, call) in enumerate(zip(truth, called, strict=True))
     ]
     config = EvaluateConfig(data=folder, resamples=0)
-    write_metrics(measure(judged, labels, "test", ("defective",), config), {}, folder / "metrics.json")
+    scores = gather_scores(judged, labels, "test", ("defective",))
+    write_metrics(measure(scores, config), {}, folder / "metrics.json")
     return folder
 
 
 def test_table_has_mean_and_spread_over_seeds(tmp_path: Path) -> None:
     folders = [write_results(tmp_path / f"random-{seed}", 88 + seed) for seed in range(3)]
     folders.append(write_results(tmp_path / "blocks-0", 50))
-    lines = format_table(folders).splitlines()
+    lines = format_results(folders).splitlines()
     assert lines[0] == "| split | seeds | accuracy | balanced accuracy | F1 (defective) | ROC AUC | average precision |"
     assert lines[2].startswith("| random | 3 | 0.890 ± 0.010 | 0.890 ± 0.010 | 0.890 ± 0.010 | 0.890 ± 0.010 |")
     assert lines[3].startswith("| blocks | 1 | 0.500 |")
@@ -134,7 +136,7 @@ def test_table_has_mean_and_spread_over_seeds(tmp_path: Path) -> None:
 
 def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"metrics\.json: No such file.*vitrollout evaluate"):
-        format_table([tmp_path])
+        format_results([tmp_path])
     (tmp_path / "metrics.json").write_text('{"metrics": {"accuracy": {"value": 1}}}', encoding="utf-8")
     with pytest.raises(DataError, match=r"no number 'metrics\.balanced_accuracy'"):
-        format_table([tmp_path])
+        format_results([tmp_path])

@@ -1,7 +1,7 @@
-"""Tiny random checkpoints of every supported family, saved as their authors publish them.
+"""Tiny random checkpoints: one plain ViT, and one of every supported family, saved as their authors publish them.
 
-Weights as transformers initialises them prove nothing: attention is uniform, position embeddings and relative
-position biases are zero. So every weight is drawn anew, and queries and keys so large that attention is peaked.
+The weights of transformers' own initialisation prove nothing: attention is uniform, position embeddings and relative
+position biases are zero. So all weights are drawn again here, queries and keys large enough for peaked attention.
 """
 
 import json
@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import transformers
-from PIL import Image
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 LABELS = ("ok", "scratch", "dent", "stain", "crack", "hole", "other")
 
@@ -28,15 +27,45 @@ _CROP = {"do_center_crop": True, "crop_size": {"height": 48, "width": 48}, "size
 _TEXT = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
 
+def save_tiny_vit(folder: Path, *, labels: int = 3, image_size: int = 32, patch_size: int = 8, seed: int = 0) -> Path:
+    """Save a random ViT of three layers with far from even attention, and its preprocessor; return the folder.
+
+    Args:
+        folder: made where it is missing.
+        labels: number of classes, called class-0, class-1, ...
+        image_size: side of the input in pixels.
+        patch_size: side of a patch in pixels.
+        seed: of the weights.
+    """
+    torch.manual_seed(seed)
+    config = transformers.ViTConfig(
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=64,
+        image_size=image_size,
+        patch_size=patch_size,
+        id2label={index: f"class-{index}" for index in range(labels)},
+        label2id={f"class-{index}": index for index in range(labels)},
+    )
+    network = transformers.ViTForImageClassification(config)
+    with torch.no_grad():
+        for name, weights in network.named_parameters():
+            weights.normal_(0, 0.5 if "layernorm" not in name else 1.0)
+    network.save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": image_size, "width": image_size}).save_pretrained(folder)
+    return folder
+
+
 @dataclass(frozen=True)
 class TinyModel:
     """One case: a class of transformers, its config, and the preprocessor_config.json beside its weights.
 
     Attributes:
-        architecture: class name; what `config.architectures` will say.
+        architecture: class name, as `config.architectures` will have it.
         config: makes the config; called with `id2label` and `label2id`.
         preprocessing: contents of preprocessor_config.json.
-        readout: positions of the tokens that the classifier reads, from the model's definition; () for all tokens.
+        readout: positions of the tokens read by the classifier, from the model's definition; () for all tokens.
         prefix: tokens before the first patch.
     """
 
@@ -141,7 +170,7 @@ TINY_MODELS = {
 
 
 def build_network(architecture: str, config: transformers.PreTrainedConfig, seed: int = 0):
-    """A model of that class with weights that make its attention peaked and its logits differ."""
+    """Return a model of the class `architecture`, with peaked attention and logits that differ."""
     network = getattr(transformers, architecture)(config).eval()
     draw_weights(network, seed)
     return network
@@ -149,30 +178,30 @@ def build_network(architecture: str, config: transformers.PreTrainedConfig, seed
 
 @torch.no_grad()
 def draw_weights(network: torch.nn.Module, seed: int = 0) -> None:
-    """Redraw every weight, by what it is."""
+    """Draw every weight from a normal distribution that suits its role."""
     generator = torch.Generator().manual_seed(seed)
 
-    def normal(weight, spread, mean=0.0):
-        weight.copy_(mean + spread * torch.randn(weight.shape, generator=generator))
+    def draw_normal(weight, deviation, mean=0.0):
+        weight.copy_(mean + deviation * torch.randn(weight.shape, generator=generator))
 
     for name, weight in network.named_parameters():
-        kind = name.lower()
-        if "relative_position_bias_table" in kind:
-            normal(weight, 1.5)
-        elif any(part in kind for part in ("position_embedding", "cls_token", "distillation_token", "register")):
-            normal(weight, 0.7)
-        elif "lambda" in kind or ("norm" in kind and kind.endswith("weight")):
-            normal(weight, 0.2, mean=1.0)
-        elif any(part in kind for part in ("q_proj", "k_proj", "query", "key.")) and weight.dim() == 2:
-            normal(weight, 2.2 * weight.shape[1] ** -0.5)
+        role = name.lower()
+        if "relative_position_bias_table" in role:
+            draw_normal(weight, 1.5)
+        elif any(part in role for part in ("position_embedding", "cls_token", "distillation_token", "register")):
+            draw_normal(weight, 0.7)
+        elif "lambda" in role or ("norm" in role and role.endswith("weight")):
+            draw_normal(weight, 0.2, mean=1.0)
+        elif any(part in role for part in ("q_proj", "k_proj", "query", "key.")) and weight.dim() == 2:
+            draw_normal(weight, 2.2 * weight.shape[1] ** -0.5)
         elif weight.dim() >= 2:
-            normal(weight, weight[0].numel() ** -0.5)
+            draw_normal(weight, weight[0].numel() ** -0.5)
         else:
-            normal(weight, 0.3)
+            draw_normal(weight, 0.3)
 
 
 def save_checkpoint(folder: Path, network, preprocessing: dict[str, object]) -> Path:
-    """The model and its preprocessor_config.json in one folder."""
+    """Save the model and its preprocessor_config.json in one folder, and return that."""
     network.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
     return folder
@@ -184,14 +213,3 @@ def make_checkpoint(folder: Path, name: str = "vit", *, seed: int = 0) -> Path:
     id2label = dict(enumerate(LABELS))
     config = case.config(id2label=id2label, label2id={label: index for index, label in id2label.items()})
     return save_checkpoint(folder, build_network(case.architecture, config, seed), case.preprocessing)
-
-
-def make_photos(count: int, *, seed: int = 0) -> list[Image.Image]:
-    """Photos of different sizes and shapes, none of them square, none a multiple of a patch."""
-    generator = np.random.default_rng(seed)
-    photos = []
-    for index in range(count):
-        height, width = [(90, 131), (143, 77), (60, 201), (101, 99)][index % 4]
-        coarse = generator.integers(0, 256, (5 + index % 3, 6, 3), dtype=np.uint8)
-        photos.append(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-    return photos

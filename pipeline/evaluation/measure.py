@@ -1,0 +1,66 @@
+"""Predictions of labelled photos -> metrics with 95% intervals."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.metrics import Ids, class_metrics, defect_metrics, f1_by_class, threshold_for_recall
+from pipeline.evaluation.predict import raise_if_stopped
+from pipeline.evaluation.result import Evaluation, PredictedPhoto, ScoredPhotos
+from pipeline.intervals import Estimate, bootstrap
+
+log = logging.getLogger(__name__)
+
+
+def gather_scores(
+    predictions: Sequence[PredictedPhoto], labels: tuple[str, ...], split: str, positive: tuple[str, ...]
+) -> ScoredPhotos:
+    """Gather truth and probabilities of the readable photos, at least one; arguments as in `ScoredPhotos`."""
+    readable = [(prediction.photo.label, prediction.probabilities) for prediction in predictions]
+    rows = [(labels.index(label), row) for label, row in readable if row is not None]
+    return ScoredPhotos(
+        labels=labels,
+        split=split,
+        positive=positive,
+        truth=np.array([label_id for label_id, _ in rows]),
+        probabilities=np.stack([row for _, row in rows]),
+        failed=len(predictions) - len(rows),
+    )
+
+
+def measure(photos: ScoredPhotos, config: EvaluateConfig, stop: Callable[[], bool] = lambda: False) -> Evaluation:
+    """Compute all metrics, with intervals from resampled photos.
+
+    Raises:
+        StoppedError: `stop()` was true, asked before each resample.
+    """
+    truth, probabilities = photos.truth, photos.probabilities
+    is_defect, defect_score = photos.is_defect, photos.defect_score
+
+    def measure_resample(indices: Ids) -> dict[str, float]:
+        raise_if_stopped(stop)
+        groups = {
+            "classes": class_metrics(truth[indices], probabilities[indices]),
+            "f1": f1_by_class(truth[indices], probabilities[indices]),
+            "defects": defect_metrics(is_defect[indices], defect_score[indices]) if photos.positive else {},
+        }
+        return {f"{group} {name}": value for group, metrics in groups.items() for name, value in metrics.items()}
+
+    log.info("metrics of %d photos, intervals from %d resamples", len(truth), config.resamples)
+    estimates = bootstrap(measure_resample, len(truth), resamples=config.resamples, seed=config.seed)
+    f1 = _select_group(estimates, "f1")
+    return Evaluation(
+        **vars(photos),
+        metrics=_select_group(estimates, "classes"),
+        f1={photos.labels[int(label_id)]: estimate for label_id, estimate in f1.items()},
+        defects=_select_group(estimates, "defects"),
+        threshold=threshold_for_recall(is_defect, defect_score, config.recall) if photos.positive else None,
+    )
+
+
+def _select_group(estimates: Mapping[str, Estimate], group: str) -> dict[str, Estimate]:
+    """Return the metrics of one group, named without it."""
+    prefix = f"{group} "
+    return {name.removeprefix(prefix): value for name, value in estimates.items() if name.startswith(prefix)}

@@ -1,0 +1,136 @@
+"""An evaluation -> metrics.json, predictions.parquet, figure.png, and a section of a model card."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.atomic_files import atomic_write_path
+from pipeline.evaluation.figure import draw_figure
+from pipeline.evaluation.metrics import Threshold
+from pipeline.evaluation.result import Evaluation, PredictedPhoto
+from pipeline.intervals import Estimate
+from pipeline.markdown import markdown_table
+
+_METRIC_TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "roc_auc": "ROC AUC, mean over classes",
+    "average_precision": "average precision, mean over classes",
+    "ece": "expected calibration error",
+}
+_PREDICTION_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        ("predicted", pa.string()),
+        ("correct", pa.bool_()),
+        ("score", pa.float32()),
+        ("defect_score", pa.float32()),
+        ("probabilities", pa.list_(pa.float32())),
+    ]
+)
+
+
+def write_results(
+    evaluation: Evaluation, predictions: Sequence[PredictedPhoto], settings: Mapping[str, Any], out: Path
+) -> None:
+    """Write all files of an evaluation into an existing folder.
+
+    Raises:
+        StoreError: the disk is full or the folder can't be written.
+    """
+    write_predictions(predictions, evaluation, out / "predictions.parquet")
+    write_metrics(evaluation, settings, out / "metrics.json")
+    draw_figure(evaluation, out / "figure.png")
+
+
+def write_predictions(predictions: Sequence[PredictedPhoto], evaluation: Evaluation, file: Path) -> None:
+    """Write one row per photo, failed ones included."""
+    rows = [_prediction_row(prediction, evaluation) for prediction in predictions]
+    with atomic_write_path(file, file.parent) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, _PREDICTION_SCHEMA), temporary, compression="zstd")
+
+
+def write_metrics(evaluation: Evaluation, settings: Mapping[str, Any], file: Path) -> None:
+    """Write all metrics as JSON, null for metrics undefined on these photos."""
+    threshold = evaluation.threshold
+    report = {
+        "photos": len(evaluation.truth),
+        "failed": evaluation.failed,
+        "split": evaluation.split,
+        "metrics": _estimates_as_json(evaluation.metrics),
+        "f1": _estimates_as_json(evaluation.f1),
+        "confusion": {"labels": evaluation.labels, "rows_are_truth": evaluation.confusion.tolist()},
+        "any_defect": {
+            "labels": evaluation.positive,
+            "at_0.5": _estimates_as_json(evaluation.defects),
+            "for_recall": None if threshold is None else asdict(threshold),
+        },
+        "settings": settings,
+    }
+    with atomic_write_path(file, file.parent) as temporary:
+        temporary.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def format_card_section(evaluation: Evaluation) -> str:
+    """Format the evaluation in Markdown, for a model card."""
+    estimates = {_METRIC_TITLES[name]: estimate for name, estimate in evaluation.metrics.items()}
+    estimates |= {f"any defect at 0.5: {name.replace('_', ' ')}": value for name, value in evaluation.defects.items()}
+    estimates |= {f"F1 of {label}": estimate for label, estimate in evaluation.f1.items()}
+    rows = [(title, *_format_estimate(estimate)) for title, estimate in estimates.items()]
+    matrix = [[label, *counts] for label, counts in zip(evaluation.labels, evaluation.confusion.tolist(), strict=True)]
+    parts = [
+        "## Evaluation",
+        f"`vitrollout evaluate` on {len(evaluation.truth)} photos ({evaluation.split}); 95% bootstrap intervals.",
+        markdown_table(["metric", "value", "95% interval"], rows),
+        _threshold_sentence(evaluation.threshold),
+        "Confusion matrix, photos; rows are the truth, columns the prediction:",
+        markdown_table(["", *evaluation.labels], matrix),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _threshold_sentence(threshold: Threshold | None) -> str:
+    if threshold is None:
+        return ""
+    return (
+        f"With a threshold of {threshold.threshold:.9g} on the sum of the defect classes, {threshold.recall:.2%} of "
+        f"the defects are found (target: {threshold.wanted_recall:.2%}) and {threshold.false_alarms:.2%} of the good "
+        "photos are called defects. The threshold was chosen on these same photos."
+    )
+
+
+def _prediction_row(prediction: PredictedPhoto, evaluation: Evaluation) -> dict[str, object]:
+    photo, probabilities = prediction.photo, prediction.probabilities
+    row: dict[str, object] = {"path": photo.name, "label": photo.label, "split": photo.split, "error": prediction.error}
+    if probabilities is None:
+        return row | {"status": "failed"}
+    best = int(probabilities.argmax())
+    return row | {
+        "status": "ok",
+        "predicted": evaluation.labels[best],
+        "correct": evaluation.labels[best] == photo.label,
+        "score": probabilities[best],
+        "defect_score": probabilities[evaluation.positive_ids].sum() if evaluation.positive else None,
+        "probabilities": probabilities,
+    }
+
+
+def _estimates_as_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    return {name: estimate.as_json() for name, estimate in estimates.items()}
+
+
+def _format_estimate(estimate: Estimate) -> tuple[str, str]:
+    """Return two cells of a table: the value and its interval."""
+    interval = "" if math.isnan(estimate.low) else f"{estimate.low:.4f} - {estimate.high:.4f}"
+    return ("undefined" if math.isnan(estimate.value) else f"{estimate.value:.4f}", interval)

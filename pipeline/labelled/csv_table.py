@@ -1,0 +1,80 @@
+"""CSV files with one row per photo: read as text, checked with line numbers."""
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.errors import ParserWarning
+
+from pipeline.errors import DataError, one_line
+
+SPLITS = ("train", "validation", "test")
+_SPLIT_ALIASES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
+_LISTED_AT_MOST = 5
+
+
+def read_table(file: Path, *columns: str) -> pd.DataFrame:
+    """Read a CSV as text.
+
+    Raises:
+        DataError: it can't be read, or lacks one of the columns.
+    """
+    try:
+        # If every row ends with a comma, pandas would take the first column for row names.
+        with warnings.catch_warnings(action="ignore", category=ParserWarning):
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False).fillna("")  # short rows
+    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+        raise DataError(f"{file}: can't be read as CSV ({one_line(error)}); save it as UTF-8") from error
+    for column in columns:
+        if column not in table:
+            raise DataError(
+                f"{file}: has no column {column!r}, only {', '.join(table.columns)}; the header must name it"
+            )
+    return table
+
+
+def read_paths(file: Path) -> pd.DataFrame:
+    """Read a CSV with a column path, and write the paths in one form (`./a.png` as `a.png`).
+
+    Raises:
+        DataError: it can't be read, or a path is empty.
+    """
+    table = read_table(file, "path")
+    check_column(file, table["path"], table["path"] == "", "path is empty")
+    return table.assign(path=table["path"].map(lambda path: Path(path).as_posix()))
+
+
+def splits_of(file: Path, table: pd.DataFrame) -> list[str | None]:
+    """Return the split of each row of a CSV, None for rows without one.
+
+    Raises:
+        DataError: names the rows with an unknown split.
+    """
+    if "split" not in table:
+        return [None] * len(table)
+    splits = table["split"].map(split_name)
+    check_column(file, table["path"], ~splits.isin(("", *SPLITS)), f"split is none of {', '.join(SPLITS)}")
+    return [split or None for split in splits]
+
+
+def split_name(name: str) -> str:
+    """Return our name of a split ("val" is "validation"); other names are returned in lower case."""
+    name = name.strip().lower()
+    return _SPLIT_ALIASES.get(name, name)
+
+
+def check_column(file: Path, paths: pd.Series, is_wrong: pd.Series, reason: str) -> None:
+    """Raise for wrong rows, naming the first few by line (the header is line 1) and path."""
+    if is_wrong.any():
+        rows = [(int(row) + 2, paths[row]) for row in np.flatnonzero(is_wrong)]
+        listed = list_some(f"line {line} ({path})" for line, path in rows)
+        raise DataError(f"{file}: {reason} in {listed}; correct the CSV")
+
+
+def list_some(items: Iterable[str]) -> str:
+    """List the first few items, and the number of the rest."""
+    names = list(items)
+    more = f" and {len(names) - _LISTED_AT_MOST} more" if len(names) > _LISTED_AT_MOST else ""
+    return ", ".join(names[:_LISTED_AT_MOST]) + more

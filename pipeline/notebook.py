@@ -1,0 +1,187 @@
+"""A few images in memory -> labels, scores and maps: what a run does with a folder, for a notebook."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pipeline.errors import ConfigError, DecodeError, PhotoError
+from pipeline.maps.geometry import scale_box
+from pipeline.maps.methods import LABEL_METHODS, MethodName
+from pipeline.maps.passes import MapPlan
+from pipeline.model.classifier import Classifier
+from pipeline.model.open import open_model
+from pipeline.model.predictor import build_predictor
+from pipeline.model.targets import Targets, find_targets
+from pipeline.overlays.draw import OverlayLook, draw_overlay
+from pipeline.photos.decode import to_rgb
+from pipeline.photos.loader import load_sample, model_pixels
+from pipeline.photos.resize import downscale, fit_within
+from pipeline.records import Box, Failure, Floats, ImageRef, Pixels, Sample, best_scores
+from pipeline.settings import MapSettings, ModelSettings
+
+ImageLike = Image.Image | np.ndarray[Any, Any] | str | Path
+
+_BATCH_SIZE = 8
+_PHOTO_SIDE = 1024  # longest side of an overlay, pixels
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """The model's view of one image.
+
+    Attributes:
+        label: the most likely class.
+        score: its softmax probability.
+        top_labels, top_scores: the best five, best first.
+        logits: (C,), all classes.
+        map: (grid_h, grid_w), raw, not normalised.
+        map_box: x0, y0, x1, y1 in pixels of the image: the part covered by the map.
+        target: the label explained by the map; None if the method explains no label.
+        photo: (h, w, 3), the image, upright, at a longest side of at most 1,024 pixels.
+        photo_box: `map_box` in pixels of `photo`.
+    """
+
+    label: str
+    score: float
+    top_labels: tuple[str, ...]
+    top_scores: tuple[float, ...]
+    logits: Floats
+    map: Floats
+    map_box: Box
+    target: str | None
+    photo: Pixels
+    photo_box: Box
+
+    def overlay(self, **look: Any) -> Image.Image:
+        """Draw the map over the image.
+
+        Args:
+            look: fields of `OverlayLook`: style, opacity, colormap.
+        """
+        # negative values speak against a label: no heat
+        return draw_overlay(self.photo, np.maximum(self.map, 0), self.photo_box, OverlayLook(**look))
+
+
+class LoadedModel:
+    """A classifier in memory, from `load_model`.
+
+    Attributes:
+        classifier: the model, for the functions of `pipeline.maps` and `pipeline.model`.
+        labels: class names by id.
+        method: the map method.
+    """
+
+    def __init__(self, classifier: Classifier, method: MethodName, settings: MapSettings) -> None:
+        self.classifier = classifier
+        self.labels = classifier.labels
+        self.method = method
+        self._settings = settings
+
+    def predict(
+        self, images: ImageLike | Iterable[ImageLike], *, target: str | None = None, versus: str | None = None
+    ) -> list[ImagePrediction]:
+        """Classify images and compute their maps.
+
+        Args:
+            images: paths, PIL images, or uint8 arrays (h, w), (h, w, 3) or (h, w, 4); one or several.
+            target: label to explain, or its id; None: the most likely one of each image.
+            versus: label to set against it; None: none.
+
+        Raises:
+            PhotoError: an image can't be read, or the model's output is not finite.
+            ConfigError: the model does not know a label, or the method explains none.
+        """
+        targets = self._find_targets(target, versus)
+        samples = [self._prepare_sample(number, image) for number, image in enumerate(_as_list(images), start=1)]
+        plan = MapPlan((self.method,), self._settings.head_fusion, self._settings.discard_ratio, targets.versus)
+        predictor = build_predictor(self.classifier, plan, _BATCH_SIZE, targets)
+        predictions = []
+        for prediction in predictor.predict_photos(samples):
+            sample = prediction.sample
+            if failure := prediction.failure:
+                raise PhotoError(f"{sample.ref.path}: {failure.reason}")
+            assert sample.photo is not None
+            top, scores = best_scores(prediction.logits)
+            box = self.classifier.geometry.map_box(sample.width, sample.height)
+            predictions.append(
+                ImagePrediction(
+                    label=self.labels[top[0]],
+                    score=float(scores[0]),
+                    top_labels=tuple(self.labels[index] for index in top),
+                    top_scores=tuple(scores.tolist()),
+                    logits=prediction.logits,
+                    map=prediction.attention,
+                    map_box=box,
+                    target=None if prediction.target is None else self.labels[prediction.target],
+                    photo=sample.photo,
+                    photo_box=scale_box(box, (sample.width, sample.height), sample.photo.shape[1::-1]),
+                )
+            )
+        return predictions
+
+    def _find_targets(self, target: str | None, versus: str | None) -> Targets:
+        if (target, versus) != (None, None) and self.method not in LABEL_METHODS:
+            raise ConfigError(
+                f"{self.method} gives the same map for every label; load the model with a method of label-dependent "
+                f"maps: {', '.join(LABEL_METHODS)}"
+            )
+        targets, problems = find_targets(target, versus, self.labels)
+        if problems:
+            raise ConfigError(*problems)
+        return targets
+
+    def _prepare_sample(self, number: int, image: ImageLike) -> Sample:
+        """Decode a file as a run does; bring pixels in memory to the same form."""
+        spec = self.classifier.load_spec(overlay_size=_PHOTO_SIDE)
+        if isinstance(image, str | Path):
+            sample = load_sample(ImageRef(str(image), None, str(Path(image).expanduser()), 0, 0), spec)
+            if isinstance(sample, Failure):
+                raise PhotoError(f"{image}: {sample.reason}")
+            return sample
+        name = f"image {number}"
+        try:
+            rgb = np.asarray(_to_upright_rgb(image))  # (h, w, 3)
+            pixels = model_pixels(rgb, spec)
+        except (DecodeError, TypeError) as error:
+            raise PhotoError(f"{name}: {error}") from None
+        height, width, _ = rgb.shape
+        photo = downscale(rgb, fit_within((width, height), _PHOTO_SIDE))
+        return Sample(ImageRef(name, None, "", 0, 0), "", width, height, None, pixels, photo)
+
+
+class _LoadSettings(MapSettings, ModelSettings):
+    method: MethodName = "rollout"
+
+
+def load_model(model: str = "bundled", *, method: str = "rollout", **settings: Any) -> LoadedModel:
+    """Load a model for a few images in memory.
+
+    Args:
+        model: 'bundled', a checkpoint folder, or a Hugging Face id[@revision].
+        method: a map method, see `pipeline.maps.methods.METHODS`.
+        settings: further settings of `vitrollout run`: input_size, precision, device, head_fusion, discard_ratio.
+
+    Raises:
+        ConfigError: settings are wrong; names all of them.
+        ModelError: the checkpoint can't be reached or loaded, or has no rollout.
+    """
+    config = _LoadSettings(model=model, method=method, **settings)
+    return LoadedModel(open_model(config).load(), config.method, config)
+
+
+def _as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
+    is_one = isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4)
+    return [images] if is_one else list(images)  # type: ignore[arg-type, list-item]
+
+
+def _to_upright_rgb(image: Image.Image | np.ndarray[Any, Any]) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return to_rgb(ImageOps.exif_transpose(image))
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        return to_rgb(Image.fromarray(image))
+    kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else f"of type {type(image).__name__}"
+    raise TypeError(f"is {kind}; give a path, a PIL image or an array of uint8")

@@ -1,0 +1,89 @@
+"""The names of everything in a results folder.
+
+OUT/table/part-<run_id>-<00000>.parquet   finished parts and nothing else, ever
+OUT/overlays/<path>.png                   one for each photo
+OUT/thumbnails/                           photo and overlay, small, for the report
+OUT/runs/<run_id>.json                    written last
+OUT/report.html, OUT/report/              the page and its data
+OUT/tmp/                                  files being written; swept at the next start
+OUT/damaged/                              parts set aside by --repair
+OUT/.lock
+"""
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+TABLE, OVERLAYS, THUMBNAILS, RUNS, TMP, DAMAGED = "table", "overlays", "thumbnails", "runs", "tmp", "damaged"
+REPORT_PAGE, REPORT_DATA, LOCK = "report.html", "report", ".lock"
+
+PART_NAME = re.compile(r"part-\d{8}T\d{6}Z-\d+\.parquet")  # other files in table/ are not ours
+_RUN_ID = "%Y%m%dT%H%M%SZ"
+_RUN_ID_SHAPE = re.compile(r"\d{8}T\d{6}Z")
+
+_LONGEST_NAME = 255  # bytes, on every common file system
+_LONGEST_PATH = 2000  # bytes below OUT; systems allow some 4,096 for the whole path
+
+
+def part_name(run_id: str, number: int) -> str:
+    """Name a part of the table."""
+    return f"part-{run_id}-{number:05d}.parquet"
+
+
+def run_id_of_part(part: Path) -> str:
+    """Return the run, or the compaction, behind a part."""
+    return part.stem.split("-")[1]
+
+
+def next_run_id(taken: list[str]) -> str:
+    """Return the current time as a run id, but always later than every earlier run, even after the clock went back."""
+    now = datetime.now(UTC)
+    if taken and now.strftime(_RUN_ID) <= max(taken):
+        now = datetime.strptime(max(taken), _RUN_ID) + timedelta(seconds=1)
+    return now.strftime(_RUN_ID)
+
+
+def part_files(out: Path) -> list[Path]:
+    """List the finished parts of a results folder in the order of their commit."""
+    return sorted(file for file in (out / TABLE).glob("part-*.parquet") if PART_NAME.fullmatch(file.name))
+
+
+def record_files(out: Path) -> list[Path]:
+    """List the record files of a results folder, oldest run first; other files in runs/ are not ours."""
+    return sorted(file for file in (out / RUNS).glob("*.json") if _RUN_ID_SHAPE.fullmatch(file.stem))
+
+
+def overlay_name(path: str) -> str:
+    """Name a photo's overlay, relative to OUT: `overlays/<path>.png`, unique for each photo.
+
+    Long names are truncated and get a hash. A folder called `x.png` gets a `~`, because `x.png` is also the name
+    of the overlay of a photo `x` beside it.
+    """
+    *folders, name = path.split("/")
+    folders = [_truncate_name(re.sub(r"(\.png~*)$", r"\1~", folder)) for folder in folders]
+    overlay = "/".join([OVERLAYS, *folders, _truncate_name(name, ".png")])
+    if len(overlay.encode()) > _LONGEST_PATH:
+        return f"{OVERLAYS}/~/{_hash_name(path)}.png"
+    return overlay
+
+
+def thumbnail_name(overlay: str) -> str:
+    """Name the thumbnail of an overlay, relative to OUT; short and plain for any photo."""
+    digest = _hash_name(overlay)
+    return f"{THUMBNAILS}/{digest[:2]}/{digest}.jpg"
+
+
+def _truncate_name(name: str, suffix: str = "") -> str:
+    """Truncate to 255 bytes and append a hash.
+
+    Names that already end like a truncated one get a hash too, so they stay unique.
+    """
+    if len((name + suffix).encode()) <= _LONGEST_NAME and not re.search("~[0-9a-f]{16}$", name):
+        return name + suffix
+    tail = f"~{_hash_name(name)}{suffix}"
+    return name.encode()[: _LONGEST_NAME - len(tail)].decode("utf-8", "ignore") + tail
+
+
+def _hash_name(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,74 @@
+"""One part of the table: reading it safely, and joining several."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import StoreError, one_line
+from pipeline.results.schema import SCHEMA
+
+
+def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read the columns of `SCHEMA` present in one part.
+
+    Raises:
+        StoreError: the part is damaged.
+        FileNotFoundError: it is gone; a compaction has put its rows into other parts.
+    """
+    with _open_part(part) as file:
+        present = set(file.schema_arrow.names)
+        return file.read(columns=[name for name in (columns or SCHEMA.names) if name in present])
+
+
+def read_part_metadata(part: Path) -> dict[bytes, bytes]:
+    """Read the key-value metadata of one part.
+
+    Raises:
+        StoreError: the part is damaged.
+    """
+    with _open_part(part) as file:
+        return file.metadata.metadata or {}
+
+
+def concatenate_parts(tables: Sequence[pa.Table], columns: Sequence[str]) -> pa.Table:
+    """Join tables of parts; columns missing from old parts are null."""
+    schema = pa.schema([SCHEMA.field(name) for name in columns])
+    return pa.concat_tables([schema.empty_table(), *tables], promote_options="default").unify_dictionaries()
+
+
+def newest_rows(keys: pa.Table) -> pa.Array:
+    """Find the newest row of each path: the largest run_id, and among equal ones the last; sorted by path.
+
+    By the run alone: compacting moves rows between parts, and clocks jump, but run ids don't.
+
+    Args:
+        keys: columns path and run_id, rows in the order of the parts.
+
+    Returns:
+        Row numbers of `keys`.
+    """
+    # A stable sort, so the last row of each path is the newest. No pa.array() on the way: it imports pandas, half a
+    # second for a run with nothing to do.
+    rows = keys.select(["path"]).append_column("run_id", keys["run_id"].cast(pa.string()))
+    order = pc.sort_indices(rows, [("path", "ascending"), ("run_id", "ascending")])
+    path = rows["path"].take(order).combine_chunks()
+    last = len(path) - 1
+    is_last = pc.not_equal(path[:last], path[1:]) if last > 0 else None
+    return pa.concat_arrays([order[:last].filter(is_last), order[last:]]) if last > 0 else order
+
+
+@contextmanager
+def _open_part(part: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(part, page_checksum_verification=True) as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"{part} can't be read: {one_line(error)}; --repair sets it aside, and its photos run again"
+        ) from error

@@ -1,0 +1,81 @@
+"""Metrics of a validation, and their judgement."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.errors import StoppedError
+from pipeline.training.data import PhotoBatch
+from pipeline.training.device import TrainingDevice
+from pipeline.training.validation import Metrics, has_stalled, is_best, measure_batches, weighted_losses
+
+CPU = TrainingDevice("cpu", "fp32")
+
+
+class Echo(nn.Module):
+    """A model whose logits are the first row of the pixels."""
+
+    def forward(self, pixel_values):
+        return type("Output", (), {"logits": pixel_values[:, 0, 0]})()
+
+
+def make_batch(logits, label_ids, weights):
+    pixels = torch.tensor(logits).view(len(logits), 1, 1, -1)
+    return PhotoBatch(pixels, torch.tensor(label_ids), torch.tensor(weights))
+
+
+def history_of(metric, *values):
+    return [Metrics(**{"accuracy": 0.0, "macro_f1": 0.0, "loss": 1.0} | {metric: value}) for value in values]
+
+
+def test_metrics_of_known_logits():
+    batches = [make_batch([[2.0, 0.0], [0.0, 1.0]], [0, 0], [1.0, 0.5]), make_batch([[0.0, 3.0]], [1], [2.0])]
+    metrics = measure_batches(Echo(), batches, CPU, lambda: False)
+    losses = [math.log(1 + math.exp(-2)), 0.5 * math.log(1 + math.e), 2 * math.log(1 + math.exp(-3))]
+    assert metrics.loss == pytest.approx(sum(losses) / 3)
+    assert metrics.accuracy == pytest.approx(2 / 3)
+    assert metrics.macro_f1 == pytest.approx(2 / 3)
+
+
+def test_a_photo_without_a_finite_loss_is_left_out_of_the_mean():
+    batch = make_batch([[math.nan, 0.0], [2.0, 0.0]], [0, 0], [1.0, 1.0])
+    assert measure_batches(Echo(), [batch], CPU, lambda: False).loss == pytest.approx(math.log(1 + math.exp(-2)))
+    batch = make_batch([[math.nan, 0.0]], [0], [1.0])
+    assert math.isnan(measure_batches(Echo(), [batch], CPU, lambda: False).loss)
+
+
+def test_label_smoothing():
+    batch = make_batch([[2.0, 0.0]], [0], [1.0])
+    right, wrong = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
+    logits = batch.pixel_values[:, 0, 0]
+    assert weighted_losses(logits, batch, 0.2).item() == pytest.approx(0.9 * right + 0.1 * wrong)
+    assert weighted_losses(logits, batch).item() == pytest.approx(right)
+
+
+def test_stop_ends_a_validation():
+    batches = [make_batch([[2.0, 0.0]], [0], [1.0])] * 5
+    asked = []
+    with pytest.raises(StoppedError, match="stopped during a validation"):
+        measure_batches(Echo(), batches, CPU, lambda: bool(asked.append(1) or len(asked) == 2))
+    assert len(asked) == 2
+
+
+def test_early_stopping_waits_for_its_patience():
+    scores = history_of("macro_f1", 0.5, 0.7, 0.6, 0.7)
+    assert has_stalled(scores, "macro_f1", 2)
+    assert not has_stalled(scores[:3], "macro_f1", 2)
+    assert not has_stalled(scores, "macro_f1", None)
+    assert not has_stalled([], "macro_f1", 1)
+    losses = history_of("loss", 0.5, 0.3, 0.4)
+    assert has_stalled(losses, "loss", 1)
+    assert not has_stalled(losses[:2], "loss", 1)
+
+
+def test_of_equals_the_longest_trained_is_best():
+    assert is_best(history_of("accuracy", 0.5, 0.5), "accuracy")
+    assert not is_best(history_of("accuracy", 0.5, 0.4), "accuracy")
+    assert is_best(history_of("loss", 0.5, 0.4), "loss")
+    assert not is_best(history_of("loss", 0.5, math.nan), "loss")
+    assert is_best(history_of("loss", math.nan, 0.5), "loss")
