@@ -33,8 +33,8 @@ nightly: $(VENV)/.run ## CONFIG=nightly.toml [ARGS=--dry-run]: run several archi
 	@if [ -z "$$CONFIG" ]; then echo 'make nightly: no configuration given; use make nightly CONFIG=nightly.toml' >&2; exit 2; fi; \
 	$(BIN)/vitrollout nightly "$$CONFIG" $(ARGS)
 
-test: $(VENV)/.dev ## run the tests, on this machine's processor
-	$(BIN)/pytest $(ARGS)
+test: $(VENV)/.dev ## [ARGS='-n 0']: run the tests on all cores of this machine; -n 0: in one process
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: test with random kills, stops, full disks and changing files; as root: it mounts a disk
 	$(BIN)/pytest -m soak tests/whole/test_soak.py $(ARGS)

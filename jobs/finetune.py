@@ -20,7 +20,7 @@ from pipeline.training.config import FinetuneConfig
 @command(__doc__)
 @settings_options(FinetuneConfig, argument="data")
 def finetune_command(**options: Any) -> None:
-    require_extra("train", "accelerate", "sklearn")
+    require_extra("train", "sklearn")
     config = FinetuneConfig(**given_options(options))
     let_waiting_threads_sleep()
     from pipeline.training.finetune import finetune  # imports torch

@@ -1,6 +1,6 @@
 """Figures of a CUDA device: the cost of maps in time and memory, and the device's waiting time for the host."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 
 from jobs.benchmarks.forward import build_variants
 from jobs.benchmarks.host import WatchedDevice, run_watched
-from jobs.benchmarks.materials import VIT_B_16, VIT_L_32, VIT_S_14, Shape, save_checkpoint
+from jobs.benchmarks.materials import VIT_B_16, VIT_L_32, VIT_S_14, save_checkpoint
 from jobs.benchmarks.timing import Figure, time_in_turn
 from pipeline.errors import ConfigError
 from pipeline.model.device import Precision, choose_precision
@@ -28,7 +28,9 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     figures = []
     for shape, batch, bar in _CASES:
         for precision in dict.fromkeys(precisions):
-            figures += _measure_maps(shape, folder, batch, precision, rounds, bar)
+            variants = build_variants(save_checkpoint(shape, folder), batch, precision, "cuda")
+            case = f"{shape.name}, batch {batch}, {precision}, CUDA"
+            figures += _measure_maps(case, variants, batch, rounds, bar)
     for overlays in (True, False):
         device = run_watched(
             folder, save_checkpoint(VIT_B_16, folder), WatchedDevice, overlays, batch_size=64, device="cuda"
@@ -40,12 +42,10 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
 
 
 def _measure_maps(
-    shape: Shape, folder: Path, batch: int, precision: Precision, rounds: int, bar: float
+    case: str, variants: Mapping[str, Callable[[], Any]], batch: int, rounds: int, bar: float
 ) -> list[Figure]:
-    variants = build_variants(save_checkpoint(shape, folder), batch, precision, "cuda")
     timings = time_in_turn(variants, rounds)
     bare, ours = (_measure_peak_memory(variants[name]) for name in ("bare", "with maps"))
-    case = f"{shape.name}, batch {batch}, {precision}, CUDA"
     rate = f"{batch / timings.median('with maps'):.0f} images/s with maps"
     return [
         Figure(

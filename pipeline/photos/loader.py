@@ -25,7 +25,7 @@ from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample
 # JPEGs are decoded to at least this on the longer side, for any size of the overlay: so the numbers never
 # depend on the look of overlays. A larger overlay gets a decode of its own.
 DRAFT_LONGER_SIDE = 1024
-DECODE_SECONDS = 60.0  # for one photo, by default
+DECODE_SECONDS = 60  # for one photo, by default
 
 
 @dataclass(frozen=True)

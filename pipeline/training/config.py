@@ -43,7 +43,7 @@ class FinetuneConfig(LabelledDataSettings):
     learning_rate: float = Field(1e-4, gt=0, description="peak learning rate of the head; cosine schedule")
     layer_decay: float = Field(0.8, gt=0, le=1, description="factor on the rate per block, from the head down")
     weight_decay: float = Field(0.05, ge=0, description="weight decay of matrices; norms, biases, positions have none")
-    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of all steps to warm up, from zero to the peak rate")
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of all steps to warm up, from 0 to the peak rate")
     batch_size: int = Field(32, ge=1, description="photos in one training step")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread over all classes")
     class_weights: Literal["balanced", "sqrt", "none"] = Field(

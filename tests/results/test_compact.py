@@ -148,7 +148,7 @@ def test_folder_that_a_run_holds(out, source):
 
 
 def test_kill_at_any_moment_loses_nothing(out, source):
-    write_run(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(50)] for part in range(20)])
+    write_run(out, source, *[[make_row(f"{part}/{row:03d}.jpg") for row in range(20)] for part in range(20)])
     expected = read_results(out)
     context = multiprocessing.get_context("fork")
     moments = random.Random(20261124)

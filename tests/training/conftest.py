@@ -30,7 +30,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def settings(photos, tiny_checkpoint, tmp_path):
-    """A function that makes the settings of a training of one second, with changes."""
+    """A function for the settings of a training of one second, with changes."""
 
     def make(**changes):
         start = {"data": photos, "out": tmp_path / "out", "model": str(tiny_checkpoint("vit"))}

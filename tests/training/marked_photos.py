@@ -1,4 +1,4 @@
-"""A small labelled data set: photos of three classes that a tiny model can tell apart."""
+"""A small labelled data set: photos of three classes, easy for a tiny model."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Each augmentation alone: on it changes what it should, off it changes nothing."""
+"""Each augmentation alone: its range when on, no change when off."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def generator(seed=0):
 
 
 def photo(size=SIZE):
-    """No two pixels of a channel alike, so that every move of them shows."""
+    """A photo of distinct pixels, to make every move of them show."""
     return torch.randperm(3 * size * size, generator=generator(9)).remainder(241).to(torch.uint8).view(3, size, size)
 
 
@@ -22,8 +22,8 @@ def draws(changes, count=60):
     return [augment(pixels, changes, SIZE, generator(seed)) for seed in range(count)]
 
 
-def count_of(images, wanted):
-    return sum(torch.equal(image, wanted) for image in images)
+def count_of(images, expected):
+    return sum(torch.equal(image, expected) for image in images)
 
 
 def test_nothing_is_changed_by_default():
@@ -51,7 +51,7 @@ def test_brightness_multiplies_within_its_range():
 
 
 def test_contrast_keeps_the_mean_and_scales_the_spread():
-    grey = photo() // 4 + 96  # so that nothing is clipped
+    grey = photo() // 4 + 96  # far enough from 0 and 255 to avoid clipping
     images = [augment(grey, Augmentation(contrast=0.2), SIZE, generator(seed)).float() for seed in range(60)]
     spreads = [image.std() / grey.float().std() for image in images]
     assert all(abs(image.mean() - grey.float().mean()) < 0.5 for image in images)

@@ -1,4 +1,4 @@
-"""Checkpoints are complete or absent, whatever happens while they are saved."""
+"""Checkpoints are complete or absent, also after a full disk or a kill in the middle of saving."""
 
 import resource
 from contextlib import contextmanager
@@ -54,7 +54,7 @@ def test_a_checkpoint_cut_off_while_being_saved_is_ignored(tmp_path):
     assert load_newest_checkpoint(tmp_path) == {"step": 1}
 
 
-def test_what_a_kill_leaves_is_ignored_and_removed(tmp_path):
+def test_partial_file_of_a_kill_is_ignored_and_removed(tmp_path):
     save_checkpoint(tmp_path, 1, {"step": 1})
     (tmp_path / ("0123456789abcdef" * 2)).write_bytes((tmp_path / "checkpoint-1.pt").read_bytes()[:100])
     assert load_newest_checkpoint(tmp_path) == {"step": 1}

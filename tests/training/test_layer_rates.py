@@ -1,4 +1,4 @@
-"""Trainable parameters, and learning rates that fall with the depth."""
+"""Trainable parameters, and learning rates by depth."""
 
 import pytest
 import torch

@@ -34,7 +34,7 @@ def make_split(count, weight=1.0):
 
 @pytest.fixture
 def start(settings, tiny_checkpoint, tmp_path):
-    """A function that starts a training in a folder, from its newest checkpoint if there is one."""
+    """A function to start a training in a folder, from its newest checkpoint if there is one."""
 
     def make(folder="work", stop=lambda training: False, weight=1.0, **changes):
         defaults = {"epochs": 3, "batch_size": BATCH, "checkpoint_seconds": 1000, "patience": "none"}
@@ -243,7 +243,7 @@ def test_fp16_skips_steps_with_overflowing_gradients(start, tmp_path, monkeypatc
     assert all(math.isfinite(metrics.loss) for metrics in training.history)
 
 
-# What it learns
+# Learning
 
 
 def test_training_teaches(settings):

@@ -15,7 +15,7 @@ from pipeline.training.validation import Metrics
 
 @pytest.fixture
 def write_card(finished, tmp_path):
-    """A function that writes the card of the finished training with changed facts, and returns it."""
+    """A function to write the card of the finished training with changed facts; returns the card."""
 
     def write(*, config=None, result=None, **changes):
         classifier = SimpleNamespace(blocks=3, blocks_before=3, head_kept=False)

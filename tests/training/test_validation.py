@@ -15,7 +15,7 @@ CPU = TrainingDevice("cpu", "fp32")
 
 
 class Echo(nn.Module):
-    """A model whose logits are the first row of the pixels."""
+    """A model returning the first row of the pixels as logits."""
 
     def forward(self, pixel_values):
         return type("Output", (), {"logits": pixel_values[:, 0, 0]})()
