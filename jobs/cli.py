@@ -73,7 +73,7 @@ def main() -> None:
 def _repeat_lost_interrupt(default_hook: Callable[[Any], Any], unraisable: Any) -> None:
     """Repeat a Ctrl-C lost in a `__del__`: Python drops it there, and importing transformers runs many of them."""
     if unraisable.exc_type is KeyboardInterrupt:
-        Timer(0.01, interrupt_main).start()  # a moment later, outside the same `__del__`
+        Timer(0.2, interrupt_main).start()  # a moment later, outside the same `__del__` and this hook
     else:
         default_hook(unraisable)
 

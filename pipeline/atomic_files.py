@@ -48,7 +48,7 @@ def atomic_write_path(final: Path, tmp: Path, *, durable: bool = True) -> Iterat
 
 
 def make_folder(out: Path) -> None:
-    """Create an output folder. Called before long work, so the work is never lost for want of a folder.
+    """Create an output folder. Called before long work, so no result is lost for lack of a folder.
 
     Raises:
         ConfigError: it can't be created.

@@ -12,7 +12,7 @@ from typing import Any
 
 
 def call_command(
-    function: str, settings: str, config: Any = None, *, stop: Callable[[], bool] | None = None, **values: Any
+    function: str, settings: str, config: Any = None, /, *, stop: Callable[[], bool] | None = None, **values: Any
 ) -> Any:
     """Call a command with its settings.
 

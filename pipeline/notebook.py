@@ -13,14 +13,15 @@ from pipeline.maps.geometry import scale_box
 from pipeline.maps.methods import LABEL_METHODS, MethodName
 from pipeline.maps.passes import MapPlan
 from pipeline.model.classifier import Classifier
+from pipeline.model.cpu_streams import split_over_cores
 from pipeline.model.open import open_model
-from pipeline.model.predictor import build_predictor
+from pipeline.model.predictor import Predictor
 from pipeline.model.targets import Targets, find_targets
 from pipeline.overlays.draw import OverlayLook, draw_overlay
 from pipeline.photos.decode import to_rgb
 from pipeline.photos.loader import load_sample, model_pixels
 from pipeline.photos.resize import downscale, fit_within
-from pipeline.records import Box, Failure, Floats, ImageRef, Pixels, Sample, best_scores
+from pipeline.records import Box, Failure, Floats, ImageRef, Pixels, Prediction, Sample, best_scores
 from pipeline.settings import MapSettings, ModelSettings
 
 ImageLike = Image.Image | np.ndarray[Any, Any] | str | Path
@@ -80,6 +81,7 @@ class LoadedModel:
         self.labels = classifier.labels
         self.method = method
         self._settings = settings
+        self._network = split_over_cores(classifier, _BATCH_SIZE)
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], *, target: str | None = None, versus: str | None = None
@@ -89,7 +91,7 @@ class LoadedModel:
         Args:
             images: paths, PIL images, or uint8 arrays (h, w), (h, w, 3) or (h, w, 4); one or several.
             target: label to explain, or its id; None: the most likely one of each image.
-            versus: label to set against it; None: none.
+            versus: label to set against it, or None.
 
         Raises:
             PhotoError: an image can't be read, or the model's output is not finite.
@@ -98,30 +100,28 @@ class LoadedModel:
         targets = self._find_targets(target, versus)
         samples = [self._prepare_sample(number, image) for number, image in enumerate(_as_list(images), start=1)]
         plan = MapPlan((self.method,), self._settings.head_fusion, self._settings.discard_ratio, targets.versus)
-        predictor = build_predictor(self.classifier, plan, _BATCH_SIZE, targets)
-        predictions = []
-        for prediction in predictor.predict_photos(samples):
-            sample = prediction.sample
-            if failure := prediction.failure:
-                raise PhotoError(f"{sample.ref.path}: {failure.reason}")
-            assert sample.photo is not None
-            top, scores = best_scores(prediction.logits)
-            box = self.classifier.geometry.map_box(sample.width, sample.height)
-            predictions.append(
-                ImagePrediction(
-                    label=self.labels[top[0]],
-                    score=float(scores[0]),
-                    top_labels=tuple(self.labels[index] for index in top),
-                    top_scores=tuple(scores.tolist()),
-                    logits=prediction.logits,
-                    map=prediction.attention,
-                    map_box=box,
-                    target=None if prediction.target is None else self.labels[prediction.target],
-                    photo=sample.photo,
-                    photo_box=scale_box(box, (sample.width, sample.height), sample.photo.shape[1::-1]),
-                )
-            )
-        return predictions
+        predictor = Predictor(self._network, plan, _BATCH_SIZE, targets)
+        return [self._describe_prediction(prediction) for prediction in predictor.predict_photos(samples)]
+
+    def _describe_prediction(self, prediction: Prediction) -> ImagePrediction:
+        sample = prediction.sample
+        if failure := prediction.failure:
+            raise PhotoError(f"{sample.ref.path}: {failure.reason}")
+        assert sample.photo is not None
+        top, scores = best_scores(prediction.logits)
+        box = self.classifier.geometry.map_box(sample.width, sample.height)
+        return ImagePrediction(
+            label=self.labels[top[0]],
+            score=float(scores[0]),
+            top_labels=tuple(self.labels[index] for index in top),
+            top_scores=tuple(scores.tolist()),
+            logits=prediction.logits,
+            map=prediction.attention,
+            map_box=box,
+            target=None if prediction.target is None else self.labels[prediction.target],
+            photo=sample.photo,
+            photo_box=scale_box(box, (sample.width, sample.height), sample.photo.shape[1::-1]),
+        )
 
     def _find_targets(self, target: str | None, versus: str | None) -> Targets:
         if (target, versus) != (None, None) and self.method not in LABEL_METHODS:

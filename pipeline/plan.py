@@ -69,7 +69,7 @@ def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str, targe
     its files, labels to ids.
     """
     method, *more_methods = config.method
-    values = {name: getattr(config, name) for name in config.fields_with_numbers()} | {
+    values = {name: getattr(config, name) for name in config.fingerprint_fields()} | {
         "model": checkpoint.digest(),
         "method": method,
         "precision": precision,
@@ -83,13 +83,17 @@ def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str, targe
         "label maps": explains_labels,
     }
     defaults = {name: RunConfig.model_fields[name].default for name in values}
-    for name, when in config.fields_with_numbers().items():
+    for name, when in config.fingerprint_fields().items():
         if not is_used[when]:
             values[name] = defaults[name]
     parts: list[Any] = [values.pop(name) for name in _FIRST_SETTINGS]
     if more_methods:
         parts.append(sorted(more_methods))
-    for name in ("target", "versus", "labels"):  # resolved in `targets`; a photo's expected label is its own matter
+    for name in (
+        "target",
+        "versus",
+        "labels",
+    ):  # in `targets`; photo_fingerprint adds a photo's expected label
         values.pop(name)
     if explains_labels:
         parts.append(["expected" if targets.expected else targets.label, targets.versus])

@@ -26,7 +26,7 @@ class Progress:
             total: number of units to process.
             unit: name of one, short.
             title: shown in front of the figures; none by default.
-            initial: units done by an earlier sitting.
+            initial: units done by an earlier session.
         """
         self._bar: tqdm[None] = tqdm(
             total=total, initial=initial, unit=unit, desc=title or None, disable=not sys.stderr.isatty(),

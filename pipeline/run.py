@@ -75,10 +75,10 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         # 4. the record, with a comparison to earlier runs
         summary = _summarise_run(job, plan, results.run_id, profiler, interrupted=stop())
         results.write_record(_build_record(job, summary, profiler))
-        # 5. the report
-        del job, plan  # frees the list of photos: the report needs the memory
+        # 5. the report, unless it is current
+        del job, plan  # the report needs the memory of the list of photos
         if config.report and not _report_is_current(config.out):
-            from pipeline.report.write_page import write_report
+            from pipeline.report.write_page import write_report  # imports pandas and jinja2
 
             write_report(config.out)
     return summary
@@ -122,14 +122,15 @@ def _plan_job(job: Job, results: ResultsFolder | None = None) -> Plan:
 
 def _process_photos(job: Job, plan: Plan, results: ResultsFolder, stop: Callable[[], bool]) -> Profiler:
     """Take the pending photos through the model into the table; return their profile."""
-    from pipeline.maps.passes import MapPlan
-    from pipeline.model.predictor import build_predictor, split_by_photo
-
     config, targets, clock, profiler = job.config, job.targets, job.clock, Profiler()
     with clock("model"):
+        # transformers takes seconds to import: only once there is something to do
+        from pipeline.maps.passes import MapPlan
+        from pipeline.model.predictor import build_predictor, split_by_photo
+
         classifier = job.model.load(rescale=config.rescale)
-    maps = MapPlan(config.method, config.head_fusion, config.discard_ratio, targets.versus)
-    predictor = build_predictor(classifier, maps, config.batch_size, targets)
+    map_plan = MapPlan(config.method, config.head_fusion, config.discard_ratio, targets.versus)
+    predictor = build_predictor(classifier, map_plan, config.batch_size, targets)
     rows = RowBuilder(
         classifier.labels, config.model, config.method[0], results.run_id, job.fingerprint_of, targets.versus
     )
@@ -234,5 +235,5 @@ def find_photos(config: RunConfig) -> Discovery:
     raise ConfigError(f"no photos in {config.input}{matching}; the README lists the supported file types")
 
 
-# `pipeline.run(...)`: this module and the function share their name
+# importing this file sets `pipeline.run` to the module, so the module itself must be callable
 make_callable(__name__, f"{__name__}:run", "pipeline.config:RunConfig")

@@ -27,7 +27,7 @@ from pipeline.photos.loader import DECODE_SECONDS
 
 _LARGEST_INPUT = 16_384  # pixels of a side: over a million patches
 
-NumbersChange = Literal["always", "attention maps", "label maps"]
+FingerprintRule = Literal["always", "attention maps", "label maps"]
 
 
 class Settings(BaseModel):
@@ -45,7 +45,7 @@ class Settings(BaseModel):
 
     @classmethod
     def _describe_problem(cls, problem: Any) -> str:
-        name = str(problem["loc"][0])
+        name = str(problem["loc"][0]) if problem["loc"] else cls.__name__
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, cls.model_fields, n=1)
             return f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
@@ -56,14 +56,14 @@ class Settings(BaseModel):
         return f"{name} = {problem['input']}: {expected}"
 
     @classmethod
-    def fields_with_numbers(cls) -> dict[str, NumbersChange]:
+    def fingerprint_fields(cls) -> dict[str, FingerprintRule]:
         """Return the fields declared with `changes_numbers`, and when they do."""
         extras = {name: field.json_schema_extra for name, field in cls.model_fields.items()}
         marks = {name: extra.get("changes_numbers") for name, extra in extras.items() if isinstance(extra, dict)}
-        return {name: cast(NumbersChange, mark) for name, mark in marks.items() if mark}
+        return {name: cast(FingerprintRule, mark) for name, mark in marks.items() if mark}
 
 
-def changes_numbers(when: NumbersChange = "always") -> dict[str, Any]:
+def changes_numbers(when: FingerprintRule = "always") -> dict[str, Any]:
     """Declare a setting as part of the fingerprint, in the `json_schema_extra` of its field.
 
     Args:
@@ -141,7 +141,7 @@ def _parse_size(value: object) -> object:
         return None
     sides = [str(side) for side in value] if isinstance(value, tuple | list) else str(value).lower().split("x")
     if len(sides) not in (1, 2) or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise ValueError("must be pixels, as 384 or HEIGHTxWIDTH")
+        raise ValueError("must be pixels, such as 384, or HEIGHTxWIDTH")
     if max(map(int, sides)) > _LARGEST_INPUT:
         raise ValueError(f"is more than any model takes; at most {_LARGEST_INPUT}")
     return (int(sides[0]), int(sides[-1]))
@@ -284,7 +284,7 @@ class LabelledDataSettings(Settings):
     data: LabelledData = Field(description="folder with a subfolder per class, or a CSV path,label[,split]")
     out: OutFolder = Field(description="folder for the results")
 
-    @field_validator("out", check_fields=False)
+    @field_validator("out")
     @classmethod
     def _check_out_is_outside(cls, out: Path, info: ValidationInfo) -> Path:
         return check_outside(out, info.data.get("data"))

@@ -15,6 +15,14 @@ _DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2  # the capabilities that let root read wh
 _EFFECTIVE = 0
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Escape names that are not UTF-8 in the log of a test, or it can't be sent from a worker of pytest-xdist."""
+    report = yield
+    report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
+    return report
+
+
 @pytest.fixture(autouse=True)
 def _log_handlers_stay():
     """A command called within a test leaves a handler behind, which writes to a file that is closed by then."""

@@ -108,7 +108,7 @@ def test_a_setting_changes_the_fingerprint_if_it_changes_the_numbers(name, base,
     row = run_once(models, tmp_path / "out", **{name: CHANGED[name]})
     changes_numbers = not same_numbers(row, base)
     assert (row["fingerprint"] != base["fingerprint"]) == changes_numbers
-    assert (name in RunConfig.fields_with_numbers()) == changes_numbers
+    assert (name in RunConfig.fingerprint_fields()) == changes_numbers
 
 
 @pytest.mark.parametrize(("name", "method"), [("discard_ratio", "libragrad"), ("head_fusion", "libragrad")])

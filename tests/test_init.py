@@ -40,6 +40,7 @@ def test_a_run_with_keyword_arguments(tmp_path, tiny_vit):
     assert module.run is not module
     again = pipeline.run(pipeline.RunConfig(input=tmp_path / "photos", out=tmp_path / "out", model=str(tiny_vit)))
     assert (again.processed, again.done_before) == (0, 2)
+    assert pipeline.compact(out=str(tmp_path / "out")).rows == 2
 
 
 def test_stop_reaches_the_command(tmp_path, tiny_vit):

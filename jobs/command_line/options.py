@@ -20,11 +20,12 @@ def settings_options(settings: type[Settings], *, argument: str) -> Callable[[Fu
     The command receives None, or () for a repeatable option, in place of options not given: see `given_options`.
 
     Args:
-        settings: the class of the settings. Help lists `--out` first, then the fields in their order.
+        settings: the class of the settings. Help lists `--out` and `--model` first, then the fields of this class
+            itself, then the inherited ones.
         argument: name of the field to give by position.
     """
     options = {name: field for name, field in settings.model_fields.items() if name != argument}
-    names = sorted(options, key=lambda name: name != "out")
+    names = sorted(options, key=lambda name: (name != "out", name != "model", name not in settings.__annotations__))
 
     def add_options(function: Function) -> Function:
         for name in reversed(names):  # the decorator of the last option is applied first

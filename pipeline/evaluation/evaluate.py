@@ -15,9 +15,9 @@ from pipeline.evaluation.predict import predict_photos
 from pipeline.evaluation.result import Evaluation, PredictedPhoto
 from pipeline.evaluation.write import format_card_section, write_results
 from pipeline.labelled.read import apply_split_csv, read_labelled_photos
-from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of
+from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of, resolve_split
 from pipeline.markdown import replace_evaluation_section
-from pipeline.model.checkpoint import Checkpoint
+from pipeline.model.checkpoint import SPLIT_FILE, Checkpoint
 from pipeline.model.open import open_model
 
 log = logging.getLogger(__name__)
@@ -73,12 +73,10 @@ def choose_photos(config: EvaluateConfig, checkpoint: Checkpoint) -> tuple[list[
     """
     photos = read_labelled_photos(config.data)
     source = "the data"
-    if all(photo.split is None for photo in photos) and (checkpoint.folder / "split.csv").is_file():
-        photos, source = apply_split_csv(photos, checkpoint.folder / "split.csv"), "the model's split.csv"
+    if all(photo.split is None for photo in photos) and (checkpoint.folder / SPLIT_FILE).is_file():
+        photos, source = apply_split_csv(photos, checkpoint.folder / SPLIT_FILE), "the model's split.csv"
     counts = Counter(photo.split for photo in photos if photo.split is not None)
-    split = config.split
-    if split == "auto":
-        split = "test" if counts["test"] else "all"
+    split = resolve_split(config.split, counts)
     if split == "all":
         _warn_about_training_photos(counts, source)
         return photos, "all"

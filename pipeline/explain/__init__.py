@@ -2,5 +2,5 @@
 
 from pipeline.callable_module import make_callable
 
-# `pipeline.explain(...)`: this package and its function share their name
+# importing this package sets `pipeline.explain` to it, so the package itself must be callable
 make_callable(__name__, f"{__name__}.explain:explain", f"{__name__}.config:ExplainConfig")

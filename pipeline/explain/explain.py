@@ -42,7 +42,7 @@ def explain(config: ExplainConfig) -> "Explanation":
         ref = _locate_photo(config, Path(folder))
         model = open_model(config)
         targets = _choose_targets(config, model.checkpoint)
-        # 2. the pixels
+        # 2. the weights, the layer, the pixels
         log.info("%s", model.description)
         classifier = model.load(rescale=config.rescale)
         layer = _layer_from_first(config.layer, len(classifier.encoder))

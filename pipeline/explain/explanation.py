@@ -93,7 +93,7 @@ def _read_attention(
     pixels = torch.from_numpy(sample.pixels[None])  # (1, 3, H, W)
     recorder = classifier.capture(pixels, plan.head_fusion, heads_layer=layer - 1, value_norms=method.needs_value_norms)
     assert recorder.heads is not None
-    attention, compute_map = recorder.captured(plan.discard_ratio), method.load()
+    attention, compute_map = recorder.captured_attention(plan.discard_ratio), method.load()
     depths = range(1, len(attention.layers) + 1)
     frames = torch.cat([compute_map(attention.first_layers(depth)) for depth in depths])  # (L, N)
     heads, filmstrip = (classifier.drop_prefix(tokens).float().cpu().numpy() for tokens in (recorder.heads[0], frames))

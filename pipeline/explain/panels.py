@@ -13,6 +13,7 @@ from matplotlib.figure import FigureBase
 
 from pipeline.explain.explanation import Explanation
 from pipeline.maps.geometry import scale_box
+from pipeline.maps.methods import METHODS
 from pipeline.overlays.draw import OverlayLook, draw_overlay, shown_range
 from pipeline.records import Floats
 
@@ -93,7 +94,7 @@ def _draw_heads(canvas: FigureBase, explanation: Explanation, look: OverlayLook)
 def _draw_filmstrip(canvas: FigureBase, explanation: Explanation, look: OverlayLook) -> None:
     """Draw the map from the first layer alone, from the first two, and so on."""
     depths = range(1, len(explanation.filmstrip) + 1)
-    if explanation.film_method == "attention":
+    if METHODS[explanation.film_method].reads_last_layer:
         names, caption = [f"layer {depth}" for depth in depths], "each layer's own"
     else:
         names = ["layer 1", *(f"layers 1 to {depth}" for depth in depths[1:])]

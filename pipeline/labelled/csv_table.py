@@ -35,13 +35,13 @@ def read_table(file: Path, *columns: str) -> pd.DataFrame:
     return table
 
 
-def read_paths(file: Path) -> pd.DataFrame:
+def read_paths(file: Path, *columns: str) -> pd.DataFrame:
     """Read a CSV with a column path, and write the paths in one form (`./a.png` as `a.png`).
 
     Raises:
-        DataError: it can't be read, or a path is empty.
+        DataError: it can't be read, lacks one of the columns, or a path is empty.
     """
-    table = read_table(file, "path")
+    table = read_table(file, "path", *columns)
     check_column(file, table["path"], table["path"] == "", "path is empty")
     return table.assign(path=table["path"].map(lambda path: Path(path).as_posix()))
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.labelled.csv_table import SPLITS, check_column, list_some, read_table, split_name, splits_of
+from pipeline.labelled.csv_table import SPLITS, check_column, list_some, read_paths, split_name, splits_of
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.photos.decode import extensions
 from pipeline.photos.discover import escape
@@ -47,7 +47,7 @@ def apply_split_csv(photos: Sequence[LabelledPhoto], file: Path) -> list[Labelle
     Raises:
         DataError: the file can't be read.
     """
-    table = read_table(file, "path", "split")
+    table = read_paths(file, "split")
     splits = dict(zip(table["path"], splits_of(file, table), strict=True))
     return [replace(photo, split=splits.get(photo.name)) for photo in photos]
 
@@ -100,17 +100,15 @@ def _is_photo(name: str) -> bool:
 
 
 def _read_csv(file: Path) -> list[LabelledPhoto]:
-    table = read_table(file, "path", "label")
-    check_column(file, table["path"], table["path"] == "", "path is empty")
+    table = read_paths(file, "label")
     check_column(file, table["path"], table["label"] == "", "label is empty")
-    names = table["path"].map(lambda path: Path(path).as_posix())  # ./a.png is a.png
-    check_column(file, table["path"], names.duplicated(), "path occurs twice")
+    check_column(file, table["path"], table["path"].duplicated(), "path occurs twice")
     weights = _read_weights(file, table)
     splits = splits_of(file, table)
     files = [file.parent / path for path in table["path"]]
     missing = pd.Series([not os.path.isfile(path) for path in files], dtype=bool)  # names too long count as missing
     check_column(file, table["path"], missing, f"no such file under {file.parent}")
-    rows = zip(names, files, table["label"], weights, splits, strict=True)
+    rows = zip(table["path"], files, table["label"], weights, splits, strict=True)
     return [LabelledPhoto(name, path, label, weight, split) for name, path, label, weight, split in rows]
 
 

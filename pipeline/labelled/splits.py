@@ -1,7 +1,7 @@
 """Labelled photos, and their splits: train, validation and test."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,11 @@ class LabelledPhoto:
     label: str
     weight: float = 1.0
     split: str | None = None
+
+
+def resolve_split(split: str, existing: Collection[str | None]) -> str:
+    """Resolve `auto`: the test split if there is one, or else all photos."""
+    return ("test" if "test" in existing else "all") if split == "auto" else split
 
 
 def labels_of(photos: Iterable[LabelledPhoto]) -> list[str]:

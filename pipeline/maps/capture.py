@@ -51,7 +51,7 @@ class AttentionRecorder:
     value_norm_ratios: list[Tensor] = field(default_factory=list)
     heads: Tensor | None = None
 
-    def captured(self, discard_ratio: float) -> CapturedAttention:
+    def captured_attention(self, discard_ratio: float) -> CapturedAttention:
         """Return the recorded layers for the methods of `pipeline.maps.rollout`."""
         return CapturedAttention(self.layers, self.readout_tokens, discard_ratio, self.value_norm_ratios)
 
@@ -117,7 +117,7 @@ def record_attention(recorder: AttentionRecorder) -> Iterator[AttentionRecorder]
         _active_recorder.reset(token)
 
 
-def recorded_attention(
+def attend_and_record(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -141,7 +141,9 @@ def recorded_attention(
     """
     # scaled before the product: unscaled scores can exceed float16
     query = query * (scaling if scaling is not None else query.shape[-1] ** -0.5)
-    recorder = _active_recorder.get() or AttentionRecorder(readout_tokens=0)  # nothing is recorded: a throwaway one
+    recorder = _active_recorder.get() or AttentionRecorder(
+        readout_tokens=0
+    )  # outside record_attention: a recorder without a reader
     output = recorder.compute_output(query, key, value, attention_mask)
     return output.transpose(1, 2).contiguous(), None
 
@@ -161,9 +163,9 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor
     return scores.softmax(dim=-1, dtype=dtype)
 
 
-def select_recorded_attention(model: Any) -> None:
+def install_recording_attention(model: Any) -> None:
     """Make a transformers model compute its attention here. Weights and logits stay the same."""
-    AttentionInterface.register(IMPLEMENTATION, recorded_attention)
+    AttentionInterface.register(IMPLEMENTATION, attend_and_record)
     model.set_attn_implementation(IMPLEMENTATION)
 
 

@@ -18,7 +18,8 @@ class MapMethod:
         needs_gradient: takes a backward pass, and a forward pass with hooks of its own.
         explains_label: the map depends on the label to explain.
         source: paper and equation.
-        needs_value_norms: reads `CapturedAttention.value_norm_ratios`, which cost a hook on each layer.
+        needs_value_norms: reads `CapturedAttention.value_norm_ratios`, at the cost of a hook on each layer.
+        reads_last_layer: the map comes from the last layer alone.
     """
 
     function: str
@@ -26,6 +27,7 @@ class MapMethod:
     explains_label: bool
     source: str
     needs_value_norms: bool = False
+    reads_last_layer: bool = False
 
     def load(self) -> Any:
         """Import the function."""
@@ -51,6 +53,7 @@ METHODS = {
         needs_gradient=False,
         explains_label=False,
         source="the last layer's attention of the classification token",
+        reads_last_layer=True,
     ),
     "rollout-norm": MapMethod(
         "pipeline.maps.rollout:norm_rollout",

@@ -19,7 +19,7 @@ class MapPlan:
     Attributes:
         methods: names in `METHODS`, the main one first; empty: no maps.
         head_fusion, discard_ratio: for the methods without a gradient, see `CapturedAttention`.
-        versus: id of the label to set against the explained one; None: none.
+        versus: id of the label to set against the explained one, or None.
     """
 
     methods: tuple[MethodName, ...] = ("rollout",)

@@ -15,7 +15,7 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 # transformers prefers a processor_config.json to a preprocessor_config.json
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
-_SPLIT = "split.csv"  # the photos of the training, for `vitrollout evaluate`
+SPLIT_FILE = "split.csv"  # the photos of the training, for `vitrollout evaluate`
 _PIECE = 2**20  # bytes hashed at once
 
 
@@ -158,7 +158,7 @@ def _download_files(model: str) -> Path:
     folder = Path()
     try:
         for weights in _WEIGHTS:  # pickled tensors only without safetensors
-            files = [*_SETTINGS, _SPLIT, weights, f"{weights}.index.json"]
+            files = [*_SETTINGS, SPLIT_FILE, weights, f"{weights}.index.json"]
             folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=files))
             if any(folder.glob(weights)):
                 break

@@ -61,7 +61,7 @@ class Classifier:
                     output = self._run_network(inputs, recorder)
                 logits = output[: len(inputs)].detach()  # (B, C); legrad scores its means in further rows
                 target_ids = logits.argmax(dim=1) if target_ids is None else target_ids
-                attention = recorder.captured(plan.discard_ratio)
+                attention = recorder.captured_attention(plan.discard_ratio)
                 for method in map_pass.attention_methods:
                     maps[method] = METHODS[method].load()(attention)
                 if map_pass.gradient_pass and map_pass.gradient_method:

@@ -56,7 +56,9 @@ class CpuStreams:
             wait(outputs)  # all of them: after a failure the next batch would find modules still in use
             return concatenate_outputs([output.result() for output in outputs])
         finally:
-            torch.set_num_threads(self._threads)  # a stream changes it for all threads of the future, too
+            torch.set_num_threads(
+                self._threads
+            )  # set_num_threads in a stream also sets the default of threads started later
 
 
 def split_over_cores(classifier: Classifier, batch_size: int) -> Classifier | CpuStreams:

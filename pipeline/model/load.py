@@ -9,9 +9,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
 from pipeline.errors import ModelError, one_line
-from pipeline.maps.capture import select_recorded_attention
+from pipeline.maps.capture import install_recording_attention
 from pipeline.model.architecture import encoder_layers, size_pair, vision_config
-from pipeline.model.checkpoint import Checkpoint, check_family
+from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.classifier import Classifier
 from pipeline.model.device import Precision
 from pipeline.model.families import FAMILIES
@@ -42,12 +42,11 @@ def load_classifier(
         ModelError: the family has no rollout, the head or other weights are missing, files are damaged, or the
             model can't take the input size.
     """
-    check_family(checkpoint)
     transformers_logging.set_verbosity_error()  # the reasons for its warnings are checked here
     transformers_logging.disable_progress_bar()
     processor = load_processor(checkpoint, input_size)
     network = _load_network(checkpoint, _DTYPES[precision]).to(device).eval().requires_grad_(False)
-    select_recorded_attention(network)
+    install_recording_attention(network)
     config, vision = network.config, vision_config(network.config)
     family = FAMILIES[checkpoint.model_type]
     readout = family.readout_tokens

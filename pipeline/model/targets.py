@@ -20,9 +20,9 @@ class Targets:
     """The labels to explain, as ids of the model's classes.
 
     Attributes:
-        label: of every photo; None: each photo's most likely one.
-        expected: by path, instead; photos missing here can't be explained.
-        versus: the label to set against them; None: none.
+        label: explained for every photo; None for each photo's most likely one.
+        expected: label by path, used instead of `label`; photos without an entry can't be explained.
+        versus: label to set against it, or None.
     """
 
     label: int | None = None
@@ -50,8 +50,8 @@ def find_targets(target: str | None, versus: str | None, class_names: Sequence[s
     """Resolve two labels typed by a user.
 
     Args:
-        target: None: the most likely label.
-        versus: None: none.
+        target: a label, or None for the most likely one.
+        versus: a label, or None.
         class_names: the model's, by id.
 
     Returns:
@@ -76,7 +76,7 @@ def find_label(text: str, class_names: Sequence[str]) -> int:
     """Find the id of a label typed by a user: by its name first, then by one of its synonyms, then as an id.
 
     Args:
-        text: `remote control, remote`, or a synonym as `Remote control` in any case, or an id as `761`.
+        text: `remote control, remote`, or a synonym such as `Remote control` in any case, or an id such as `761`.
         class_names: by id; ImageNet's list synonyms with commas between them.
 
     Raises:

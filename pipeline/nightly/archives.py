@@ -25,7 +25,7 @@ class ArchiveNight:
     Attributes:
         name: of the archive.
         exit_code: as of `vitrollout run`, but failed photos count only above `max_failed_share`.
-        summary: the outcome of the run; None if it did not begin, or not finish.
+        summary: the outcome of the run; None if it did not begin or did not finish.
         problem: reason for an `exit_code` other than 0, or for an archive left out; otherwise None.
     """
 

@@ -22,7 +22,7 @@ def _parse_duration(value: object) -> object:
     text = str(value).strip()
     duration = pd.to_timedelta(text, errors="coerce")
     if pd.isna(duration) or re.fullmatch(r"[-+.\d]*", text):  # a bare number would be nanoseconds
-        raise ValueError("must be a time as 5h, 90min or 1h30m")
+        raise ValueError("must be a duration such as 5h, 90min or 1h30m")
     if not duration > timedelta(0):
         raise ValueError("must be positive")
     return duration.to_pytimedelta()
@@ -47,7 +47,7 @@ class NightlyConfig(Settings):
     """A night. In its file each archive is a table [[archive]]; common settings are in one table [defaults]."""
 
     stop_after: Annotated[timedelta | None, BeforeValidator(_parse_duration)] = Field(
-        None, validate_default=False, description="time for all archives together, as 5h; finished work stays"
+        None, validate_default=False, description="time for all archives together, such as 5h; finished work stays"
     )
     metrics_file: Path | None = Field(None, description="a .prom file for Prometheus' textfile collector")
     compact_above: int = Field(50, ge=1, description="compact a table with more small parts than this")
@@ -86,7 +86,7 @@ def read_config(file: Path) -> NightlyConfig:
             archives.append(ArchiveConfig(**settings))
         except ConfigError as error:
             problems += [f"archive {settings['name']}: {problem}" for problem in error.problems]
-    problems += _find_shared(archives)
+    problems += _find_duplicates(archives)
     try:
         config = NightlyConfig(**_resolve_paths(content, file.parent), archive=tuple(archives))
     except ConfigError as error:
@@ -96,7 +96,7 @@ def read_config(file: Path) -> NightlyConfig:
     return config
 
 
-def _find_shared(archives: list[ArchiveConfig]) -> list[str]:
+def _find_duplicates(archives: list[ArchiveConfig]) -> list[str]:
     """Return a problem for each name and results folder used by several archives."""
     names, folders = Counter(archive.name for archive in archives), Counter(archive.out for archive in archives)
     problems = [f"name = {name}: {count} archives have it" for name, count in names.items() if count > 1]

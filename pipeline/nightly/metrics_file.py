@@ -24,8 +24,11 @@ def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) ->
     def gauge(name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"vitrollout_{name}", text, ["archive", *labels], registry=registry)
 
-    exit_code = gauge("exit_code", "End of the last night: 0 well, 3 too many photos failed, others a fault.")
-    success = gauge("last_success_timestamp_seconds", "Time of the last run without anything left to do.")
+    exit_code = gauge("exit_code", "Exit code of the last night: 0 success, 3 too many failed photos, others a fault.")
+    success = gauge(
+        "last_success_timestamp_seconds",
+        "Time of the last run to its end with few enough failures.",
+    )
     finished = gauge("last_run_timestamp_seconds", "Time of the last finished run, successful or not.")
     photos = gauge("photos", "Photos of the last run.", "status")
     rate = gauge("photos_per_second", "Speed of the last run.")

@@ -199,7 +199,7 @@ class PhotoLoader:
         try:
             try:
                 return worker.run(ref, seconds=self._seconds)
-            except WorkerDiedError:  # perhaps for another reason, say a lack of memory: once more
+            except WorkerDiedError:  # perhaps a lack of memory and not this photo's fault: try once more
                 return worker.run(ref, seconds=self._seconds)
         except WorkerDiedError as error:
             return Failure(ref, f"the decoder crashed ({error})")

@@ -119,7 +119,7 @@ def _serve_tasks(function: Callable[[Task], Result], pipe: Connection, near_end:
     try:
         while True:
             task, seconds = pipe.recv()
-            # The parent kills a worker that exceeds its timeout. The alarm covers a parent killed itself.
+            # The parent kills a worker that exceeds its timeout. The alarm covers a killed parent.
             signal.setitimer(signal.ITIMER_REAL, 2 * seconds)
             answer: tuple[Any, Exception | None]
             try:

@@ -45,7 +45,7 @@ class Compaction:
     overlays_removed: int = 0
 
 
-def compact(out: Path, *, prune: bool = False) -> Compaction:
+def compact(out: str | Path, *, prune: bool = False) -> Compaction:
     """Rewrite the table of a results folder; `read_results` can read it at any moment.
 
     Args:
@@ -57,6 +57,7 @@ def compact(out: Path, *, prune: bool = False) -> Compaction:
         FolderBusyError: a run holds it.
         StoreError: a part is damaged, the disk is full, or the folder can't be written.
     """
+    out = Path(out)
     source = input_folder_of_results(out)
     if source is None or not part_files(out):
         raise ConfigError(f"{out} is not a results folder with rows in it; name the --out of a run")
@@ -111,7 +112,7 @@ def _is_compact(ordered: pa.Table, rows: int) -> bool:
 
 def _keep_existing_photos(places: pa.Table, source: Path) -> pa.Table:
     if not source.is_dir() or not any(source.iterdir()):  # like an unmounted disk
-        raise ConfigError(f"{source}, the input folder, is missing or empty; nothing is pruned by it. Is it mounted?")
+        raise ConfigError(f"{source}, the input folder, is missing or empty, so nothing was pruned; is it mounted?")
     root = os.fsencode(source)
     names = zip(places["path"].to_pylist(), places["path_bytes"].to_pylist(), strict=True)
     exists = [not _is_gone(os.path.join(root, raw or os.fsencode(path))) for path, raw in names]

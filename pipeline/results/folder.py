@@ -173,7 +173,11 @@ class ResultsFolder:
         return final
 
     def drop_records(self, keep: int) -> int:
-        """Remove the records of all but the newest `keep` runs, never the newest of all; return their number."""
+        """Remove the records of all but the newest `keep` runs, never the newest: it names the input folder.
+
+        Returns:
+            The number of removed records.
+        """
         old = record_files(self.out)[: -max(1, keep)]
         for file in old:
             file.unlink()

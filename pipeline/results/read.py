@@ -45,8 +45,8 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None, where: W
         columns: names of columns; all by default.
         where: a condition on the newest rows: `[("label", "==", "short"), ("score", "<", 0.8)]` for all of several, a
             list of such lists for any of several, like `filters` of pandas.read_parquet, or a pyarrow.compute
-            Expression. Its columns need not be in `columns`. A missing value, as the score of a failed photo, meets
-            no condition but "not in".
+            Expression. Its columns need not be in `columns`. A missing value, such as the score of a failed photo,
+            meets no condition but "not in".
 
     Returns:
         One row per path, sorted by path. Dictionary columns are categorical, lists are NumPy arrays.
@@ -71,10 +71,9 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None, where: W
 
 def read_done_files(out: Path) -> dict[str, DoneFile]:
     """Read the parts of the current rows needed for planning a run."""
-    tables = [read_part(part, _DONE_COLUMNS) for part in part_files(out)]
-    if not tables:
+    table = _read_all_rows(out, _DONE_COLUMNS)
+    if table is None:
         return {}
-    table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
     table = table.take(newest_rows(table))
     columns = {name: table[name].to_pylist() for name in _DONE_COLUMNS if name != "mtime"}
     rows = zip(table["mtime"].cast(pa.int64()).to_pylist(), *columns.values(), strict=True)
@@ -86,16 +85,23 @@ def read_done_files(out: Path) -> dict[str, DoneFile]:
 
 def read_labels_before(out: Path, run_id: str) -> "pd.Series[str]":
     """Read the label of each path as it was before a run, "failed" for failed photos; none for new photos."""
-    columns = ["path", "label", "run_id"]
+    table = _read_all_rows(out, ["path", "label", "run_id"])
+    if table is None:
+        table = SCHEMA.empty_table().select(["path", "label", "run_id"])
+    table = table.filter(pc.less(table["run_id"].cast(pa.string()), run_id))
+    frame = table.take(newest_rows(table)).to_pandas()
+    labels: pd.Series[str] = frame.set_index("path")["label"].astype(object).fillna("failed")
+    return labels
+
+
+def _read_all_rows(out: Path, columns: Sequence[str]) -> pa.Table | None:
+    """Read columns of every row, also of replaced ones; None without any part."""
     while True:
         try:
-            table = concatenate_parts([read_part(part, columns) for part in part_files(out)], columns)
+            tables = [read_part(part, columns) for part in part_files(out)]
         except FileNotFoundError:
-            continue  # compacted meanwhile
-        table = table.filter(pc.less(table["run_id"].cast(pa.string()), run_id))
-        frame = table.take(newest_rows(table)).to_pandas()
-        labels: pd.Series[str] = frame.set_index("path")["label"].astype(object).fillna("failed")
-        return labels
+            continue  # compacted meanwhile; the new parts have the rows
+        return pa.concat_tables(tables, promote_options="default").unify_dictionaries() if tables else None
 
 
 def _current_rows(parts: Sequence[Path], columns: Sequence[str], condition: pc.Expression) -> pa.Table:

@@ -55,4 +55,6 @@ class TrainingDevice:
         """Name the hardware for the model card."""
         if self.name == "cuda":
             return torch.cuda.get_device_name(self.name)
+        if self.name == "mps":
+            return f"Apple GPU ({platform.machine()}), fp32"
         return f"{os.cpu_count()} CPU cores ({platform.machine()}), {'bf16' if self.precision == 'bf16' else 'fp32'}"

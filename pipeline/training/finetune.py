@@ -26,7 +26,7 @@ from pipeline.labelled.splits import (
     split_counts,
     write_split_csv,
 )
-from pipeline.model.checkpoint import check_family, resolve_checkpoint
+from pipeline.model.checkpoint import SPLIT_FILE, check_family, resolve_checkpoint
 from pipeline.training.backbone import TrainableClassifier, build_classifier, build_processor
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.data import build_training_data
@@ -54,18 +54,22 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
         StoppedError: `stop()` returned true; run it again to go on.
         FolderBusyError: another training holds the folder.
     """
+    # 1. the starting model and the photos
     start = resolve_checkpoint(config.model)
     check_family(start)
     photos = _read_photos(config)
     processors = _build_processors(config, start.folder, photos)
     classifier = _prepare_classifier(config, start.folder, labels_of(photos))
     with open_work_folder(config, photos, start.digest()) as work:
+        # 2. pixels, decoded once
         splits = decode_splits(photos, processors, work, stop)
         _check_readable_photos(splits, labels_of(photos))
         _log_start(config, classifier, splits)
         data = build_training_data(config, classifier.labels, splits, processors["validation"])
+        # 3. the training
         training = TrainingLoop(config, classifier.model, data, work, stop)
         training.run()
+        # 4. the saved files, measured
         folder = _save_model(config, classifier.model, processors["validation"], work)
         result = FinetuneResult(
             out=config.out,
@@ -76,7 +80,8 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
             seconds=training.seconds,
             metrics=_measure_saved_model(config, splits, folder, training.device, stop),
         )
-        write_split_csv(_all_photos(splits), folder / "split.csv")
+        # 5. splits and model card; the move into place
+        write_split_csv(_all_photos(splits), folder / SPLIT_FILE)
         facts = CardFacts(config, start.config, classifier, result, training.history, training.device.describe())
         write_model_card(facts, folder / "README.md")
         _move_into_place(work, config.out)

@@ -49,7 +49,7 @@ class TrainingLoop:
     Attributes:
         device: device and precision of the training.
         step: number of steps trained.
-        seconds: wall-clock seconds of training up to the last checkpoint, all sittings.
+        seconds: wall-clock seconds of training up to the last checkpoint, all sessions.
         history: metrics of the validation after each epoch.
     """
 
@@ -120,7 +120,7 @@ class TrainingLoop:
         steps_done = self.step % self._steps_per_epoch
         random_states = self.device.random_states()
         batches = self._data.training_batches(epoch, steps_done)  # draws a number from torch's generator
-        if steps_done:  # the interrupted sitting drew that number before its checkpoint
+        if steps_done:  # the interrupted session drew that number before its checkpoint
             self.device.restore_random_states(random_states)
         self._model.train()
         for batch in batches:

@@ -69,7 +69,7 @@ class CachedSplit:
 def decode_splits(
     photos: Sequence[LabelledPhoto], processors: dict[str, Any], work: Path, stop: Callable[[], bool]
 ) -> dict[str, CachedSplit]:
-    """Decode each split, or reuse the pixels of an earlier sitting. Unreadable photos are logged and left out.
+    """Decode each split, or reuse the pixels of an earlier session. Unreadable photos are logged and left out.
 
     Args:
         photos: photos of all splits.

@@ -14,7 +14,7 @@ class FinetuneResult:
         counts: photos per split and class.
         unreadable: number of photos left out.
         epochs: number of epochs trained.
-        seconds: wall-clock seconds of training, all sittings.
+        seconds: wall-clock seconds of training, all sessions.
         metrics: accuracy, macro_f1 and loss by split, measured on the saved files after reloading them.
     """
 

@@ -2,5 +2,5 @@
 
 from pipeline.callable_module import make_callable
 
-# `pipeline.trust(...)`: this package and its function share their name
+# importing this package sets `pipeline.trust` to it, so the package itself must be callable
 make_callable(__name__, f"{__name__}.measure:trust", f"{__name__}.config:TrustConfig")

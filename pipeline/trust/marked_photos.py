@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.errors import DataError, DecodeError
 from pipeline.labelled.csv_table import check_column, read_paths, splits_of
+from pipeline.labelled.splits import resolve_split
 from pipeline.photos.decode import MAX_PIXELS, decode
 from pipeline.photos.discover import discover
 from pipeline.photos.resize import fit_within
@@ -121,9 +122,7 @@ def _read_csv(config: TrustConfig) -> list[MarkedPhoto]:
 
 def _select_split(config: TrustConfig, table: pd.DataFrame) -> pd.DataFrame:
     splits = pd.Series(splits_of(config.data, table), index=table.index, dtype=object)
-    split = config.split
-    if split == "auto":
-        split = "test" if (splits == "test").any() else "all"
+    split = resolve_split(config.split, set(splits))
     if split == "all":
         return table
     if not (splits == split).any():

@@ -10,11 +10,11 @@ from transformers.models.vit.modeling_vit import eager_attention_forward
 
 from pipeline.maps.capture import (
     AttentionRecorder,
+    attend_and_record,
     attention_weights,
     check_captures,
+    install_recording_attention,
     record_attention,
-    recorded_attention,
-    select_recorded_attention,
 )
 from tests.helpers.models import TINY_MODELS, build_network
 
@@ -34,7 +34,7 @@ def network():
     """A ViT with recorded attention, and the same with eager attention."""
     case = TINY_MODELS["vit"]
     recorded, eager = (build_network(case.architecture, case.config(num_labels=5)) for _ in range(2))
-    select_recorded_attention(recorded)
+    install_recording_attention(recorded)
     eager.set_attn_implementation("eager")
     return recorded, eager
 
@@ -50,7 +50,7 @@ def test_output_and_record_equal_eager_attention(layer, scaling, masked):
     bias = torch.randn(1, 3, 7, 7, generator=torch.Generator().manual_seed(2)) if masked else None
     expected, attention = eager_attention_forward(layer, query, key, value, bias, scaling=scaling)
     with record_attention(AttentionRecorder(1, "mean")) as recorder:
-        output, weights = recorded_attention(layer, query, key, value, bias, scaling=scaling, is_causal=False)
+        output, weights = attend_and_record(layer, query, key, value, bias, scaling=scaling, is_causal=False)
     assert weights is None
     assert output.is_contiguous()
     torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
@@ -61,7 +61,7 @@ def test_output_and_record_equal_eager_attention(layer, scaling, masked):
 def test_heads_are_fused_as_they_are_recorded(layer, head_fusion):
     query, key, value = queries_keys_values()
     with record_attention(AttentionRecorder(1, head_fusion)) as recorder:
-        recorded_attention(layer, query, key, value, None)
+        attend_and_record(layer, query, key, value, None)
     attention = (query.double() @ key.double().transpose(-1, -2) * 8**-0.5).softmax(dim=-1)  # (B, heads, N, N)
     expected = {"mean": attention.mean(1), "max": attention.amax(1), "min": attention.amin(1)}[head_fusion]
     torch.testing.assert_close(recorder.layers[0].double(), expected, atol=1e-6, rtol=0)
@@ -72,7 +72,7 @@ def test_attention_is_float32_in_half_precision_and_the_output_is_not(layer, dty
     query, key, value = queries_keys_values(tokens=400, dtype=dtype)
     bias = torch.randn(1, 3, 400, 400, generator=torch.Generator().manual_seed(2)).to(dtype)
     with record_attention(AttentionRecorder(1, "mean")) as recorder:
-        output, _ = recorded_attention(layer, query, key, value, bias)
+        output, _ = attend_and_record(layer, query, key, value, bias)
     assert output.dtype == dtype
     fused = recorder.layers[0]
     assert fused.dtype == torch.float32
@@ -83,7 +83,7 @@ def test_attention_is_float32_in_half_precision_and_the_output_is_not(layer, dty
 def test_scores_beyond_float16_do_not_overflow(layer):
     query, key, value = (torch.full((1, 1, 4, 64), size).half() for size in (40.0, 40.0, 1.0))  # q.k = 102,400
     with record_attention(AttentionRecorder(1, "mean")) as recorder:
-        output, _ = recorded_attention(layer, query, key, value, None)
+        output, _ = attend_and_record(layer, query, key, value, None)
     torch.testing.assert_close(recorder.layers[0], torch.full((1, 4, 4), 0.25))
     assert output.isfinite().all()
 
@@ -215,7 +215,7 @@ def test_scores_of_one_block_at_a_time_are_in_memory(monkeypatch):
     monkeypatch.setattr("pipeline.maps.capture.attention_weights", watched)
     query = torch.randn(3, 2, tokens, 4)
     with record_attention(AttentionRecorder(1, "mean")) as recorder:
-        recorded_attention(torch.nn.Identity(), query, query, query, None)
+        attend_and_record(torch.nn.Identity(), query, query, query, None)
     assert set(shapes) == {(1, 2, rows, tokens)}
     assert len(shapes) == 3 * tokens / rows
     assert recorder.layers[0].shape == (3, tokens, tokens)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from pipeline.maps.capture import AttentionRecorder, record_attention, select_recorded_attention
+from pipeline.maps.capture import AttentionRecorder, install_recording_attention, record_attention
 from pipeline.model.families import FAMILIES
 from tests.helpers.models import LABELS, TINY_MODELS, build_network
 
@@ -28,7 +28,7 @@ def test_prefix_tokens_are_what_is_left_when_the_patches_are_counted(name):
     config, network = build(name)
     family = FAMILIES[config.model_type]
     registers = config.num_register_tokens if family.has_registers else 0
-    select_recorded_attention(network)
+    install_recording_attention(network)
     with torch.no_grad(), record_attention(AttentionRecorder(1, "mean")) as recorder:
         network(torch.zeros(1, 3, 48, 48))
     assert recorder.layers[0].shape[-1] == family.readout_tokens + registers + 36

@@ -124,7 +124,7 @@ def test_damaged_part_is_named_and_set_aside_on_request(settings, tmp_path, dama
 
 
 def predict_in_short_memory(model: Path, method: str, log: Path) -> None:
-    """Predict 64 photos at once, for which 280 MB are needed at least, with 190; compare with photos predicted alone."""
+    """Predict 64 photos at once with 190 MB, though they need 280 at least; compare with photos predicted alone."""
     ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)  # others reserve address space, which is what is short here
     logging.basicConfig(filename=log)
     classifier = load_classifier(resolve_checkpoint(str(model)), device=torch.device("cpu"), precision="fp32")

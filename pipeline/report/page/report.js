@@ -53,7 +53,7 @@
     try {
       return (await loaded.get(number))[row % index.rowsPerFile];
     } catch {
-      get("count").textContent = "The report was written anew meanwhile: reload the page.";
+      get("count").textContent = "The report has been rewritten since this page was opened; reload the page.";
       throw new Error("data file is gone");
     }
   }
@@ -132,7 +132,7 @@
   async function look(place) {
     open = place;
     const row = selected[place], more = await details(row);
-    if (open !== place) return;  // turned on meanwhile
+    if (open !== place) return;  // another photo was opened meanwhile
     const failed = index.label[row] < 0;
     get("viewer-path").textContent = index.path[row];
     get("viewer-verdict").textContent = failed ? more.error : `${index.labels[index.label[row]]}  ${index.score[row].toFixed(3)}`;
@@ -188,7 +188,7 @@
     if (place >= 0 && place < selected.length) look(place);
   }
 
-  // What people do
+  // Events
 
   let pause;
   form.addEventListener("input", (event) => {
