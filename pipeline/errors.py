@@ -1,14 +1,15 @@
 """The errors shown to users. Each names the thing, the reason and the next step, in one line.
 
-VitrolloutError       exit 1    any of these is shown in one line, without a traceback
-ConfigError         exit 2    wrong command, option or configuration file
-ModelError          exit 2    unusable checkpoint
-DataError           exit 2    unusable labelled data set
-PhotoError          exit 2    the single photo of `explain` can't be fetched or decoded
-StoreError          exit 1    the results folder can't be read or written
-FolderBusyError     exit 75   another run holds the results folder
-StoppedError                    told to stop before the end; the message says what is saved
-DecodeError                     one bad photo of a run; becomes a failed row
+    VitrolloutError       exit 1    any of these is shown in one line, without a traceback
+      ConfigError         exit 2    wrong command, option or configuration file
+      ModelError          exit 2    unusable checkpoint
+      DataError           exit 2    unusable labelled data set
+      PhotoError          exit 2    the single photo of `explain` can't be fetched or decoded
+      StoreError          exit 1    the results folder can't be read or written
+      FolderBusyError     exit 75   another run holds the results folder
+
+Two more are caught inside: StoppedError, told to stop before the end, with what is saved in its message; and
+DecodeError, one bad photo of a run, which becomes a failed row.
 """
 
 
