@@ -17,7 +17,7 @@ ELPV_RECIPE := --train-blocks 5 --input-size 280 --epochs 7 --learning-rate 1.2e
 	--best-by loss
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run nightly test soak test-browser bench bench-gpu bench-report check format model trust elpv picture clean
+.PHONY: help setup run nightly test fuzz soak test-browser bench bench-gpu bench-report check format model trust elpv picture clean
 
 help: ## list the targets with their options
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,8 +36,11 @@ nightly: $(VENV)/.run ## CONFIG=nightly.toml [ARGS=--dry-run]: run several archi
 test: $(VENV)/.dev ## [ARGS='-n 0']: run the tests on all cores of this machine; -n 0: in one process
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal $(ARGS)
 
+fuzz: $(VENV)/.dev ## test with a few minutes of damaged photos and checkpoints
+	$(BIN)/pytest -m fuzz -n logical --maxprocesses 4 --dist worksteal $(ARGS)
+
 soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: test with random kills, stops, full disks and changing files; as root: it mounts a disk
-	$(BIN)/pytest -m soak tests/whole/test_soak.py $(ARGS)
+	$(BIN)/pytest -m soak tests/whole/test_soak.py tests/whole/test_odd_disks.py $(ARGS)
 
 test-browser: $(VENV)/.browser ## test the report in a headless Chromium
 	$(BIN)/pytest -m browser tests/whole/test_browser.py $(ARGS)

@@ -3,8 +3,11 @@
 import sys
 from _thread import interrupt_main
 from collections.abc import Callable
+from contextlib import suppress
+from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
+from io import TextIOWrapper
 from threading import Timer
 from typing import Any
 
@@ -34,8 +37,11 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command."""
+        """Import one command; an unknown one is answered with the nearest."""
         if cmd_name not in COMMANDS:
+            near = get_close_matches(cmd_name, COMMANDS, n=1)
+            if near and not ctx.resilient_parsing:
+                ctx.fail(f"No such command '{cmd_name}'. Did you mean '{near[0]}'?")
             return None
         command: click.Command = getattr(import_module(f"jobs.{cmd_name}"), f"{cmd_name}_command")
         return command
@@ -54,7 +60,14 @@ def cli() -> None:
     Exit codes: 0 done; 1 a fault, run again to continue; 2 wrong command, configuration or model; 3 done, but some
     photos failed; 75 another run holds the results folder; 130, 143 interrupted.
     """
+    from pipeline.locale_encoding import check_name_encoding
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # PYTHONIOENCODING may know too few letters for a label or a path
+            with suppress(OSError):  # where a caller has put another file under it
+                stream.reconfigure(errors="backslashreplace")
     set_up_log()
+    check_name_encoding()
 
 
 def main() -> None:
@@ -66,7 +79,8 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt):  # before the command could begin, or at its very end
+        print("vitrollout: interrupted", file=sys.stderr)
         sys.exit(130)
 
 

@@ -29,10 +29,9 @@ def explain_command(**options: Any) -> None:
     config = ExplainConfig(**given_options(options))
     explanation = explain(config)
     from pipeline.explain.figures import write_figures  # imports torch: too slow for a wrong URL
-    from pipeline.overlays.draw import OverlayLook
+    from pipeline.overlays.draw import overlay_look
 
-    look = OverlayLook(config.style, config.overlay_opacity, config.colormap)
-    figures = write_figures(explanation, look, config.out)
+    figures = write_figures(explanation, overlay_look(config), config.out)
     summary = {
         "image": str(config.image),
         "label": explanation.labels[0],

@@ -20,7 +20,7 @@ from pipeline.training.config import FinetuneConfig
 @command(__doc__)
 @settings_options(FinetuneConfig, argument="data")
 def finetune_command(**options: Any) -> None:
-    require_extra("train", "sklearn")
+    require_extra("train", "sklearn", "matplotlib")
     config = FinetuneConfig(**given_options(options))
     let_waiting_threads_sleep()
     from pipeline.training.finetune import finetune  # imports torch
@@ -35,5 +35,7 @@ def finetune_command(**options: Any) -> None:
         "epochs": result.epochs,
         "seconds": round(result.seconds, 1),
         **result.metrics,
+        "f1": result.f1,
+        "untested": result.untested,
     }
     click.echo(json.dumps(summary))

@@ -1,8 +1,12 @@
 """Classify a folder of photos, with an attention map of each.
 
+Overlays and thumbnails often take several times the space of their photos. The log ends with their size; a smaller
+--overlay-size takes less, and --overlay-size none draws none.
+
 vitrollout run photos/ --out results/photos
 vitrollout run photos/ --out results/photos --model google/vit-large-patch32-384
 vitrollout run photos/ --out results/photos --model models/mine --overlay-size none --limit 1000
+vitrollout run photos/ --out results/trial --sample 100
 """
 
 import json
@@ -18,11 +22,18 @@ from jobs.command_line.interruption import Interruption
 from jobs.command_line.logs import log_format_option
 from jobs.command_line.options import given_options, settings_options
 from pipeline.config import RunConfig
+from pipeline.photos.decode import EXTENSIONS, HEIF_EXTENSIONS
 from pipeline.results.names import OVERLAYS, REPORT_PAGE, TABLE
 from pipeline.run import run
 
+_PHOTOS = f"""
+What counts as a photo: files with the extension {" ".join(sorted(EXTENSIONS))}, in upper or lower case, and
+{" ".join(sorted(HEIF_EXTENSIONS))} with pip install 'vitrollout[heif]'. Hidden files, camera raw files, half downloads,
+and folders of systems such as thumbnails and waste baskets are left out; the log and the run's record count them.
+"""
 
-@command(__doc__)
+
+@command(f"{__doc__}{_PHOTOS}")
 @settings_options(RunConfig, argument="input")
 @log_format_option
 def run_command(**options: Any) -> None:

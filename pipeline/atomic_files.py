@@ -1,6 +1,7 @@
 """Files under their final name are complete: written elsewhere first, then renamed."""
 
 import errno
+import logging
 import os
 import re
 import uuid
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError, StoreError
 
+log = logging.getLogger(__name__)
+
 TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
 _REMEDIES = {
     errno.ENOSPC: "make room on its disk",
@@ -18,6 +21,11 @@ _REMEDIES = {
     errno.EACCES: "give this user write access",
     errno.EXDEV: "keep the whole results folder on one file system",  # tmp/ is a mount of its own
 }
+
+
+# Answers of file systems without fsync, for files or for folders; EIO or ENOSPC are failures.
+_CANT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY)
+_disks_without_flush: set[int] = set()  # the device number of each, warned of by this process
 
 
 @contextmanager
@@ -68,9 +76,34 @@ def cannot_write(path: Path, error: OSError) -> StoreError:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Make the content of a file, or the names in a folder, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Make the content of a file, or the names in a folder, survive a power cut, on disks able to promise that.
+
+    Network disks and FUSE drivers often refuse it, above all for folders. That is no failure to write: the files are
+    there, and the log warns once for each disk.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in (*_CANT_FLUSH, errno.EACCES, errno.EISDIR):
+            raise
+        _warn_of_power_cuts(path, error.strerror)
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANT_FLUSH:
+            raise
+        _warn_of_power_cuts(path if path.is_dir() else path.parent, error.strerror)
     finally:
         os.close(descriptor)
+
+
+def _warn_of_power_cuts(folder: Path, reason: str | None) -> None:
+    """Warn once for each disk."""
+    disk = folder.stat().st_dev
+    if disk in _disks_without_flush:
+        return
+    _disks_without_flush.add(disk)
+    log.warning(
+        "%s: its disk can't flush files (%s): going on, but a power cut may cost the newest ones", folder, reason
+    )

@@ -28,6 +28,10 @@ from pipeline.settings import (
 )
 
 
+def _parse_globs(value: object) -> object:
+    return () if value in ("none", ("none",)) else split_at_commas(value)
+
+
 class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
     """The settings of one run. Every option of `vitrollout run` is a field here, and the other way round."""
 
@@ -57,10 +61,19 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
     )
     workers: AutoCount = Field("auto", description="processes for decoding photos; auto: one per core")
     pattern: Annotated[str | None, BeforeValidator(none_or)] = Field(
-        None, description="glob for the file name, or with a / in it for the path: only these files"
+        None, description="glob for the file name, or with a / in it for the path, in any case: only these files"
+    )
+    exclude: Annotated[tuple[str, ...], BeforeValidator(_parse_globs)] = Field(
+        (), description="GLOB[,GLOB...], as in --pattern: leave such files and folders out"
+    )
+    hidden: bool = Field(
+        False, description="take hidden files and folders too, and those of systems (thumbnails, waste baskets)"
     )
     limit: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(none_or)] = Field(
         None, description="process at most this many photos in this run"
+    )
+    sample: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(none_or)] = Field(
+        None, description="process only this many photos, spread over all folders, the same ones every time"
     )
     overlay_size: Annotated[Annotated[int, Field(ge=16)] | None, BeforeValidator(none_or)] = Field(
         1024, description="longest side of an overlay in pixels; none: draw no overlays"

@@ -70,6 +70,10 @@ class DecodeError(Exception):
     """One photo can't be decoded. It becomes a failed row and never ends a run."""
 
 
+class UnjudgedError(DecodeError):
+    """The machine kept a photo from being decoded: no memory, an unreadable disk. Its bytes may be fine."""
+
+
 def one_line(error: object, limit: int | None = None) -> str:
     """Return the text of an exception or a warning on one line, cut to `limit` characters."""
     return " ".join(str(error).split())[:limit]

@@ -36,7 +36,7 @@ class ImagePrediction:
 
     Attributes:
         label: the most likely class.
-        score: its softmax probability.
+        score: its probability.
         top_labels, top_scores: the best five, best first.
         logits: (C,), all classes.
         map: (grid_h, grid_w), raw, not normalised.
@@ -108,7 +108,7 @@ class LoadedModel:
         if failure := prediction.failure:
             raise PhotoError(f"{sample.ref.path}: {failure.reason}")
         assert sample.photo is not None
-        top, scores = best_scores(prediction.logits)
+        top, scores = best_scores(prediction.logits, self.classifier.scoring)
         box = self.classifier.geometry.map_box(sample.width, sample.height)
         return ImagePrediction(
             label=self.labels[top[0]],

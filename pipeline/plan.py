@@ -9,9 +9,13 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, DataError
+from pipeline.labelled.csv_paths import match_names
 from pipeline.maps.methods import ATTENTION_METHODS, LABEL_METHODS
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.targets import Targets, find_targets, read_expected
+from pipeline.photos.decode import rules_version
+from pipeline.photos.discover import Discovery, Selection, discover
+from pipeline.photos.left_out import format_left_out
 from pipeline.photos.loader import DRAFT_LONGER_SIDE, hash_file
 from pipeline.records import ImageRef
 from pipeline.results.read import DoneFile
@@ -30,11 +34,53 @@ class Plan:
         pending: files to process, sorted by path.
         touched: files with the same content under another mtime; their rows get the new mtime.
         done: number of files with nothing to do.
+        new: number of files without a row.
+        changed: number of files with other bytes than in their row.
+        failed_before: paths of files with a failed row.
+        gone: number of rows without a file.
+        clashing: paths of pending files with names indistinguishable from others on some disks.
     """
 
     pending: list[ImageRef]
     touched: list[ImageRef]
     done: int
+    new: int = 0
+    changed: int = 0
+    failed_before: frozenset[str] = frozenset()
+    gone: int = 0
+    clashing: frozenset[str] = frozenset()
+
+    def describe(self) -> str:
+        """Return the counts for the log."""
+        pending = len(self.pending)
+        return (
+            f"{self.new} new, {self.changed} changed, {self.done + len(self.touched)} the same, {self.gone} gone; "
+            f"{len(self.failed_before)} failed before; {pending} to process"
+        )
+
+    def count_standing(self, processed: int) -> int:
+        """Count the failed rows from earlier runs left after processing the first so many pending files."""
+        return len(self.failed_before) - sum(ref.path in self.failed_before for ref in self.pending[:processed])
+
+
+def find_photos(config: RunConfig) -> Discovery:
+    """Find the photos of a run's input folder.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    selection = Selection(config.pattern, config.exclude, config.hidden, config.follow_links)
+    photos = discover(config.input, selection, skip=config.out)
+    if photos.refs:
+        return photos
+    if photos.unreadable:
+        name, reason = next(iter(photos.unreadable.items()))
+        raise ConfigError(f"no photos in {config.input}: folder {name} can't be read ({reason})")
+    matching = f" matching {config.pattern}" if config.pattern else ""
+    left_out = f" (left out: {format_left_out(photos.left_out)})" if photos.left_out else ""
+    raise ConfigError(
+        f"no photos in {config.input}{matching}{left_out}; vitrollout run --help lists what counts as a photo"
+    )
 
 
 def choose_targets(config: RunConfig, checkpoint: Checkpoint, refs: Sequence[ImageRef]) -> Targets:
@@ -50,7 +96,8 @@ def choose_targets(config: RunConfig, checkpoint: Checkpoint, refs: Sequence[Ima
     targets, problems = find_targets(target, config.versus, checkpoint.labels)
     if config.labels is not None:
         try:
-            expected = read_expected(config.labels, checkpoint.labels)
+            expected = read_expected(config.labels, checkpoint.labels, config.input)
+            expected = match_names(expected, [ref.path for ref in refs])
             if not any(ref.path in expected for ref in refs):
                 raise DataError(
                     f"{config.labels}: names no photo of {config.input}; paths must be relative to that folder"
@@ -103,6 +150,9 @@ def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str, targe
 
 def photo_fingerprint(fingerprint: str, targets: Targets, path: str) -> str:
     """Return the fingerprint of one photo, with its expected label if its maps explain that."""
+    version = rules_version(path)
+    if version > 1:
+        fingerprint = _hash_parts([fingerprint, "decoding", version])
     if targets.expected is None:
         return fingerprint
     return _hash_parts([fingerprint, targets.expected.get(path)])
@@ -114,23 +164,26 @@ def make_plan(
     fingerprint_of: Callable[[str], str],  # by path
     *,
     retry_failed: bool = False,
-    limit: int | None = None,
 ) -> Plan:
     """Decide about each file.
 
     It is done if its current row has the same fingerprint, size and mtime. If only the mtime differs, the content
-    hash decides. Failed files count as done too, without `retry_failed`.
+    hash decides. A failed file counts as done too, without `retry_failed`, if its bytes decided that: a fault of the
+    machine says nothing about the photo, and the photo gets another attempt.
     """
     pending: list[ImageRef] = []
     suspects: list[ImageRef] = []
-    finished = 0
+    new = changed = finished = 0
     for ref in refs:
         row = done.get(ref.path)
-        if (
-            row is None
-            or row.fingerprint != fingerprint_of(ref.path)
-            or row.file_bytes != ref.file_bytes
-            or (row.failed and retry_failed)
+        if row is None:
+            new += 1
+            pending.append(ref)
+        elif row.file_bytes != ref.file_bytes:
+            changed += 1
+            pending.append(ref)
+        elif row.fingerprint != fingerprint_of(ref.path) or (
+            row.failed and (retry_failed or not _is_settled(row, ref))
         ):
             pending.append(ref)
         elif row.mtime_ns != ref.mtime_ns:
@@ -138,13 +191,24 @@ def make_plan(
         else:
             finished += 1
     with ThreadPoolExecutor() as threads:  # hashing and reading release the interpreter lock
-        hashes = list(threads.map(hash_file, suspects))
+        hashes = list(threads.map(_hash_regular_file, suspects))
     touched: list[ImageRef] = []
     for ref, content_hash in zip(suspects, hashes, strict=True):
         unchanged = content_hash is not None and content_hash == done[ref.path].content_hash
         (touched if unchanged else pending).append(ref)
+    changed += len(suspects) - len(touched)
     pending.sort(key=lambda ref: ref.path)
-    return Plan(pending[:limit], touched, finished)
+    failed_before = frozenset(ref.path for ref in refs if ref.path in done and done[ref.path].failed)
+    return Plan(pending, touched, finished, new, changed, failed_before)
+
+
+def _is_settled(row: DoneFile, ref: ImageRef) -> bool:
+    """Tell whether another attempt at a failed file would end the same, by its bytes or its kind."""
+    return row.content_hash is not None or (ref.problem is not None and ref.problem == row.error)
+
+
+def _hash_regular_file(ref: ImageRef) -> str | None:
+    return None if ref.problem else hash_file(ref)  # a pipe would wait for a writer
 
 
 def _hash_parts(parts: list[Any]) -> str:

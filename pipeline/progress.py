@@ -64,8 +64,12 @@ class Progress:
             title = f"{self._title}: " if self._title else ""
             listed = ", ".join(f"{name} {figure}" for name, figure in shown.items())
             log.info(
-                "%s%d of %d, %.1f %s/s, %s, %s left", title, self._done, self._total, rate, self._unit, listed, left
+                "%s%d of %d, %s, %s, %s left", title, self._done, self._total, self._format_rate(rate), listed, left
             )
+
+    def _format_rate(self, rate: float) -> str:
+        """Format units a second, or seconds a unit where that is the larger number."""
+        return f"{rate:.1f} {self._unit}/s" if rate >= 1 else f"{1 / rate:.1f} s/{self._unit}"
 
     def write(self, line: str) -> None:
         """Show a line above the bar, or log it."""

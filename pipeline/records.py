@@ -10,6 +10,7 @@ A photo's path travels with its pixels; nothing is ever rejoined by order alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
+
+# From logits to scores: softmax for one class a photo; sigmoid, class by class, for labels that may hold together.
+Scoring = Literal["softmax", "sigmoid"]
 
 _TOP_CLASSES = 5
 
@@ -67,7 +71,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Failure:
-    """One file without a prediction, and the reason."""
+    """One file without a prediction, and the reason; with its content hash only if its bytes are the reason."""
 
     ref: ImageRef
     reason: str
@@ -141,12 +145,23 @@ def softmax(logits: Floats) -> Doubles:
     return probabilities
 
 
-def best_scores(logits: Floats) -> tuple[npt.NDArray[np.intp], Doubles]:
-    """Return the ids of the best five classes (fewer with fewer classes) and their softmax probabilities.
+def compute_scores(logits: Floats, scoring: Scoring) -> Doubles:
+    """Convert logits (..., C) to probabilities of the same shape."""
+    if scoring == "softmax":
+        return softmax(logits)
+    from scipy.special import expit
+
+    probabilities: Doubles = expit(logits.astype(np.float64))
+    return probabilities
+
+
+def best_scores(logits: Floats, scoring: Scoring) -> tuple[npt.NDArray[np.intp], Doubles]:
+    """Return the ids of the best five classes (fewer with fewer classes) and their probabilities.
 
     Args:
         logits: (C,), of one photo.
+        scoring: from logits to probabilities.
     """
-    probabilities = softmax(logits)
+    probabilities = compute_scores(logits, scoring)
     top = np.argsort(-probabilities, kind="stable")[:_TOP_CLASSES]
     return top, probabilities[top]

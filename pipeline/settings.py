@@ -1,6 +1,7 @@
 """Shared by the settings of all commands: base classes, types, checks, and one error for all mistakes at once."""
 
 import difflib
+import logging
 import os
 import re
 from collections.abc import Collection
@@ -21,9 +22,11 @@ from pydantic import (
 )
 
 from pipeline.errors import ConfigError
-from pipeline.maps.methods import LABEL_METHODS, METHODS, MethodName
+from pipeline.maps.methods import DEFAULT_LABEL_METHOD, LABEL_METHODS, METHODS, MethodName
 from pipeline.photos.decode import MAX_PIXELS
 from pipeline.photos.loader import DECODE_SECONDS
+
+log = logging.getLogger(__name__)
 
 _LARGEST_INPUT = 16_384  # pixels of a side: over a million patches
 
@@ -248,6 +251,18 @@ class MapSettings(Settings):
         json_schema_extra=changes_numbers("attention maps"),
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_label_method(cls, values: Any) -> Any:
+        """Take a method that explains labels for a label to explain, if no method is named."""
+        if not isinstance(values, dict) or "method" in values:
+            return values
+        labels = [name for name in ("target", "versus") if none_or(values.get(name)) not in (None, "top1")]
+        if not labels:
+            return values
+        log.info("method = %s: explains labels, as %s needs", DEFAULT_LABEL_METHOD, " and ".join(labels))
+        return values | {"method": DEFAULT_LABEL_METHOD}
+
 
 class OverlaySettings(Settings):
     """The look of overlays."""
@@ -270,6 +285,12 @@ class DecodeSettings(Settings):
     rescale: bool = Field(
         True,
         description="rescale pixels to 0..1 as the checkpoint says; the article did not",
+        json_schema_extra=changes_numbers(),
+    )
+    white_level: Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(none_or)] = Field(
+        None,
+        description="value shown as white in TIFF, PNG and PGM deeper than 8 bits, say 4095 for 12 bits in 16; "
+        "none: declared by the file, else the largest of its type (floats: of the photo)",
         json_schema_extra=changes_numbers(),
     )
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="refuse photos with more pixels, before decoding them")

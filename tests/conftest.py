@@ -1,4 +1,4 @@
-"""What tests share: no network, a tiny checkpoint, and a process that isn't almighty."""
+"""What tests share: no network, tiny checkpoints, many photos, and a process without the rights of root."""
 
 import ctypes
 import logging
@@ -11,8 +11,15 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, and for the commands that tests start
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads cost tiny models more than they give, by far on a busy machine
 
-_DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2  # the capabilities that let root read whatever it likes
+_DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2  # capabilities: root may read and write any file
 _EFFECTIVE = 0
+_LONGEST_FIRST = ("tests/whole/", "tests/training/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers, put the longest tests first, so that no worker is left alone with them at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST_FIRST))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -25,7 +32,7 @@ def pytest_runtest_makereport():
 
 @pytest.fixture(autouse=True)
 def _log_handlers_stay():
-    """A command called within a test leaves a handler behind, which writes to a file that is closed by then."""
+    """Remove the handler left behind by a command that a test calls in its own process: its file is closed by then."""
     root = logging.getLogger()
     before = root.handlers[:]
     yield
@@ -42,10 +49,20 @@ def tiny_vit(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
-    """From a name in `TINY_MODELS` to the folder of that checkpoint, saved once; not to be changed."""
+    """A function from a name in `TINY_MODELS` to the folder of that checkpoint, saved once; not to be changed."""
     from tests.helpers.models import make_checkpoint
 
     return cache(lambda name: make_checkpoint(tmp_path_factory.mktemp(name), name))
+
+
+@pytest.fixture(scope="session")
+def many_photos(tmp_path_factory):
+    """The folder of 1,500 photos, enough for a signal to come while they are processed; not to be changed."""
+    from tests.helpers.photos import save_photos
+
+    folder = tmp_path_factory.mktemp("many-photos")
+    save_photos(folder, 1500)
+    return folder
 
 
 @pytest.fixture
@@ -56,7 +73,7 @@ def file_permissions_hold():
 
 @pytest.fixture(scope="session")
 def give_up_root_access():
-    """For `preexec_fn`: file permissions hold in the process that is started, also where the tests run as root."""
+    """A function for `preexec_fn`: file permissions hold in the new process, also where the tests run as root."""
     if os.geteuid() != 0:
         return lambda: None
     libc = ctypes.CDLL(None, use_errno=True)

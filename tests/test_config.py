@@ -54,7 +54,10 @@ def test_defaults_are_those_of_the_readme(photos):
         "batch_size": "auto",
         "workers": "auto",
         "pattern": None,
+        "exclude": (),
+        "hidden": False,
         "limit": None,
+        "sample": None,
         "overlay_size": 1024,
         "overlay_opacity": 0.7,
         "colormap": "plasma",
@@ -67,6 +70,7 @@ def test_defaults_are_those_of_the_readme(photos):
         "compare_runs": 20,
         "repair": False,
         "rebind": False,
+        "white_level": None,
         "max_pixels": 178_000_000,
         "decode_seconds": 60,
         "part_rows": 1000,
@@ -117,14 +121,48 @@ def test_missing_input_is_named():
 
 
 @pytest.mark.parametrize(
+    ("explained", "method"),
+    [
+        ({"target": "spur"}, ("libragrad",)),
+        ({"target": 0}, ("libragrad",)),
+        ({"versus": "short"}, ("libragrad",)),
+        ({"target": "expected", "labels": "labels.csv"}, ("libragrad",)),
+        ({"target": "spur", "method": "rollout,legrad"}, ("rollout", "legrad")),
+        ({"target": "top1", "versus": "none"}, ("rollout",)),
+    ],
+    ids=str,
+)
+def test_a_label_to_explain_takes_a_method_that_can(photos, monkeypatch, caplog, explained, method):
+    monkeypatch.chdir(photos.parent)
+    (photos.parent / "labels.csv").write_text("path,label\n")
+    with caplog.at_level("INFO"):
+        config = RunConfig(input=photos, **explained)
+    assert config.method == method
+    taken = "method" not in explained and method != ("rollout",)
+    assert [message.partition(":")[0] for message in caplog.messages] == ["method = libragrad"] * taken
+    assert RunConfig(**config.model_dump()) == config
+
+
+@pytest.mark.parametrize(
+    ("explained", "words"),
+    [
+        ({"target": "cat"}, "rollout gives the same map for every label; add a --method with label-dependent maps"),
+        ({"versus": "cat"}, "relevance, legrad, libragrad"),
+        ({"target": "expected"}, "relevance, legrad, libragrad"),
+    ],
+    ids=str,
+)
+def test_a_label_is_explained_by_no_attention_alone(photos, explained, words):
+    problems = errors_of(input=photos, method="rollout", **explained)
+    assert any(problem.startswith(*explained) and words in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "words"),
     [
         ("method", "gradcam", "must be 'rollout', 'article', 'attention', 'rollout-norm', 'relevance', "),
         ("method", "", "must name a method: rollout, article"),
         ("method", 3, "must be"),
-        ("target", "cat", "rollout gives the same map for every label; add a --method with label-dependent maps"),
-        ("versus", "cat", "relevance, legrad, libragrad"),
-        ("target", "expected", "relevance, legrad, libragrad"),
         ("labels", "labels.csv", "is only read with target = expected"),
         ("head_fusion", "median", "must be 'mean', 'max' or 'min'"),
         ("precision", "int8", "must be 'auto', 'fp32', 'bf16' or 'fp16'"),
@@ -265,7 +303,10 @@ OPTIONS = {
     "batch_size": ("3", 3),
     "workers": ("2", 2),
     "pattern": ("*.png", "*.png"),
+    "exclude": ("*_mask.png,raw", ("*_mask.png", "raw")),
+    "hidden": (None, True),
     "limit": ("7", 7),
+    "sample": ("50", 50),
     "overlay_size": ("none", None),
     "overlay_opacity": ("0.5", 0.5),
     "colormap": ("viridis", "viridis"),
@@ -273,6 +314,7 @@ OPTIONS = {
     "report": (None, False),
     "retry_failed": (None, True),
     "exact_decode": (None, True),
+    "white_level": ("4095", 4095),
     "rescale": (None, False),
     "follow_links": (None, True),
     "compare_runs": ("5", 5),
@@ -381,7 +423,7 @@ def test_help_shows_every_option_with_its_default():
         assert field.description in entries[flag]
         if field.annotation is not bool:
             default = ",".join(field.default) if name == "method" else field.default
-            assert f"[default: {'none' if default is None else default}]" in entries[flag]
+            assert f"[default: {'none' if default in (None, ()) else default}]" in entries[flag]
         elif field.default:
             assert entries[flag].startswith(f"{flag} / --no-{flag[2:]}")
             assert entries[flag].endswith(f"[default: {flag}]")
@@ -392,11 +434,11 @@ def test_the_default_that_help_names_can_be_given(settings, photos, tmp_path):
     needed = {"input": photos, "data": photos, "image": photos / "a.png", "out": tmp_path / "out"}
     (photos / "a.png").touch()
     start = {name: needed[name] for name in settings.model_fields if name in needed}
-    fields = {name: field for name, field in settings.model_fields.items() if field.default is None}
+    fields = {name: field for name, field in settings.model_fields.items() if field.default in (None, ())}
     words = {name: shown_default(field) for name, field in fields.items()}
     assert "none" in words.values()
     given = settings(**start, **words)
-    assert [name for name in fields if getattr(given, name) is not None] == []
+    assert [name for name, field in fields.items() if getattr(given, name) != field.default] == []
 
 
 def exit_of(monkeypatch, capsys, *arguments):

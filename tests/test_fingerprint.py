@@ -9,6 +9,8 @@ from PIL import Image
 
 import pipeline
 from pipeline.config import RunConfig
+from pipeline.model.targets import Targets
+from pipeline.plan import fingerprint, photo_fingerprint
 from tests.helpers.models import save_tiny_vit
 
 BASE = {
@@ -39,7 +41,10 @@ CHANGED = {
     "versus": "class-2",
     "workers": 2,
     "pattern": "*.jpg",
+    "exclude": ("*.png",),
+    "hidden": True,
     "limit": 100,
+    "sample": 10,
     "overlay_size": 64,
     "report": True,
     "retry_failed": True,
@@ -54,6 +59,7 @@ ELSEWHERE = {
     "input": "other photos",
     "out": "another table",
     "device": "there is one device here",
+    "white_level": "for deep photos: test_white_level_changes_the_fingerprint",
     "labels": "needs target = expected: tests/model/test_targets.py",
 }
 
@@ -117,3 +123,73 @@ def test_a_setting_unused_by_the_methods_changes_nothing(name, method, models, t
     changed = run_once(models, tmp_path / "changed", method=method, **{name: CHANGED[name]})
     assert same_numbers(plain, changed)
     assert plain["fingerprint"] == changed["fingerprint"]
+
+
+def test_white_level_changes_the_fingerprint(models, tmp_path):
+    (tmp_path / "photos").mkdir()
+    values = np.random.default_rng(0).integers(0, 4096, (60, 60)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "photos" / "deep.png")
+    rows = []
+    for level in (None, 4095, 65535):
+        settings = BASE | {"model": str(models / "model"), "white_level": level}
+        pipeline.run(input=tmp_path / "photos", out=tmp_path / f"out-{level}", **settings)
+        rows += pipeline.read_results(tmp_path / f"out-{level}").to_dict("records")
+    assert not same_numbers(rows[0], rows[1])
+    assert same_numbers(rows[0], rows[2])
+    assert len({row["fingerprint"] for row in rows}) == 3, "a level is a setting, whatever the photos hold"
+
+
+@pytest.mark.parametrize("name", ["a.tif", "b.TIFF", "c.bmp", "d.dib", "e/f.tga"])
+def test_photos_under_new_rules_of_decoding_are_processed_once_more(name):
+    assert photo_fingerprint("of the run", Targets(), name) != "of the run"
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "b.PNG", "tif/a.jpg", "c.tif.png", "d.webp", "e.pgm"])
+def test_other_photos_keep_their_fingerprint(name):
+    assert photo_fingerprint("of the run", Targets(), name) == "of the run"
+
+
+class Digested:
+    def digest(self):
+        return "00"
+
+
+def test_fingerprints_of_results_made_before_there_were_targets_hold(tmp_path):
+    """A change here would process every archive again."""
+    old = {(): "f6680342a2f7", ("--method", "article"): "d70620d56afc"}
+    for arguments, mark in old.items():
+        config = RunConfig(input=tmp_path, **({"method": arguments[1]} if arguments else {}))
+        assert fingerprint(config, Digested(), "bf16", Targets()) == mark
+        assert photo_fingerprint(mark, Targets(), "a.png") == mark
+
+
+def test_fingerprints_tell_methods_and_labels_apart(tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    expected = {"target": "expected", "labels": tmp_path / "labels.csv"}
+
+    def mark(methods, targets=Targets(), **settings):  # noqa: B008, is frozen
+        config = RunConfig(input=tmp_path, method=methods, **settings)
+        return fingerprint(config, Digested(), "bf16", targets)
+
+    assert mark("rollout") == mark("rollout", Targets())
+    assert mark("legrad,rollout,article") == mark("legrad,article,rollout")
+    assert mark("legrad", discard_ratio=0.5, head_fusion="max") == mark("legrad")  # it doesn't ask for them
+    assert mark("legrad,rollout", discard_ratio=0.5) != mark("legrad,rollout")
+    marks = [
+        mark("rollout"),
+        mark("legrad"),
+        mark("rollout,legrad"),
+        mark("legrad,rollout"),
+        mark("legrad", Targets(label=0)),
+        mark("legrad", Targets(label=1)),
+        mark("legrad", Targets(versus=1)),
+        mark("legrad", Targets(label=0, versus=1)),
+        mark("legrad", Targets(expected={"a.png": 0}), **expected),
+    ]
+    assert len(set(marks)) == len(marks)
+
+
+def test_of_expected_labels_only_a_photos_own_counts():
+    before, after = Targets(expected={"a": 0, "b": 1}), Targets(expected={"a": 0, "b": 2, "c": 0})
+    marks = [[photo_fingerprint("f", targets, path) for path in "abc"] for targets in (before, after)]
+    assert [one == other for one, other in zip(*marks, strict=True)] == [True, False, False]

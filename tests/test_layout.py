@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 # Lowest first: a file or folder of pipeline/ imports from the floors below its own, never from its own floor or above.
 FLOORS = (
-    "errors",
-    "atomic_files progress markdown intervals figures records callable_module",
+    "errors cores",
+    "atomic_files folder_lock locale_encoding progress markdown intervals figures records callable_module",
     # the stages of a run, and the settings of their folders
     "photos",
     "labelled",

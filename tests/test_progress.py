@@ -35,6 +35,17 @@ def test_log_line_every_half_minute_where_there_is_no_terminal(clock, caplog):
     assert line == "120 of 1000, 4.0 img/s, failed 3, 03:40 left"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "photos", "rate"), [(36, 2, "18.0 s/img"), (40, 40, "1.0 img/s"), (30, 28, "1.1 s/img")]
+)
+def test_slow_work_is_shown_in_seconds(clock, caplog, seconds, photos, rate):
+    caplog.set_level(logging.INFO)
+    with Progress(1000) as shown:
+        clock(seconds)
+        shown.advance(ok=photos)
+    assert caplog.messages[0].startswith(f"{photos} of 1000, {rate}, failed 0, ")
+
+
 def test_bar_on_a_terminal(monkeypatch, caplog):
     ours, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))

@@ -25,7 +25,7 @@ def set_up_log(log_format: str = "text") -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in ("httpx", "httpx2", "filelock", "PIL", "matplotlib"):
+    for name in ("httpx", "httpx2", "filelock", "PIL", "matplotlib", "torch"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -30,7 +30,7 @@ class EvaluateConfig(BatchSettings, LabelledDataSettings):
     recall: float = Field(0.99, gt=0, le=1, description="share of defects to find; the threshold for it is reported")
     average_turns: bool = Field(False, description="average over the eight turns and mirrorings of each photo; slower")
     resamples: int = Field(1000, ge=0, description="bootstrap resamples for the 95% intervals; 0: no intervals")
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of the bootstrap")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the bootstrap and of the folds")
     workers: AutoCount = Field("auto", description="processes for decoding photos; auto: one per core")
     update_card: bool = Field(False, description="put the results into the README.md of the model's folder")
 

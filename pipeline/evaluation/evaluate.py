@@ -12,8 +12,9 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.measure import gather_scores, measure
 from pipeline.evaluation.predict import predict_photos
-from pipeline.evaluation.result import Evaluation, PredictedPhoto
+from pipeline.evaluation.result import GOOD_LABELS, NO_GOOD_CLASS, Evaluation, PredictedPhoto
 from pipeline.evaluation.write import format_card_section, write_results
+from pipeline.labelled.equal_photos import warn_of_equal_photos
 from pipeline.labelled.read import apply_split_csv, read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of, resolve_split
 from pipeline.markdown import replace_evaluation_section
@@ -21,8 +22,6 @@ from pipeline.model.checkpoint import SPLIT_FILE, Checkpoint
 from pipeline.model.open import open_model
 
 log = logging.getLogger(__name__)
-
-_GOOD_LABELS = frozenset({"ok", "good", "normal", "functional"})  # usual names for "no defect"
 
 
 def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False) -> Evaluation:
@@ -49,7 +48,9 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     # 2. predictions and metrics
     predictions = list(predict_photos(photos, classifier, config, stop))
     _check_any_readable(config, predictions)
-    evaluation = measure(gather_scores(predictions, classifier.labels, split, positive), config, stop)
+    scores = gather_scores(predictions, classifier.labels, split, positive, classifier.scoring)
+    evaluation = measure(scores, config, stop)
+    _say_what_is_not_shown(evaluation)
     # 3. the files
     settings = config.model_dump(mode="json") | {"precision": model.precision, "device": model.device}
     write_results(evaluation, predictions, settings, config.out)
@@ -75,6 +76,7 @@ def choose_photos(config: EvaluateConfig, checkpoint: Checkpoint) -> tuple[list[
     source = "the data"
     if all(photo.split is None for photo in photos) and (checkpoint.folder / SPLIT_FILE).is_file():
         photos, source = apply_split_csv(photos, checkpoint.folder / SPLIT_FILE), "the model's split.csv"
+    warn_of_equal_photos(photos)
     counts = Counter(photo.split for photo in photos if photo.split is not None)
     split = resolve_split(config.split, counts)
     if split == "all":
@@ -118,14 +120,25 @@ def _choose_positive(config: EvaluateConfig, labels: tuple[str, ...]) -> tuple[s
         raise DataError(f"positive = {', '.join(unknown)}: not a class of the model; its classes: {', '.join(labels)}")
     if config.positive:
         return config.positive
-    defects = tuple(label for label in labels if label.lower() not in _GOOD_LABELS)
-    return defects if len(defects) < len(labels) else ()
+    defects = tuple(dict.fromkeys(label for label in labels if label.lower() not in GOOD_LABELS))
+    if 0 < len(defects) < len(set(labels)):
+        return defects
+    if "recall" in config.model_fields_set:
+        raise DataError(f"recall = {config.recall:g}: {NO_GOOD_CLASS} (classes: {', '.join(labels[:20])})")
+    return ()
 
 
 def _check_any_readable(config: EvaluateConfig, predictions: Sequence[PredictedPhoto]) -> None:
     if all(prediction.probabilities is None for prediction in predictions):
         first = predictions[0]
         raise DataError(f"data = {config.data}: no photo can be read, {first.photo.name}: {first.error}")
+
+
+def _say_what_is_not_shown(evaluation: Evaluation) -> None:
+    if evaluation.threshold is None:
+        log.warning("%s", evaluation.why_no_threshold)
+    elif evaluation.threshold.caution:
+        log.warning("%s", evaluation.threshold.caution)
 
 
 def _update_card(evaluation: Evaluation, checkpoint: Checkpoint) -> None:

@@ -55,6 +55,9 @@ def _draw_roc(axes: Any, evaluation: Evaluation) -> None:
     if is_defect.any() and not is_defect.all():
         false_alarms, recall, _ = roc_curve(is_defect, evaluation.defect_score)
         axes.plot(false_alarms, recall, color="black", linewidth=2, label="any defect")
+    if (chosen := evaluation.threshold) is not None:
+        label = f"threshold {chosen.threshold:.3g}: {chosen.recall:.1%} found, {chosen.false_alarms:.1%} false alarms"
+        axes.plot(chosen.false_alarms, chosen.recall, "o", color="black", markersize=9, label=label, clip_on=False)
     more = f" (first {_MOST_CURVES} of {len(present)} classes)" if len(present) > _MOST_CURVES else ""
     axes.set(xlabel="false alarms", ylabel="found", title=f"ROC, each class against the rest{more}")
     if present:

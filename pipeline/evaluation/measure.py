@@ -5,17 +5,24 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from pipeline.evaluation.class_intervals import class_intervals, combine_intervals, defect_intervals, f1_intervals
 from pipeline.evaluation.config import EvaluateConfig
-from pipeline.evaluation.metrics import Ids, class_metrics, defect_metrics, f1_by_class, threshold_for_recall
+from pipeline.evaluation.metrics import Ids, class_metrics, defect_metrics, f1_by_class
 from pipeline.evaluation.predict import raise_if_stopped
 from pipeline.evaluation.result import Evaluation, PredictedPhoto, ScoredPhotos
-from pipeline.intervals import Estimate, bootstrap
+from pipeline.evaluation.threshold import choose_threshold
+from pipeline.intervals import UNKNOWN, Estimate, bootstrap
+from pipeline.records import Scoring
 
 log = logging.getLogger(__name__)
 
 
 def gather_scores(
-    predictions: Sequence[PredictedPhoto], labels: tuple[str, ...], split: str, positive: tuple[str, ...]
+    predictions: Sequence[PredictedPhoto],
+    labels: tuple[str, ...],
+    split: str,
+    positive: tuple[str, ...],
+    scoring: Scoring = "softmax",
 ) -> ScoredPhotos:
     """Gather truth and probabilities of the readable photos, at least one; arguments as in `ScoredPhotos`."""
     readable = [(prediction.photo.label, prediction.probabilities) for prediction in predictions]
@@ -27,11 +34,12 @@ def gather_scores(
         truth=np.array([label_id for label_id, _ in rows]),
         probabilities=np.stack([row for _, row in rows]),
         failed=len(predictions) - len(rows),
+        scoring=scoring,
     )
 
 
 def measure(photos: ScoredPhotos, config: EvaluateConfig, stop: Callable[[], bool] = lambda: False) -> Evaluation:
-    """Compute all metrics, with intervals from resampled photos.
+    """Compute all metrics, with intervals by formula and from resampled photos.
 
     Raises:
         StoppedError: `stop()` was true, asked before each resample.
@@ -50,13 +58,20 @@ def measure(photos: ScoredPhotos, config: EvaluateConfig, stop: Callable[[], boo
 
     log.info("metrics of %d photos, intervals from %d resamples", len(truth), config.resamples)
     estimates = bootstrap(measure_resample, len(truth), resamples=config.resamples, seed=config.seed)
-    f1 = _select_group(estimates, "f1")
+    groups = {name: _select_group(estimates, name) for name in ("classes", "f1", "defects")}
+    if config.resamples:
+        groups["classes"] = combine_intervals(groups["classes"], class_intervals(truth, probabilities))
+        f1_limits = f1_intervals(truth, probabilities)
+        groups["f1"] = {
+            label: Estimate(f1.value).widen(f1_limits.get(label, UNKNOWN)) for label, f1 in groups["f1"].items()
+        }
+        groups["defects"] = combine_intervals(groups["defects"], defect_intervals(is_defect, defect_score))
     return Evaluation(
         **vars(photos),
-        metrics=_select_group(estimates, "classes"),
-        f1={photos.labels[int(label_id)]: estimate for label_id, estimate in f1.items()},
-        defects=_select_group(estimates, "defects"),
-        threshold=threshold_for_recall(is_defect, defect_score, config.recall) if photos.positive else None,
+        metrics=groups["classes"],
+        f1={photos.labels[int(label_id)]: estimate for label_id, estimate in groups["f1"].items()},
+        defects=groups["defects"],
+        threshold=choose_threshold(is_defect, defect_score, config.recall, config.seed) if photos.positive else None,
     )
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,6 @@ from sklearn.metrics import (
     average_precision_score,
     confusion_matrix,
     f1_score,
-    precision_recall_curve,
     recall_score,
     roc_auc_score,
 )
@@ -23,25 +21,6 @@ Ids = npt.NDArray[np.int64]
 Probabilities = Doubles
 
 CALIBRATION_BINS = 15
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A threshold on the score of "any defect", measured on the photos it was chosen on. All values are in 0..1.
-
-    Attributes:
-        wanted_recall: share of defects to find.
-        threshold: the highest one with this recall; photos with this score or more are called defects.
-        recall: share of defects found.
-        precision: share of defects among the photos called defects.
-        false_alarms: share of good photos called defects.
-    """
-
-    wanted_recall: float
-    threshold: float
-    recall: float
-    precision: float
-    false_alarms: float
 
 
 def class_metrics(truth: Ids, probabilities: Probabilities) -> dict[str, float]:
@@ -83,7 +62,7 @@ def defect_metrics(is_defect: npt.NDArray[np.bool_], score: Doubles) -> dict[str
 
     Args:
         is_defect: (n,).
-        score: (n,), summed probability of the defect classes.
+        score: (n,), 0..1: the score of "any defect".
 
     Returns:
         recall, precision, false_alarms, f1, roc_auc, average_precision; NaN for metrics undefined on these photos.
@@ -98,28 +77,6 @@ def defect_metrics(is_defect: npt.NDArray[np.bool_], score: Doubles) -> dict[str
         "roc_auc": float(roc_auc_score(is_defect, score)) if both_kinds else math.nan,
         "average_precision": float(average_precision_score(is_defect, score)) if both_kinds else math.nan,
     }
-
-
-def threshold_for_recall(is_defect: npt.NDArray[np.bool_], score: Doubles, wanted_recall: float) -> Threshold | None:
-    """Find the highest threshold with the wanted recall; None without photos of both kinds.
-
-    Args:
-        is_defect: (n,).
-        score: (n,), summed probability of the defect classes.
-        wanted_recall: share of defects to find, 0..1.
-    """
-    if not is_defect.any() or is_defect.all():
-        return None
-    precision, recall, thresholds = precision_recall_curve(is_defect, score)  # recall falls, thresholds rise
-    index = int(np.flatnonzero(recall[:-1] >= wanted_recall)[-1])
-    called = score >= thresholds[index]
-    return Threshold(
-        wanted_recall=wanted_recall,
-        threshold=float(thresholds[index]),
-        recall=float(recall[index]),
-        precision=float(precision[index]),
-        false_alarms=float(called[~is_defect].mean()),
-    )
 
 
 def expected_calibration_error(correct: npt.NDArray[np.bool_], confidence: Doubles) -> float:

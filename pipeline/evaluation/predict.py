@@ -16,7 +16,7 @@ from pipeline.model.classifier import Classifier
 from pipeline.model.predictor import Predictor, build_predictor
 from pipeline.photos.loader import PhotoLoader
 from pipeline.progress import Progress
-from pipeline.records import Pixels, Sample, softmax
+from pipeline.records import Pixels, Sample, Scoring, compute_scores
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,9 @@ def predict_photos(
     refs = [labelled_ref(photo) for photo in photos]
     with PhotoLoader(classifier.load_spec(), workers=config.workers) as loader, Progress(len(photos)) as progress:
         for batch in loader.batches(refs, predictor.batch_size, stop):
-            probabilities = _predict_batch(batch.samples, predictor, average_turns=config.average_turns)
+            probabilities = _predict_batch(
+                batch.samples, predictor, classifier.scoring, average_turns=config.average_turns
+            )
             for sample, row in zip(batch.samples, probabilities, strict=True):
                 if not np.isfinite(row).all():
                     raise ModelError(f"{sample.ref.path}: the model's output is not finite; try --precision fp32")
@@ -57,7 +59,9 @@ def raise_if_stopped(stop: Callable[[], bool]) -> None:
         raise StoppedError("stopped; nothing was written, run the same command again")
 
 
-def _predict_batch(samples: Sequence[Sample], predictor: Predictor, *, average_turns: bool) -> Probabilities:
+def _predict_batch(
+    samples: Sequence[Sample], predictor: Predictor, scoring: Scoring, *, average_turns: bool
+) -> Probabilities:
     """Return probabilities (B, C): of the photos as they are, or averaged over turns and mirrorings."""
     if not samples:
         return np.zeros((0, 1))
@@ -69,7 +73,7 @@ def _predict_batch(samples: Sequence[Sample], predictor: Predictor, *, average_t
         for mirrored in mirrorings
     ]
     logits = np.stack([predictor.predict(view).logits for view in views])  # (views, B, C)
-    mean: Probabilities = softmax(logits).mean(axis=0)
+    mean: Probabilities = compute_scores(logits, scoring).mean(axis=0)
     return mean
 
 

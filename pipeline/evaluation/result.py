@@ -1,14 +1,22 @@
 """The result of an evaluation: predictions, truth and metrics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.metrics import Ids, Probabilities, Threshold, confusion
+from pipeline.evaluation.metrics import Ids, Probabilities, confusion
+from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
 from pipeline.labelled.splits import LabelledPhoto
-from pipeline.records import Doubles
+from pipeline.records import Doubles, Scoring
+
+GOOD_LABELS = ("ok", "good", "normal", "functional")  # usual names for "no defect"
+NO_GOOD_CLASS = (
+    f"no class is called {', '.join(GOOD_LABELS)}, so no class counts as a defect and there is no threshold; name the "
+    "classes of defects with --positive"
+)
 
 
 @dataclass(frozen=True)
@@ -17,13 +25,24 @@ class PredictedPhoto:
 
     Attributes:
         photo: the photo, with its true label.
-        probabilities: (C,), sums to 1; None for an unreadable photo.
+        probabilities: (C,); None for an unreadable photo.
         error: reason of the failure, or None.
     """
 
     photo: LabelledPhoto
     probabilities: Doubles | None
     error: str | None = None
+
+
+def combine_classes(probabilities: Doubles, ids: Sequence[int], scoring: Scoring) -> Doubles:
+    """Return the probability of any of some classes, (...), from those of all classes, (..., C).
+
+    One class excludes the others under a softmax: their sum. Labels of a multi-label model may hold together: the
+    highest.
+    """
+    chosen = probabilities[..., list(ids)]
+    combined: Doubles = chosen.sum(axis=-1) if scoring == "softmax" else chosen.max(axis=-1, initial=0)
+    return combined
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,7 @@ class ScoredPhotos:
         truth: (n,) class ids.
         probabilities: (n, C).
         failed: number of unreadable photos.
+        scoring: how the probabilities were computed from the logits.
     """
 
     labels: tuple[str, ...]
@@ -45,11 +65,12 @@ class ScoredPhotos:
     truth: Ids
     probabilities: Probabilities
     failed: int
+    scoring: Scoring
 
     @property
     def positive_ids(self) -> list[int]:
-        """Ids of the defect classes."""
-        return [self.labels.index(label) for label in self.positive]
+        """Ids of the defect classes, each once: several classes may have one name."""
+        return [label_id for label_id, label in enumerate(self.labels) if label in self.positive]
 
     @property
     def is_defect(self) -> npt.NDArray[np.bool_]:
@@ -58,9 +79,8 @@ class ScoredPhotos:
 
     @property
     def defect_score(self) -> Doubles:
-        """(n,) summed probability of the defect classes."""
-        score: Doubles = self.probabilities[:, self.positive_ids].sum(axis=1)
-        return score
+        """(n,) probability of a defect, see `combine_classes`."""
+        return combine_classes(self.probabilities, self.positive_ids, self.scoring)
 
     @property
     def predicted(self) -> Ids:
@@ -89,3 +109,13 @@ class Evaluation(ScoredPhotos):
     f1: dict[str, Estimate]
     defects: dict[str, Estimate]
     threshold: Threshold | None
+
+    @property
+    def why_no_threshold(self) -> str | None:
+        """The reason for a missing threshold, and the next step; None if there is one."""
+        if self.threshold is not None:
+            return None
+        if not self.positive:
+            return NO_GOOD_CLASS
+        missing = "good photo" if self.is_defect.all() else "defect"
+        return f"no {missing} is among these photos, so no threshold can be chosen; add some, or use --split all"

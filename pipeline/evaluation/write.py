@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import pyarrow.parquet as pq
 
 from pipeline.atomic_files import atomic_write_path
 from pipeline.evaluation.figure import draw_figure
-from pipeline.evaluation.metrics import Threshold
-from pipeline.evaluation.result import Evaluation, PredictedPhoto
+from pipeline.evaluation.result import Evaluation, PredictedPhoto, combine_classes
+from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
 from pipeline.markdown import markdown_table
 
@@ -74,7 +73,8 @@ def write_metrics(evaluation: Evaluation, settings: Mapping[str, Any], file: Pat
         "any_defect": {
             "labels": evaluation.positive,
             "at_0.5": _estimates_as_json(evaluation.defects),
-            "for_recall": None if threshold is None else asdict(threshold),
+            "for_recall": threshold and threshold.as_json(),
+            "why_no_threshold": evaluation.why_no_threshold,
         },
         "settings": settings,
     }
@@ -91,7 +91,7 @@ def format_card_section(evaluation: Evaluation) -> str:
     matrix = [[label, *counts] for label, counts in zip(evaluation.labels, evaluation.confusion.tolist(), strict=True)]
     parts = [
         "## Evaluation",
-        f"`vitrollout evaluate` on {len(evaluation.truth)} photos ({evaluation.split}); 95% bootstrap intervals.",
+        f"`vitrollout evaluate` on {len(evaluation.truth)} photos ({evaluation.split}), with 95% intervals.",
         markdown_table(["metric", "value", "95% interval"], rows),
         _threshold_sentence(evaluation.threshold),
         "Confusion matrix, photos; rows are the truth, columns the prediction:",
@@ -103,11 +103,21 @@ def format_card_section(evaluation: Evaluation) -> str:
 def _threshold_sentence(threshold: Threshold | None) -> str:
     if threshold is None:
         return ""
-    return (
-        f"With a threshold of {threshold.threshold:.9g} on the sum of the defect classes, {threshold.recall:.2%} of "
+    sentence = (
+        f"With a threshold of {threshold.threshold:.9g} on the score of the defect classes, {threshold.recall:.2%} of "
         f"the defects are found (target: {threshold.wanted_recall:.2%}) and {threshold.false_alarms:.2%} of the good "
-        "photos are called defects. The threshold was chosen on these same photos."
+        "photos are called defects. The threshold was chosen on these same photos"
     )
+    if (fitted := threshold.on_other_photos) is not None:
+        sentence += (
+            f"; on photos left out of the choice ({fitted.folds} folds), {_format_share(fitted.recall)} of the defects "
+            f"are found and {_format_share(fitted.false_alarms)} of the good photos are called defects"
+        )
+    return f"{sentence}. {threshold.caution}." if threshold.caution else f"{sentence}."
+
+
+def _format_share(estimate: Estimate) -> str:
+    return f"{estimate.value:.2%} (95% interval {estimate.low:.2%} to {estimate.high:.2%})"
 
 
 def _prediction_row(prediction: PredictedPhoto, evaluation: Evaluation) -> dict[str, object]:
@@ -121,7 +131,9 @@ def _prediction_row(prediction: PredictedPhoto, evaluation: Evaluation) -> dict[
         "predicted": evaluation.labels[best],
         "correct": evaluation.labels[best] == photo.label,
         "score": probabilities[best],
-        "defect_score": probabilities[evaluation.positive_ids].sum() if evaluation.positive else None,
+        "defect_score": combine_classes(probabilities, evaluation.positive_ids, evaluation.scoring)
+        if evaluation.positive
+        else None,
         "probabilities": probabilities,
     }
 

@@ -93,7 +93,10 @@ def _layer_from_first(layer: int, count: int) -> int:
 def _decode_photo(ref: ImageRef, classifier: "Classifier", config: ExplainConfig) -> Sample:
     """Decode the photo as a run does, in a worker process: decoders may crash or hang."""
     spec = classifier.load_spec(
-        overlay_size=_PHOTO_SIDE, exact_decode=config.exact_decode, max_pixels=config.max_pixels
+        overlay_size=_PHOTO_SIDE,
+        exact_decode=config.exact_decode,
+        max_pixels=config.max_pixels,
+        white_level=config.white_level,
     )
     with PhotoLoader(spec, workers=1, decode_seconds=config.decode_seconds) as loader:
         (batch,) = loader.batches([ref], 1, lambda: False)

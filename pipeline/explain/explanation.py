@@ -20,7 +20,7 @@ class Explanation:
     Attributes:
         prediction: the photo, its logits and its map, equal to those of a run.
         box: (x0, y0, x1, y1), the part of the photo under the maps, in upright pixels.
-        labels, scores: the best five labels and their softmax probabilities, best first.
+        labels, scores: the best five labels and their probabilities, best first.
         method: method of the map.
         target: the label explained by the map; None for maps independent of the label.
         versus: the label set against the target; None: no label.
@@ -68,7 +68,7 @@ def explain_sample(sample: Sample, classifier: Classifier, plan: MapPlan, target
         raise ConfigError(f"versus = {versus}: is the photo's most likely label itself; name another one")
     film_method = "rollout" if METHODS[method].needs_gradient else method
     heads, filmstrip = _read_attention(sample, classifier, plan, film_method, layer)
-    top, scores = best_scores(prediction.logits)
+    top, scores = best_scores(prediction.logits, classifier.scoring)
     return Explanation(
         prediction=prediction,
         box=classifier.geometry.map_box(sample.width, sample.height),

@@ -9,14 +9,17 @@ import pandas as pd
 from pandas.errors import ParserWarning
 
 from pipeline.errors import DataError, one_line
+from pipeline.labelled.clean_label import clean_label
+from pipeline.labelled.csv_paths import resolve_csv_path
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_ALIASES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
+_LABEL_COLUMNS = ("label", "expected")
 _LISTED_AT_MOST = 5
 
 
 def read_table(file: Path, *columns: str) -> pd.DataFrame:
-    """Read a CSV as text.
+    """Read a CSV as text: names of columns and labels without blanks at their ends, labels in NFC.
 
     Raises:
         DataError: it can't be read, or lacks one of the columns.
@@ -27,6 +30,10 @@ def read_table(file: Path, *columns: str) -> pd.DataFrame:
             table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False).fillna("")  # short rows
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise DataError(f"{file}: can't be read as CSV ({one_line(error)}); save it as UTF-8") from error
+    names = table.columns.str.strip()
+    table.columns = names if names.is_unique else table.columns
+    for column in set(_LABEL_COLUMNS) & set(table):
+        table[column] = table[column].map(clean_label)
     for column in columns:
         if column not in table:
             raise DataError(
@@ -35,15 +42,35 @@ def read_table(file: Path, *columns: str) -> pd.DataFrame:
     return table
 
 
-def read_paths(file: Path, *columns: str) -> pd.DataFrame:
-    """Read a CSV with a column path, and write the paths in one form (`./a.png` as `a.png`).
+def read_paths(file: Path, folder: Path | None = None, *columns: str) -> pd.DataFrame:
+    """Read a CSV with a column path. Paths become the names of `resolve_csv_path`; their files go to a column file.
+
+    Args:
+        file: the CSV.
+        folder: relative paths start here; None: at the column root if there is one, else in the folder of the CSV.
+        columns: further columns that must be there.
 
     Raises:
-        DataError: it can't be read, lacks one of the columns, or a path is empty.
+        DataError: it can't be read, lacks a column, or a path is empty.
     """
     table = read_table(file, "path", *columns)
-    check_column(file, table["path"], table["path"] == "", "path is empty")
-    return table.assign(path=table["path"].map(lambda path: Path(path).as_posix()))
+    check_column(file, table["path"], table["path"].str.strip() == "", "path is empty")
+    folder = find_photo_root(file, table) if folder is None else folder
+    paths = [resolve_csv_path(path, folder) for path in table["path"]]
+    names = pd.Series([path.name for path in paths], index=table.index, dtype=object)
+    files = pd.Series([path.file for path in paths], index=table.index, dtype=object)
+    return table.assign(path=names, file=files)
+
+
+def find_photo_root(file: Path, table: pd.DataFrame) -> Path:
+    """Return the folder that relative paths of a CSV start at.
+
+    The split.csv of a model has a column root, the way from the CSV to the photos. Without it, or if it leads nowhere,
+    paths start in the folder of the CSV.
+    """
+    roots = set(table["root"]) if "root" in table else set()
+    root = file.parent / roots.pop() if len(roots) == 1 else file.parent
+    return root.resolve() if root.is_dir() else file.parent
 
 
 def splits_of(file: Path, table: pd.DataFrame) -> list[str | None]:

@@ -7,18 +7,30 @@ subfolder per class in each; or a CSV `path,label[,weight][,split]` with paths r
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.labelled.csv_table import SPLITS, check_column, list_some, read_paths, split_name, splits_of
-from pipeline.labelled.splits import LabelledPhoto
-from pipeline.photos.decode import extensions
-from pipeline.photos.discover import escape
+from pipeline.labelled.clean_label import clean_label, group_by_case, group_by_label
+from pipeline.labelled.csv_paths import match_names
+from pipeline.labelled.csv_table import (
+    SPLITS,
+    check_column,
+    find_photo_root,
+    list_some,
+    read_paths,
+    read_table,
+    split_name,
+    splits_of,
+)
+from pipeline.labelled.splits import LabelledPhoto, labels_of
+from pipeline.photos.discover import Discovery, Selection, escape, is_photo_name, walk_photos
+from pipeline.photos.left_out import find_folder_rule, log_left_out, sort_left_out
 from pipeline.records import ImageRef
 
 log = logging.getLogger(__name__)
@@ -38,17 +50,25 @@ def read_labelled_photos(data: Path) -> list[LabelledPhoto]:
         raise DataError(f"{data}: no such folder or CSV file; give a folder with a subfolder per class, or a CSV")
     if not photos:
         raise DataError(f"{data}: holds no photos; give a folder with a subfolder per class, or a CSV path,label")
+    for group in group_by_case(labels_of(photos)):
+        log.warning("label: %s differ in case alone and are different classes", " and ".join(map(repr, group)))
     return photos
 
 
+def find_root(data: Path) -> Path:
+    """Return the folder that the names of a data set's photos start at."""
+    return data if data.is_dir() else find_photo_root(data, read_table(data))
+
+
 def apply_split_csv(photos: Sequence[LabelledPhoto], file: Path) -> list[LabelledPhoto]:
-    """Give photos their splits from a `split.csv`, matched by path; other photos get None.
+    """Give photos their splits from a `split.csv`, matched by path in any Unicode form; other photos get None.
 
     Raises:
         DataError: the file can't be read.
     """
-    table = read_paths(file, "split")
-    splits = dict(zip(table["path"], splits_of(file, table), strict=True))
+    table = read_table(file, "path", "split")
+    by_path = dict(zip(table["path"], splits_of(file, table), strict=True))
+    splits = match_names(by_path, [photo.name for photo in photos])
     return [replace(photo, split=splits.get(photo.name)) for photo in photos]
 
 
@@ -57,58 +77,99 @@ def labelled_ref(photo: LabelledPhoto) -> ImageRef:
     return ImageRef(photo.name, None, str(photo.file), file_bytes=0, mtime_ns=0)
 
 
+@dataclass
+class _ClassFolders:
+    """The folders of classes in a data set, and all the walk leaves out.
+
+    Attributes:
+        splits: the split of each folder of a class, by folder.
+        outside: number of photos outside these folders.
+        left_out: pictures and folders left out, counted by rule.
+    """
+
+    splits: dict[Path, str | None] = field(default_factory=dict)
+    outside: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
 def _read_folder(root: Path) -> list[LabelledPhoto]:
-    parents: dict[Path, str | None] = {root: None}  # folders of classes, with their split
-    split_folders = {folder: split_name(folder.name) for folder in _list_subfolders(root)}
-    if all(split in SPLITS for split in split_folders.values()):
-        parents |= split_folders
-    classes = [
-        (folder, split)
-        for parent, split in parents.items()
-        for folder in _list_subfolders(parent)
-        if folder not in parents
-    ]
-    outside = sum(_is_photo(entry.name) for parent in parents for entry in parent.iterdir())
-    if outside and not classes:
+    classes = _find_classes(root)
+    if classes.outside and not classes.splits:
         raise DataError(
-            f"{root}: {outside} photos, but no subfolders; sort them into one for each class, or give a CSV path,label"
+            f"{root}: {classes.outside} photos, but no subfolders; sort them into one for each class, or give a CSV "
+            "path,label"
         )
-    if outside:
-        log.warning("%s: %d photos lie outside the folders of the classes and are left out", root, outside)
-    return [photo for folder, split in classes for photo in _read_class(root, folder, split)]
+    if classes.outside:
+        log.warning("%s: %d photos lie outside the folders of the classes and are left out", root, classes.outside)
+    photos = []
+    for folder, split in classes.splits.items():
+        discovery = walk_photos(folder, Selection())
+        classes.left_out.update(discovery.left_out)
+        photos += _label_photos(root, folder, split, discovery)
+    log_left_out(sort_left_out(classes.left_out))
+    return photos
 
 
-def _read_class(root: Path, folder: Path, split: str | None) -> list[LabelledPhoto]:
-    files = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names if not name.startswith(".")]
-    photos = sorted(file for file in files if _is_photo(file.name))
-    if not photos:
-        suffixes = list_some(sorted({file.suffix or file.name for file in files}))
-        only = f", only files called {suffixes}" if suffixes else ""
-        raise DataError(f"{folder}: holds no photos{only}; add some, or remove the folder")
-    return [
-        LabelledPhoto(escape(file.relative_to(root).as_posix()), file, escape(folder.name), split=split)
-        for file in photos
-    ]
+def _find_classes(root: Path) -> _ClassFolders:
+    """Find the folders of classes: in the root, or in the folders of splits directly in it."""
+    classes = _ClassFolders()
+    subfolders = _list_subfolders(root, classes)
+    split_of = {folder: split_name(escape(folder.name)) for folder in subfolders}
+    if split_of and all(split in SPLITS for split in split_of.values()):
+        for parent, split in split_of.items():
+            classes.splits |= dict.fromkeys(_list_subfolders(parent, classes), split)
+    else:
+        classes.splits = dict.fromkeys(subfolders)
+    return classes
 
 
-def _list_subfolders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def _list_subfolders(parent: Path, classes: _ClassFolders) -> list[Path]:
+    """List the folders of classes in a folder; count its photos, and the folders left out.
+
+    Raises:
+        DataError: two folders stand for one class.
+    """
+    entries = sorted(parent.iterdir())
+    folders = [entry for entry in entries if entry.is_dir()]
+    rules = {folder: find_folder_rule(folder.name) for folder in folders}
+    classes.left_out.update(rule for rule in rules.values() if rule)
+    classes.outside += sum(is_photo_name(entry.name) for entry in entries if entry not in rules)
+    folders = [folder for folder in folders if rules[folder] is None]
+    for label, names in group_by_label(escape(folder.name) for folder in folders).items():
+        raise DataError(
+            f"{parent}: the folders {', '.join(map(repr, names))} differ in blanks or Unicode forms alone, so both "
+            f"are the class {label!r}; put their photos into one folder, or rename one"
+        )
+    return folders
 
 
-def _is_photo(name: str) -> bool:
-    return name.rpartition(".")[2].lower() in extensions() and not name.startswith(".")
+def _label_photos(root: Path, folder: Path, split: str | None, discovery: Discovery) -> list[LabelledPhoto]:
+    """Label the photos found in the folder of a class.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not discovery.refs:
+        raise DataError(f"{folder}: holds no photos{_describe_others(folder)}; add some, or remove the folder")
+    prefix, label = escape(folder.relative_to(root).as_posix()), clean_label(escape(folder.name))
+    return [LabelledPhoto(f"{prefix}/{ref.path}", Path(ref.file), label, split=split) for ref in discovery.refs]
+
+
+def _describe_others(folder: Path) -> str:
+    names = [Path(name) for _, _, names in os.walk(folder) for name in names if not name.startswith(".")]
+    suffixes = list_some(sorted({name.suffix or name.name for name in names}))
+    return f", only files called {suffixes}" if suffixes else ""
 
 
 def _read_csv(file: Path) -> list[LabelledPhoto]:
-    table = read_paths(file, "label")
+    table = read_paths(file, None, "label")
     check_column(file, table["path"], table["label"] == "", "label is empty")
     check_column(file, table["path"], table["path"].duplicated(), "path occurs twice")
     weights = _read_weights(file, table)
     splits = splits_of(file, table)
-    files = [file.parent / path for path in table["path"]]
-    missing = pd.Series([not os.path.isfile(path) for path in files], dtype=bool)  # names too long count as missing
-    check_column(file, table["path"], missing, f"no such file under {file.parent}")
-    rows = zip(table["path"], files, table["label"], weights, splits, strict=True)
+    missing = ~table["file"].map(os.path.isfile).astype(bool)  # names too long count as missing
+    check_column(file, table["path"], missing, f"no such file (relative paths start at {find_photo_root(file, table)})")
+    rows = zip(table["path"], table["file"], table["label"], weights, splits, strict=True)
     return [LabelledPhoto(name, path, label, weight, split) for name, path, label, weight, split in rows]
 
 

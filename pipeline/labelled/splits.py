@@ -42,16 +42,22 @@ def labels_of(photos: Iterable[LabelledPhoto]) -> list[str]:
 
 
 def check_known(labels: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse labels unknown to a model.
+    """Refuse labels unknown to a model, and labels of several of its classes.
 
     Raises:
         DataError: names some of them.
     """
-    unknown = sorted(set(labels) - set(known))
-    if unknown:
+    names, ids = sorted(set(labels)), Counter(known)
+    if unknown := [label for label in names if label not in ids]:
         raise DataError(
             f"label: {', '.join(map(repr, unknown[:5]))} of the data is not a class of the model, "
             f"which knows {', '.join(known[:20])}; use a model trained for these labels"
+        )
+    if ambiguous := [label for label in names if ids[label] > 1]:
+        listed = ", ".join(str(index) for index, label in enumerate(known) if label == ambiguous[0])
+        raise DataError(
+            f"label: the model has {ids[ambiguous[0]]} classes called {ambiguous[0]!r}, ids {listed}, so the data's "
+            "can't be told apart; give them different names in id2label of its config.json"
         )
 
 
@@ -131,10 +137,16 @@ def check_splits(photos: Sequence[LabelledPhoto]) -> None:
             raise DataError(f"label: {label!r} does not occur in the split 'train'; it can't be learnt")
 
 
-def write_split_csv(photos: Sequence[LabelledPhoto], file: Path) -> None:
-    """Write `path,label,split`, one row per photo, in the given order."""
-    rows = [(photo.name, photo.label, photo.split or "") for photo in photos]
-    pd.DataFrame(rows, columns=["path", "label", "split"]).to_csv(file, index=False, lineterminator="\n")
+def write_split_csv(photos: Sequence[LabelledPhoto], file: Path, *, root: str = "") -> None:
+    """Write `path,label,split,root`, one row per photo, in the given order: a CSV for all commands.
+
+    Args:
+        photos: the photos.
+        file: the CSV.
+        root: the way from the CSV's folder to the folder that the names start at; empty: the same.
+    """
+    rows = [(photo.name, photo.label, photo.split or "", root) for photo in photos]
+    pd.DataFrame(rows, columns=["path", "label", "split", "root"]).to_csv(file, index=False, lineterminator="\n")
 
 
 def _deal_out(photos: Sequence[LabelledPhoto], shares: dict[str, float], seed: int) -> list[LabelledPhoto]:

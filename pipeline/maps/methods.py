@@ -90,3 +90,4 @@ else:
 ATTENTION_METHODS = tuple(name for name, method in METHODS.items() if not method.needs_gradient)
 GRADIENT_METHODS = tuple(name for name, method in METHODS.items() if method.needs_gradient)
 LABEL_METHODS = tuple(name for name, method in METHODS.items() if method.explains_label)
+DEFAULT_LABEL_METHOD = "libragrad"  # for a label to explain without a method: the best one in docs/trust.md

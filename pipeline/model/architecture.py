@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from pipeline.errors import ModelError
@@ -35,3 +36,9 @@ def encoder_layers(model: Any) -> nn.ModuleList:
     """Return the encoder's layers, first to last; raises as `encoder_name`."""
     layers: nn.ModuleList = model.get_submodule(encoder_name(model))
     return layers
+
+
+def find_weights_not_finite(model: Any) -> list[str]:
+    """Return the names of parameters with a NaN or an infinite value."""
+    parameters = model.named_parameters()
+    return [name for name, weight in parameters if weight.numel() and not all(map(torch.isfinite, weight.aminmax()))]

@@ -2,21 +2,27 @@
 
 import hashlib
 import json
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelError, one_line
-from pipeline.model.families import FAMILIES
+from pipeline.model.checkpoint_files import (
+    ADAPTER_CONFIG,
+    enter_snapshot,
+    hash_pieces,
+    list_adapter_files,
+    list_weight_files,
+)
+from pipeline.model.head import Head, has_sigmoid_scores, read_head
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
-_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
+_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # on the hub
+_ADAPTER = (ADAPTER_CONFIG, "adapter_model.safetensors")
 # transformers prefers a processor_config.json to a preprocessor_config.json
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
+_ERROR_LETTERS = 500  # with values from the file
 SPLIT_FILE = "split.csv"  # the photos of the training, for `vitrollout evaluate`
-_PIECE = 2**20  # bytes hashed at once
 
 
 @dataclass(frozen=True)
@@ -42,36 +48,41 @@ class Checkpoint:
     def purpose(self) -> str:
         """The purpose of the model in its author's words, or a list of its classes."""
         if purpose := self.config.get("vitrollout_purpose"):
-            return str(purpose)
+            return str(purpose).encode(errors="backslashreplace").decode()
         labels = self.config.get("id2label")
         classes = list(labels.values()) if isinstance(labels, dict) else []
         names = ", ".join(str(name) for name in classes[:8]) + (", ..." if len(classes) > 8 else "")
         return f"{len(classes)} classes ({names})" if classes else "classes without names"
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Class names by id, as transformers reads them from the config.
+    def read_head(self) -> Head:
+        """Read the classes, and what the outputs mean.
 
         Raises:
-            ModelError: an id is not a number.
+            ModelError: config.json does not fit together, or the outputs are no classes.
         """
-        names = self.config.get("id2label")
-        if not isinstance(names, dict):
-            return tuple(f"LABEL_{index}" for index in range(int(self.config.get("num_labels", 2))))
         try:
-            return tuple(str(names[key]) for key in sorted(names, key=int))
+            return read_head(self.config)
         except ValueError as error:
-            raise ModelError(f"--model {self.name}: id2label in its config.json: {error}; correct it") from None
+            raise ModelError(f"--model {self.name}: its config.json: {one_line(error, _ERROR_LETTERS)}") from None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names by id; raises as `read_head`."""
+        return self.read_head().labels
 
     def weight_files(self) -> list[Path]:
-        """List the files of the weights: safetensors if there are any, otherwise pickled tensors."""
-        for pattern in _WEIGHTS:
-            if files := sorted(self.folder.glob(pattern)):
-                return files
-        return []
+        """List the files of the weights, as transformers chooses them.
+
+        Raises:
+            ModelError: the list of their parts can't be read.
+        """
+        try:
+            return list_weight_files(self.folder, self.config)
+        except ValueError as error:
+            raise ModelError(f"--model {self.name}: can't load {self.folder}: {error}; fetch it again") from None
 
     def digest(self) -> str:
-        """Hash weights, config and preprocessing with BLAKE2b-128, hex: equal digests give equal numbers.
+        """Hash all files read for a prediction with BLAKE2b-128, hex: equal digests give equal numbers.
 
         Raises:
             ModelError: one of the files can't be read.
@@ -81,11 +92,15 @@ class Checkpoint:
             for name in _SETTINGS:
                 if (self.folder / name).is_file():
                     digest.update((self.folder / name).read_bytes())
-            for file in self.weight_files():
-                for piece in _hash_pieces(file):
+            for file in [*self.weight_files(), *list_adapter_files(self.folder)]:
+                for piece in hash_pieces(file):
                     digest.update(piece)
+        except FileNotFoundError as error:
+            raise ModelError(f"--model {self.name}: {error.filename} is missing; fetch the checkpoint again") from None
         except OSError as error:
             raise ModelError(f"--model {self.name}: {error.filename}: {error.strerror}; make it readable") from None
+        if has_sigmoid_scores(self.config):
+            digest.update(b"sigmoid")  # earlier versions wrote rows with a softmax
         return digest.hexdigest()
 
 
@@ -107,7 +122,7 @@ def resolve_checkpoint(model: str) -> Checkpoint:
             )
         folder = BUNDLED
     elif is_folder:
-        folder = local.resolve()
+        folder = enter_snapshot(local.resolve())
     elif model.startswith((".", "/", "~")) or model.partition("@")[0].count("/") > 1:
         raise ModelError(f"--model {model}: no such folder; name a checkpoint folder, a hub id or 'bundled'")
     else:
@@ -115,39 +130,31 @@ def resolve_checkpoint(model: str) -> Checkpoint:
     return Checkpoint(model, folder, _read_config(model, folder))
 
 
-def check_family(checkpoint: Checkpoint) -> None:
-    """Refuse a model without capturable attention, before loading anything of it.
-
-    Raises:
-        ModelError: windowed or convolutional, or unknown here.
-    """
-    if checkpoint.model_type not in FAMILIES:
-        raise ModelError(
-            f"--model {checkpoint.name}: model type '{checkpoint.model_type}' has no attention rollout; "
-            f"supported are {', '.join(sorted(FAMILIES))}"
-        )
-
-
-def _hash_pieces(file: Path) -> list[bytes]:
-    """Hash each piece of a file on all cores: weights are large, and a run waits for this."""
-    with file.open("rb") as stream, ThreadPoolExecutor() as threads:
-        descriptor = stream.fileno()
-        starts = range(0, os.fstat(descriptor).st_size, _PIECE)
-        return list(threads.map(lambda start: hashlib.blake2b(os.pread(descriptor, _PIECE, start)).digest(), starts))
-
-
 def _read_config(model: str, folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"), parse_constant=_read_constant)
     except FileNotFoundError:
-        raise ModelError(
-            f"--model {model}: {folder} has no config.json; it must be a folder in Hugging Face's layout"
-        ) from None
-    except (OSError, ValueError) as error:
+        raise ModelError(f"--model {model}: {folder} has no config.json; {_suggest_folder(folder)}") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"--model {model}: can't read config.json: {error}; fetch the checkpoint again") from None
     if not isinstance(config, dict):
         raise ModelError(f"--model {model}: config.json is not a JSON object; fetch the checkpoint again")
     return config
+
+
+def _read_constant(name: str) -> float:
+    """Refuse NaN in a config: a few layers take it without a word, and fail on the first photo."""
+    if name == "NaN":
+        raise ValueError("a value is NaN")
+    return float(name)
+
+
+def _suggest_folder(folder: Path) -> str:
+    if (folder / ADAPTER_CONFIG).is_file():
+        return "it holds an adapter without its model: merge the two with peft's merge_and_unload(), and save that"
+    if inner := sorted(file.parent.name for file in folder.glob("*/config.json")):
+        return f"name one of its folders: {', '.join(inner[:5])}"
+    return "it must be a folder in Hugging Face's layout"
 
 
 def _download_files(model: str) -> Path:
@@ -158,7 +165,7 @@ def _download_files(model: str) -> Path:
     folder = Path()
     try:
         for weights in _WEIGHTS:  # pickled tensors only without safetensors
-            files = [*_SETTINGS, SPLIT_FILE, weights, f"{weights}.index.json"]
+            files = [*_SETTINGS, *_ADAPTER, SPLIT_FILE, weights, f"{weights}.index.json"]
             folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=files))
             if any(folder.glob(weights)):
                 break

@@ -14,7 +14,7 @@ from pipeline.maps.passes import MapPlan
 from pipeline.model.input_geometry import InputGeometry
 from pipeline.photos.decode import MAX_PIXELS
 from pipeline.photos.loader import LoadSpec
-from pipeline.records import Floats, Output
+from pipeline.records import Floats, Output, Scoring
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Classifier:
         processor: the checkpoint's image processor: resize and crop, uint8 in and out.
         geometry: the processor's resize and crop, and the model's patches.
         labels: class names by id, C of them.
+        scoring: from logits to scores.
+        is_binary: the network has one output z, which stands for two classes with the logits z and -z.
         encoder: its L layers, the source of the attention.
         readout_tokens: leading tokens read by the classifier, the start of a rollout.
         prefix_tokens: tokens before the first patch.
@@ -37,6 +39,8 @@ class Classifier:
     processor: Any
     geometry: InputGeometry
     labels: tuple[str, ...]
+    scoring: Scoring
+    is_binary: bool
     encoder: nn.ModuleList
     readout_tokens: int
     prefix_tokens: int
@@ -95,11 +99,16 @@ class Classifier:
         return tokens[..., self.prefix_tokens :].reshape(*tokens.shape[:-1], *self.geometry.grid)
 
     def load_spec(
-        self, *, overlay_size: int | None = None, exact_decode: bool = False, max_pixels: int = MAX_PIXELS
+        self,
+        *,
+        overlay_size: int | None = None,
+        exact_decode: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        white_level: float | None = None,
     ) -> LoadSpec:
         """Return the instructions for decoding photos for this model; arguments as the settings of a run."""
         draft = None if exact_decode else self.geometry.draft_size
-        return LoadSpec(self.processor, draft, overlay_size, max_pixels)
+        return LoadSpec(self.processor, draft, overlay_size, max_pixels, white_level)
 
     def _normalise_pixels(self, pixels: Tensor) -> Tensor:
         """Convert (B, 3, H, W) uint8 on the host to the network's input on its device."""
@@ -112,7 +121,7 @@ class Classifier:
         grid_h, grid_w = self.geometry.grid
         tokens = self.prefix_tokens + grid_h * grid_w
         check_captures(recorder.shapes, layer_count=len(self.encoder), batch=len(inputs), tokens=tokens)
-        return output
+        return torch.cat([output, -output], dim=1) if self.is_binary else output
 
 
 def _to_array(values: Tensor) -> Floats:

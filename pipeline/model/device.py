@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Literal, cast
 
+from pipeline.cores import available_cores
 from pipeline.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -67,6 +68,17 @@ def choose_precision(name: str, device: str) -> Precision:
 def cpu_has_bf16() -> bool:
     """Tell whether the processor multiplies bfloat16 natively; emulated, it is slower than float32."""
     return bool(_BF16_FLAGS & _cpu_flags())
+
+
+def limit_torch_threads() -> None:
+    """Lower the number of torch's threads to the cores of this process: torch knows of no container's quota.
+
+    More threads than the quota use it up early in each period of the scheduler, and then all of them wait.
+    """
+    import torch
+
+    if available_cores() < torch.get_num_threads():
+        torch.set_num_threads(available_cores())
 
 
 def _cpu_flags() -> set[str]:

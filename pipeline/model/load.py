@@ -1,24 +1,31 @@
 """The files of a checkpoint -> a classifier on a device."""
 
+import logging
+import re
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from pipeline.errors import ModelError, one_line
+from pipeline.errors import ModelError
 from pipeline.maps.capture import install_recording_attention
-from pipeline.model.architecture import encoder_layers, size_pair, vision_config
+from pipeline.model.adapter import hide_adapter, merge_adapter
+from pipeline.model.architecture import encoder_layers, find_weights_not_finite, size_pair, vision_config
+from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.classifier import Classifier
-from pipeline.model.device import Precision
+from pipeline.model.config import load_config, not_loadable
+from pipeline.model.device import Precision, limit_torch_threads
 from pipeline.model.families import FAMILIES
-from pipeline.model.input_geometry import InputGeometry, read_input_geometry
+from pipeline.model.input_geometry import InputGeometry
+from pipeline.model.processor import open_preprocessing
+
+log = logging.getLogger(__name__)
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_ERROR_LETTERS = 300  # of an error from a library
+_LAYER_NUMBER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
 
 def load_classifier(
@@ -39,99 +46,79 @@ def load_classifier(
         rescale: divide pixels by 255 first, if the image processor says so; False: never.
 
     Raises:
-        ModelError: the family has no rollout, the head or other weights are missing, files are damaged, or the
-            model can't take the input size.
+        ModelError: the family has no rollout, the head or other weights are missing, files are damaged, the image
+            processor does more than is supported, or the model can't take the input size.
     """
-    transformers_logging.set_verbosity_error()  # the reasons for its warnings are checked here
-    transformers_logging.disable_progress_bar()
-    processor = load_processor(checkpoint, input_size)
-    network = _load_network(checkpoint, _DTYPES[precision]).to(device).eval().requires_grad_(False)
-    install_recording_attention(network)
-    config, vision = network.config, vision_config(network.config)
-    family = FAMILIES[checkpoint.model_type]
-    readout = family.readout_tokens
-    mean, scale = normalisation(processor, rescale)
-    geometry = read_input_geometry(processor, _patch_size(checkpoint, vision))
+    check_checkpoint(checkpoint)
+    head = checkpoint.read_head()
+    if device == "cpu":
+        limit_torch_threads()
+    _silence_transformers()
+    config = load_config(checkpoint)
+    vision, family = vision_config(config), FAMILIES[checkpoint.model_type]
+    preprocessing = open_preprocessing(
+        checkpoint, _patch_size(checkpoint, vision), input_size=input_size, rescale=rescale
+    )
     native_size = size_pair(vision.image_size)
-    _check_input_size(checkpoint, geometry, native_size)
+    _check_input_size(checkpoint, preprocessing.geometry, native_size)
+    network = _load_network(checkpoint, config, precision).to(device).eval().requires_grad_(False)
+    install_recording_attention(network)
+    readout = family.readout_tokens
     return Classifier(
         network=network,
-        processor=processor,
-        geometry=geometry,
-        labels=tuple(str(config.id2label[index]) for index in range(config.num_labels)),
+        processor=preprocessing.processor,
+        geometry=preprocessing.geometry,
+        labels=head.labels,
+        scoring=head.scoring,
+        is_binary=head.is_binary,
         encoder=encoder_layers(network),
         readout_tokens=readout,
         prefix_tokens=readout + (int(vision.num_register_tokens) if family.has_registers else 0),
-        interpolate_positions=geometry.input_size != native_size,
-        mean=mean.to(device),
-        scale=scale.to(device),
+        interpolate_positions=preprocessing.geometry.input_size != native_size,
+        mean=preprocessing.mean.to(device),
+        scale=preprocessing.scale.to(device),
     )
 
 
-def load_processor(checkpoint: Checkpoint, input_size: tuple[int, int] | None = None) -> Any:
-    """Load the checkpoint's image processor, set to another input size if one is given.
+def _silence_transformers() -> None:
+    """Turn its messages off: the reasons for them are checked here."""
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+
+
+def _load_network(checkpoint: Checkpoint, config: Any, precision: Precision) -> Any:
+    if not checkpoint.weight_files():
+        variants = sorted({file.name for file in checkpoint.folder.glob("*.safetensors")} - {"model.safetensors"})
+        hint = f"; is {variants[0]} meant? name it model.safetensors" if variants else ""
+        raise ModelError(f"--model {checkpoint.name}: no weights (*.safetensors, *.bin) in {checkpoint.folder}{hint}")
+    try:
+        with hide_adapter(checkpoint.folder) as folder:
+            network, report = AutoModelForImageClassification.from_pretrained(
+                folder,
+                config=config,
+                dtype=_DTYPES[precision],
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, with the sizes
+                attn_implementation="eager",
+            )
+        network = merge_adapter(network, checkpoint.folder)
+    except Exception as error:  # a damaged file raises any exception of its parser
+        raise not_loadable(checkpoint, error) from error
+    _check_report(checkpoint, report, len(encoder_layers(network)))
+    _check_finite(checkpoint, network, precision)
+    return network
+
+
+def _check_report(checkpoint: Checkpoint, report: dict[str, Any], layers: int) -> None:
+    """Refuse weights that are missing or have another shape; warn of further layers.
 
     Raises:
-        ModelError: there is no preprocessor_config.json, or it can't be read.
+        ModelError: names the first of them.
     """
-    try:
-        processor: Any = AutoImageProcessor.from_pretrained(
-            checkpoint.folder,
-            backend="pil",
-            local_files_only=True,
-            trust_remote_code=False,  # None would ask on the terminal whether to run the checkpoint's own code
-        )
-    except Exception as error:  # a damaged file raises any exception of its parser
-        raise ModelError(
-            f"--model {checkpoint.name}: no usable preprocessor_config.json in {checkpoint.folder}: "
-            f"{one_line(error, _ERROR_LETTERS)}; save the image processor beside the weights"
-        ) from None
-    if input_size is not None:
-        _resize_input(processor, input_size)
-    return processor
-
-
-def normalisation(processor: Any, rescale: bool = True) -> tuple[Tensor, Tensor]:
-    """Combine an image processor's rescale and normalise into one affine step on 0..255: (pixels - mean) * scale."""
-    factor = float(processor.rescale_factor) if processor.do_rescale and rescale else 1.0
-    mean = np.array(processor.image_mean if processor.do_normalize else [0.0] * 3) / factor
-    scale = factor / np.array(processor.image_std if processor.do_normalize else [1.0] * 3)
-    shape = (1, 3, 1, 1)
-    return torch.tensor(mean).float().reshape(shape), torch.tensor(scale).float().reshape(shape)
-
-
-def _resize_input(processor: Any, input_size: tuple[int, int]) -> None:
-    """Set the input's size; a resize before a centre crop keeps its proportion to the crop."""
-    height, width = input_size
-    if getattr(processor, "do_center_crop", False):
-        zoom = max(height / processor.crop_size["height"], width / processor.crop_size["width"])
-        sides = {side: round(pixels * zoom) for side, pixels in dict(processor.size).items() if pixels}
-        processor.size = type(processor.size)(**sides)
-        processor.crop_size = type(processor.crop_size)(height=height, width=width)
-    else:
-        processor.do_resize = True
-        processor.size = type(processor.size)(height=height, width=width)
-
-
-def _load_network(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    if not checkpoint.weight_files():
-        raise ModelError(f"--model {checkpoint.name}: no weights (*.safetensors, *.bin) in {checkpoint.folder}")
-    try:
-        network, report = AutoModelForImageClassification.from_pretrained(
-            checkpoint.folder,
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            attn_implementation="eager",
-        )
-    except Exception as error:  # a damaged file raises any exception of its parser
-        raise ModelError(
-            f"--model {checkpoint.name}: can't load {checkpoint.folder}: {one_line(error, _ERROR_LETTERS)}; "
-            "fetch the checkpoint again"
-        ) from error
-    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
-    if any("classifier" in key or key.startswith("head") for key in missing):
+    missing = sorted(report["missing_keys"])
+    if any(_is_head(key) for key in missing):
         raise ModelError(
             f"--model {checkpoint.name}: it has no classification head, so it can't label anything; "
             "make a classifier of it with: vitrollout finetune DATA --model "
@@ -141,7 +128,40 @@ def _load_network(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         raise ModelError(
             f"--model {checkpoint.name}: {len(missing)} weights are missing ({missing[0]}, ...); fetch it again"
         )
-    return network
+    for key, held, described in sorted(report.get("mismatched_keys", ()), key=lambda item: not _is_head(item[0])):
+        if _is_head(key):
+            raise ModelError(
+                f"--model {checkpoint.name}: id2label in its config.json names {described[0]} classes, the head "
+                f"has {held[0]} outputs; give each output its name"
+            )
+        raise not_loadable(checkpoint, f"{key} is {tuple(held)}, by config.json {tuple(described)}")
+    if (held := _count_layers(report.get("unexpected_keys", ()))) > layers:
+        log.warning(
+            "%s has weights of %d layers, and by its config.json %d: the last are left out",
+            checkpoint.name,
+            held,
+            layers,
+        )
+
+
+def _count_layers(keys: Iterable[str]) -> int:
+    """Count the layers of an image encoder by the largest number in names of weights."""
+    numbers = [_LAYER_NUMBER.search(key) for key in keys if "text" not in key and "decoder" not in key]
+    return max((int(number[1]) + 1 for number in numbers if number), default=0)
+
+
+def _is_head(key: str) -> bool:
+    return "classifier" in key or key.startswith("head")
+
+
+def _check_finite(checkpoint: Checkpoint, network: Any, precision: Precision) -> None:
+    """Refuse weights that are NaN or infinite, also by the precision."""
+    wrong = find_weights_not_finite(network)
+    if wrong:
+        remedy = "use --precision fp32, or another checkpoint" if precision == "fp16" else "use another checkpoint"
+        raise ModelError(
+            f"--model {checkpoint.name}: {len(wrong)} weights are not finite in {precision} ({wrong[0]}, ...); {remedy}"
+        )
 
 
 def _patch_size(checkpoint: Checkpoint, vision: Any) -> int:

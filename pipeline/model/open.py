@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.model.checkpoint import Checkpoint, check_family, resolve_checkpoint
+from pipeline.model.check_checkpoint import check_checkpoint
+from pipeline.model.checkpoint import Checkpoint, resolve_checkpoint
 from pipeline.model.device import Precision, choose_device, choose_precision
 from pipeline.settings import ModelSettings
 
@@ -53,6 +54,7 @@ def open_model(settings: ModelSettings) -> OpenedModel:
         ModelError: the checkpoint can't be reached, or its family has no rollout.
     """
     checkpoint = resolve_checkpoint(settings.model)
-    check_family(checkpoint)
+    check_checkpoint(checkpoint)
+    checkpoint.read_head()  # refuses outputs that are no classes, before anything is loaded
     device = choose_device(settings.device)
     return OpenedModel(checkpoint, device, choose_precision(settings.precision, device), settings.input_size)

@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from pipeline.errors import DataError
+from pipeline.labelled.csv_paths import name_csv_path
 from pipeline.records import ImageRef
 
 log = logging.getLogger(__name__)
@@ -95,12 +96,13 @@ def find_label(text: str, class_names: Sequence[str]) -> int:
     raise ValueError(f"is not a class of the model, which knows {nearest}")
 
 
-def read_expected(file: Path, class_names: Sequence[str]) -> dict[str, int]:
+def read_expected(file: Path, class_names: Sequence[str], folder: Path) -> dict[str, int]:
     """Read label ids by path from a CSV with the columns path and expected, or path and label.
 
     Args:
-        file: paths in it are relative to the input folder, as in the table; other columns are ignored.
+        file: paths in it are relative to the input folder, as in the table, or absolute; other columns are ignored.
         class_names: the model's, by id.
+        folder: the input folder.
 
     Raises:
         DataError: it can't be read, or rows are wrong; names the first few.
@@ -115,7 +117,7 @@ def read_expected(file: Path, class_names: Sequence[str]) -> dict[str, int]:
     expected: dict[str, int] = {}
     problems = []
     for line, (path, label) in enumerate(zip(table["path"], table[column], strict=True), start=2):
-        path = Path(path).as_posix()  # ./a.png is a.png
+        path = name_csv_path(path, folder)  # ./a.png is a.png
         try:
             if path in expected:
                 raise ValueError("occurs twice")

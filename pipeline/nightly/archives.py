@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pipeline.errors import VitrolloutError
@@ -27,12 +27,14 @@ class ArchiveNight:
         exit_code: as of `vitrollout run`, but failed photos count only above `max_failed_share`.
         summary: the outcome of the run; None if it did not begin or did not finish.
         problem: reason for an `exit_code` other than 0, or for an archive left out; otherwise None.
+        plan: counts of a preview, see `preview_night`; otherwise None.
     """
 
     name: str
     exit_code: int
     summary: RunSummary | None = None
     problem: str | None = None
+    plan: Mapping[str, int] | None = None
 
 
 def nightly(config: NightlyConfig, *, stop: Callable[[], bool] = lambda: False) -> list[ArchiveNight]:
@@ -67,7 +69,11 @@ def worst_exit_code(nights: list[ArchiveNight]) -> int:
 
 
 def preview_night(config: NightlyConfig) -> list[ArchiveNight]:
-    """Log the work of a night, archive by archive, without doing it."""
+    """Log the work of a night, archive by archive, without doing it.
+
+    The counts are named as in a `RunSummary`; to_process are the photos for this night, failed_before those with a
+    failed row.
+    """
     nights = []
     for archive in config.archive:
         try:
@@ -76,15 +82,18 @@ def preview_night(config: NightlyConfig) -> list[ArchiveNight]:
             nights.append(ArchiveNight(archive.name, error.exit_code, problem=str(error)))
             log.error("archive %s: %s", archive.name, error)
         else:
-            nights.append(ArchiveNight(archive.name, 0))
-            to_do = len(plan.pending)
-            log.info("archive %s: %d photos to process into %s, %d done", archive.name, to_do, archive.out, plan.done)
+            to_do, done = len(plan.pending), plan.done + len(plan.touched)
+            counts = {"to_process": to_do, "done_before": done, "new": plan.new, "changed": plan.changed}
+            counts |= {"gone": plan.gone, "failed_before": len(plan.failed_before)}
+            nights.append(ArchiveNight(archive.name, 0, plan=counts))
+            log.info("archive %s: %d photos to process into %s, %d done", archive.name, to_do, archive.out, done)
     return nights
 
 
 def _process_archive(archive: ArchiveConfig, config: NightlyConfig, stop: Callable[[], bool]) -> ArchiveNight:
     try:
         summary = run(archive, stop=stop)
+        _log_counts(archive, summary)
         problem = _find_problem(archive, summary)
         if not stop():
             _compact_and_trim(archive, config)
@@ -96,14 +105,42 @@ def _process_archive(archive: ArchiveConfig, config: NightlyConfig, stop: Callab
     return ArchiveNight(archive.name, 3 if problem else 0, summary, problem)
 
 
+def find_failures(archive: ArchiveConfig, summary: RunSummary) -> str | None:
+    """Return the reason for a failed night: too large a share of its photos failed; None for a good one.
+
+    A photo out of reach for many nights must not fail every quiet one: the photos that failed again are counted
+    against all photos of the archive.
+    """
+    most, again = archive.max_failed_share, summary.failed_again
+    failed, processed = summary.failed - again, summary.processed - again
+    if failed > most * processed:
+        return f"{failed} of {processed} photos failed: {failed / processed:.1%}, more than {most:.1%}"
+    if again > most * summary.found:
+        return f"{again} of {summary.found} photos failed again: {again / summary.found:.1%}, more than {most:.1%}"
+    return None
+
+
 def _find_problem(archive: ArchiveConfig, summary: RunSummary) -> str | None:
-    most = archive.max_failed_share
-    if summary.failed > most * summary.processed:
-        share = summary.failed / summary.processed
-        return f"{summary.failed} of {summary.processed} photos failed: {share:.1%}, more than {most:.1%}"
+    if problem := find_failures(archive, summary):
+        return problem
     if summary.unreadable_folders:
         return f"{summary.unreadable_folders} folders can't be read; their photos are not processed"
     return None
+
+
+def _log_counts(archive: ArchiveConfig, summary: RunSummary) -> None:
+    log.info(
+        "archive %s: %d photos new, %d changed, %d the same, %d gone; %d failed tonight, %d of them again; "
+        "%d stand failed from earlier nights",
+        archive.name,
+        summary.new,
+        summary.changed,
+        summary.done_before,
+        summary.gone,
+        summary.failed,
+        summary.failed_again,
+        summary.standing,
+    )
 
 
 def _compact_and_trim(archive: ArchiveConfig, config: NightlyConfig) -> None:

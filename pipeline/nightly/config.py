@@ -69,7 +69,7 @@ def read_config(file: Path) -> NightlyConfig:
         ConfigError: the file can't be read, or settings are wrong; names all of them, archive by archive.
     """
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Windows editors begin it with a BOM
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}; name the night's configuration file") from None
     except ValueError as error:  # of TOML and of UTF-8

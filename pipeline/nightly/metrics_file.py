@@ -6,7 +6,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from pipeline.errors import StoreError
-from pipeline.nightly.archives import ArchiveNight
+from pipeline.nightly.archives import ArchiveNight, find_failures
 from pipeline.nightly.config import ArchiveConfig, NightlyConfig
 from pipeline.results.run_record import RunRecord, newest_run_records
 
@@ -25,12 +25,11 @@ def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) ->
         return Gauge(f"vitrollout_{name}", text, ["archive", *labels], registry=registry)
 
     exit_code = gauge("exit_code", "Exit code of the last night: 0 success, 3 too many failed photos, others a fault.")
-    success = gauge(
-        "last_success_timestamp_seconds",
-        "Time of the last run to its end with few enough failures.",
-    )
+    success = gauge("last_success_timestamp_seconds", "Time of the last run to its end with few enough failures.")
     finished = gauge("last_run_timestamp_seconds", "Time of the last finished run, successful or not.")
     photos = gauge("photos", "Photos of the last run.", "status")
+    standing = gauge("photos_standing_failed", "Photos failed in earlier runs, and failed still.")
+    differences = gauge("photos_compared", "Photos new, changed or gone since the run before.", "difference")
     rate = gauge("photos_per_second", "Speed of the last run.")
     stages = gauge("stage_seconds", "Time of the last run by stage.", "stage")
     changes = gauge("changes", "Number of differences of the last run from earlier ones.")
@@ -43,6 +42,9 @@ def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) ->
             photos.labels(night.name, "ok").set(summary.ok)
             photos.labels(night.name, "failed").set(summary.failed)
             photos.labels(night.name, "done_before").set(summary.done_before)
+            standing.labels(night.name).set(summary.standing + summary.failed_again)
+            for difference in ("new", "changed", "gone"):
+                differences.labels(night.name, difference).set(getattr(summary, difference))
             rate.labels(night.name).set(summary.images_per_second)
             changes.labels(night.name).set(len(summary.changes))
             for stage, seconds in summary.seconds_by_stage.items():
@@ -58,8 +60,7 @@ def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) ->
 
 def _is_success(record: RunRecord, archive: ArchiveConfig) -> bool:
     summary = record.summary
-    few_failed = summary.failed <= archive.max_failed_share * summary.processed
-    return few_failed and not summary.interrupted and not summary.unreadable_folders
+    return find_failures(archive, summary) is None and not summary.interrupted and not summary.unreadable_folders
 
 
 def _finish_time(record: RunRecord) -> float:

@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter
 from pipeline.maps.geometry import cells_under, visible_part
 from pipeline.maps.statistics import HOT_PERCENTILE, scale_to_unit, value_range
 from pipeline.records import Box, Floats, Pixels
+from pipeline.settings import OverlaySettings
 
 Style = Literal["heat", "article"]
 
@@ -31,6 +32,11 @@ class OverlayLook:
     style: Style = "heat"
     opacity: float = 0.7
     colormap: str = "plasma"
+
+
+def overlay_look(settings: OverlaySettings) -> OverlayLook:
+    """Return the look of overlays in the settings."""
+    return OverlayLook(settings.style, settings.overlay_opacity, settings.colormap)
 
 
 def draw_overlay(photo: Pixels, attention: Floats, box: Box, look: OverlayLook) -> Image.Image:

@@ -1,7 +1,9 @@
 """Overlays and thumbnails of predictions, drawn and encoded in threads while the model works on."""
 
 import io
+import logging
 from collections import deque
+from collections.abc import Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
@@ -16,13 +18,26 @@ from pipeline.records import Box, Pixels, Prediction
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.names import overlay_name, thumbnail_name
 
+log = logging.getLogger(__name__)
+
 _THUMBNAIL_SIDE = 320  # pixels, of the photo and of the overlay beside it
 
 
 class OverlayWriter:
-    """Draws overlays in threads. The number of photos in the queue is limited, and so is the memory."""
+    """Draws overlays in threads. The number of photos in the queue is limited, and so is the memory.
 
-    def __init__(self, results: ResultsFolder, look: OverlayLook, *, threads: int, waiting: int) -> None:
+    At its end the log says how much space the pictures take: often several times that of the photos.
+    """
+
+    def __init__(
+        self,
+        results: ResultsFolder,
+        look: OverlayLook,
+        *,
+        threads: int,
+        waiting: int,
+        clashing: Set[str] = frozenset(),
+    ) -> None:
         """Start without photos.
 
         Args:
@@ -30,18 +45,27 @@ class OverlayWriter:
             look: style, opacity and colours of the overlays.
             threads: number of overlays drawn at once.
             waiting: longest queue of photos; at least one for each thread.
+            clashing: paths of photos with names indistinguishable from others on some disks.
         """
         self._results = results
         self._look = look
         self._threads = ThreadPoolExecutor(threads)
-        self._queue: deque[Future[None]] = deque()
+        self._queue: deque[Future[int]] = deque()
         self._longest_queue = max(threads, waiting)
+        self._clashing = clashing
+        self._bytes = self._photo_bytes = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
+        if self._bytes and error is None:
+            log.info(
+                "overlays and thumbnails of this run: %s, %.1f times their photos; a smaller --overlay-size takes less",
+                _format_bytes(self._bytes),
+                self._bytes / max(1, self._photo_bytes),
+            )
 
     def submit(self, prediction: Prediction, box: Box) -> str | None:
         """Queue one overlay; wait for the oldest one first if the queue is full.
@@ -55,25 +79,32 @@ class OverlayWriter:
         """
         if prediction.sample.photo is None:
             return None
-        name = overlay_name(prediction.sample.ref.path)
+        path = prediction.sample.ref.path
+        name = overlay_name(path, clashes=path in self._clashing)
         while len(self._queue) >= self._longest_queue:
-            self._queue.popleft().result()
+            self._await_oldest()
+        self._photo_bytes += prediction.sample.ref.file_bytes
         self._queue.append(self._threads.submit(self._write_pictures, name, prediction, prediction.sample.photo, box))
         return name
 
     def flush(self) -> None:
         """Wait until every overlay is in place; raise the error of any failed one."""
         while self._queue:
-            self._queue.popleft().result()
+            self._await_oldest()
 
-    def _write_pictures(self, name: str, prediction: Prediction, photo: Pixels, box: Box) -> None:
-        """Draw and save the overlay and the thumbnail of a photo, (h, w, 3)."""
+    def _await_oldest(self) -> None:
+        self._bytes += self._queue.popleft().result()
+
+    def _write_pictures(self, name: str, prediction: Prediction, photo: Pixels, box: Box) -> int:
+        """Draw and save the overlay and the thumbnail of a photo, (h, w, 3); return the size of both files in bytes."""
         sample, (height, width, _) = prediction.sample, photo.shape
         box = scale_box(box, (sample.width, sample.height), (width, height))
         heat = np.maximum(prediction.attention, 0)  # negative values speak against a label
         overlay = np.asarray(draw_overlay(photo, heat, box, self._look))  # (h, w, 3)
-        self._results.write_picture(name, encode_png(overlay))
-        self._results.write_picture(thumbnail_name(name), _encode_thumbnail(photo, overlay))
+        pictures = encode_png(overlay), _encode_thumbnail(photo, overlay)
+        name = self._results.write_picture(name, pictures[0])
+        self._results.write_picture(thumbnail_name(name), pictures[1])
+        return sum(map(len, pictures))
 
 
 def _encode_thumbnail(photo: Pixels, overlay: Pixels) -> bytes:
@@ -84,3 +115,7 @@ def _encode_thumbnail(photo: Pixels, overlay: Pixels) -> bytes:
     jpeg = io.BytesIO()
     side_by_side.save(jpeg, "JPEG", quality=80)
     return jpeg.getvalue()
+
+
+def _format_bytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,38 +1,39 @@
 """One file -> one upright RGB image, or a `DecodeError` with the reason.
 
-Files are treated as hostile: only the decoders of `FORMATS` may run, the pixel count is checked before a pixel is
-decoded, and any exception of a decoder becomes a reason in words.
+Files are treated as hostile: only tifffile and the decoders of `FORMATS` may run, the pixel count is checked before a
+pixel is decoded, and any exception of a decoder becomes a reason in words.
 """
 
-import math
+import errno
 import warnings
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import BinaryIO
 
+import imagecodecs
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from pipeline.errors import DecodeError, one_line
+from pipeline.errors import DecodeError, UnjudgedError, one_line
+from pipeline.photos.alpha import flatten
+from pipeline.photos.depth import is_deep, scale_deep
+from pipeline.photos.pillow_reader import Picture, Request, read_with_pillow
+from pipeline.photos.png_chunks import is_png, leave_out_large_text
+from pipeline.photos.tiff_pages import count_pages, find_page, is_tiff, read_orientation
+from pipeline.photos.tiff_values import read_page
 from pipeline.records import Pixels
 
 EXTENSIONS = frozenset(
     "jpg jpeg jpe jfif mpo png apng tif tiff bmp dib webp gif avif avifs jp2 j2k jpx ppm pgm pbm pnm tga".split()
 )
-FORMATS = "JPEG PNG TIFF BMP DIB WEBP GIF AVIF JPEG2000 PPM TGA HEIF".split()  # MPO comes with JPEG
 HEIF_EXTENSIONS = frozenset({"heic", "heif"})
 MAX_PIXELS = 178_000_000
 
-# The range of values of raw integer layouts in Pillow, if it is not 0..65535.
-_INTEGER_RANGES = {
-    "I;12": (0, 2**12 - 1),
-    "I;16S": (-(2**15), 2**15 - 1),
-    "I;16BS": (-(2**15), 2**15 - 1),
-    "I;32S": (-(2**31), 2**31 - 1),
-    "I;32BS": (-(2**31), 2**31 - 1),
-    "I;32N": (0, 2**32 - 1),
-    "I;32B": (0, 2**32 - 1),
-}
+# Functions of imagecodecs used by tifffile and for PNG; one of each of its libraries.
+_CODECS = "png_decode lzw_decode zlib_decode deflate_decode zstd_decode lzma_decode jpeg_decode webp_decode".split()
+
+# Versions of the rules from a file to pixels, by extension. A new one processes the photos concerned once more.
+_RULES_VERSIONS = dict.fromkeys("tif tiff bmp dib tga".split(), 2)
 
 # By EXIF orientation. ImageOps.exif_transpose also writes the EXIF data back, and fails on odd but harmless data.
 _TO_UPRIGHT = {
@@ -44,6 +45,7 @@ _TO_UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURNED = (5, 6, 7, 8)  # orientations with width and height exchanged
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,10 @@ def extensions() -> frozenset[str]:
 
 
 def load_decoders() -> None:
-    """Import every decoder for `decode`; Pillow would import one at its first photo."""
+    """Import every decoder for `decode`; Pillow and imagecodecs would import one at its first photo."""
     Image.init()
+    for codec in _CODECS:
+        getattr(imagecodecs, codec)
     register_heif()
 
 
@@ -90,127 +94,94 @@ def decode(
     *,
     max_pixels: int = MAX_PIXELS,
     draft_size: tuple[int, int] | None = None,
+    white_level: float | None = None,
 ) -> Photo:
-    """Decode the first frame of an image file to upright RGB.
+    """Decode an image file to upright RGB: its first frame, or the first full page of a TIFF.
 
     Args:
-        file: open for reading, at its beginning.
+        file: open for reading; read from its beginning.
         max_pixels: refuse an image with more, before decoding it.
         draft_size: least (shorter side, longer side) in pixels. JPEGs are decoded at the smallest sufficient one of
             libjpeg's DCT scales (1/2, 1/4, 1/8). None: exact.
+        white_level: value shown as white, for TIFF, PNG and PGM deeper than 8 bits. None: as declared by the file,
+            else the largest value of its type.
 
     Raises:
         DecodeError: the file is empty, not an image of a supported format, truncated, corrupt or too large.
+        UnjudgedError: the machine failed: no memory, an unreadable disk.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            image = _open_checked(file, max_pixels)
-            full_size = image.size
-            value_range = _integer_range(image)
-            if draft_size is not None and image.format in ("JPEG", "MPO"):
-                _request_draft(image, draft_size)
-            image.load()
-            orientation = _read_orientation(image)
-            turn = _TO_UPRIGHT.get(orientation)
-            rgb = np.array(to_rgb(image if turn is None else image.transpose(turn), value_range))
+            picture = _read_picture(file, Request(max_pixels, draft_size, white_level))
+            turn = _TO_UPRIGHT.get(picture.orientation)
+            rgb = np.array(picture.rgb if turn is None else picture.rgb.transpose(turn))
         except DecodeError:
             raise
         except Exception as error:  # a decoder may raise anything on a broken file
-            raise DecodeError(_describe_error(error)) from error
-        frames = _frame_count(image)
-    width, height = full_size[::-1] if orientation in (5, 6, 7, 8) else full_size
-    notes = [f"first of {frames} frames"] if frames > 1 else []
-    notes += [one_line(warning.message) for warning in caught]
-    return Photo(rgb, width, height, "; ".join(dict.fromkeys(notes)) or None)
+            kind = UnjudgedError if _is_fault_of_machine(error) else DecodeError
+            raise kind(_describe_error(error)) from error
+    width, height = picture.size[::-1] if picture.orientation in _TURNED else picture.size
+    notes = [_describe_place(picture), *(one_line(warning.message) for warning in caught)]
+    return Photo(rgb, width, height, "; ".join(dict.fromkeys(filter(None, notes))) or None)
 
 
-def to_rgb(image: Image.Image, value_range: tuple[int, int] = (0, 2**16 - 1)) -> Image.Image:
-    """Convert any mode to RGB: integers scaled by `value_range`, floats by their own min..max, alpha laid on white."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _scale_to_8_bit(image, value_range).convert("RGB")
-    if image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+def rules_version(path: str) -> int:
+    """Return the version of the rules for the pixels of a file, by its extension."""
+    return _RULES_VERSIONS.get(path.rpartition(".")[2].lower(), 1)
 
 
-def _open_checked(file: BinaryIO, max_pixels: int) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB: 16-bit integers by their full range, floats by their own, alpha laid on white."""
+    return flatten(scale_deep(image) if is_deep(image) else image)
+
+
+def _read_picture(file: BinaryIO, request: Request) -> Picture:
     load_decoders()
     try:
-        image = Image.open(file, formats=_available_decoders())
-    except UnidentifiedImageError:  # its own message holds a memory address
-        empty = file.seek(0, 2) == 0
-        raise DecodeError("empty file (0 bytes)" if empty else "not an image of a supported format") from None
-    width, height = image.size
-    if width * height > max_pixels:
-        raise DecodeError(f"{width} x {height} pixels are more than max_pixels = {max_pixels}")
-    if image.format == "PNG":  # Pillow checks the checksums of its pixels only here
-        image.verify()
-        file.seek(0)
-        image = Image.open(file, formats=["PNG"])
-    return image
+        return _read_tiff(file, request) if is_tiff(file) else read_with_pillow(file, request)
+    except ValueError:
+        smaller = leave_out_large_text(file) if is_png(file) else None
+        if smaller is None:
+            raise
+    warnings.warn("its text or colour profile is too large to read, and was left out", stacklevel=2)
+    return read_with_pillow(smaller, request)
 
 
-def _available_decoders() -> tuple[str, ...]:
-    return tuple(name for name in FORMATS if name in Image.OPEN)  # builds of Pillow differ
+def _read_tiff(file: BinaryIO, request: Request) -> Picture:
+    """Read the first full page of a TIFF with Pillow if it can, else with tifffile."""
+    page = find_page(file)
+    if page is None:
+        return read_with_pillow(file, request)
+    if not page.needs_tifffile:
+        try:
+            return read_with_pillow(file, request, page.index)
+        except UnidentifiedImageError:
+            file.seek(0)
+    request.check_pixels(page.size)
+    rgb = flatten(read_page(page.page, request.white_level))
+    return Picture(rgb, page.size, read_orientation(page), page.index, partial(count_pages, page))
 
 
-def _request_draft(image: Image.Image, draft_size: tuple[int, int]) -> None:
-    shorter, longer = draft_size
-    scale = max(shorter / min(image.size), longer / max(image.size))
-    if scale < 1:
-        width, height = image.size
-        image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
+def _describe_place(picture: Picture) -> str | None:
+    frames = picture.count_frames()
+    if picture.index:
+        return f"page {picture.index + 1} of {frames}, the first that is no reduced copy and no mask"
+    return f"first of {frames} frames" if frames > 1 else None
 
 
-def _read_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; 1, upright, if there is none or it can't be read."""
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception as error:  # not worth losing the photo
-        warnings.warn(f"its EXIF data can't be read, so its orientation is unknown: {error}", stacklevel=2)
-        return 1
-
-
-def _integer_range(image: Image.Image) -> tuple[int, int]:
-    """Return black and white in the file's integers, by their type; before loading, which drops the raw layout."""
-    if not isinstance(image, ImageFile.ImageFile) or not image.tile:
-        return (0, 2**16 - 1)
-    arguments = image.tile[0].args
-    raw_mode = arguments[0] if isinstance(arguments, tuple) else arguments
-    black, white = _INTEGER_RANGES.get(str(raw_mode), (0, 2**16 - 1))
-    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
-    white_is_zero = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0  # Pillow heeds it up to 8 bits
-    return (white, black) if white_is_zero else (black, white)
-
-
-def _scale_to_8_bit(image: Image.Image, value_range: tuple[int, int]) -> Image.Image:
-    values = np.asarray(image).astype(np.float64)  # (height, width)
-    if image.mode == "F":
-        finite = values[np.isfinite(values)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    else:
-        low, high = value_range
-        if high == 2**32 - 1:  # Pillow holds unsigned 32-bit values in a signed mode
-            values = values % 2**32
-    span = (high - low) or 1
-    return Image.fromarray(np.clip((values - low) / span * 255 + 0.5, 0, 255).astype(np.uint8))
-
-
-def _frame_count(image: Image.Image) -> int:
-    try:
-        return int(getattr(image, "n_frames", 1))
-    except Exception:  # the first frame is fine, and worth keeping without the others
-        return 1
+def _is_fault_of_machine(error: Exception) -> bool:
+    """Tell whether an exception says nothing about the file's bytes."""
+    is_fault_of_disk = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # EINVAL: an odd seek
+    return is_fault_of_disk or isinstance(error, MemoryError)
 
 
 def _describe_error(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a supported format"
+    if isinstance(error, OSError) and error.strerror:
+        return f"can't be read: {error.strerror}"
     message = one_line(error)
     return message if isinstance(error, OSError) and message else f"{type(error).__name__}: {message}"

@@ -1,21 +1,21 @@
 """Refs -> batches of decoded photos. The decoders run in worker processes, so their crashes cost one photo each."""
 
-import hashlib
-import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
-from typing import Any, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 from PIL import Image
 
-from pipeline.errors import DecodeError
+from pipeline.cores import available_cores
+from pipeline.errors import DecodeError, UnjudgedError
+from pipeline.photos.content import Content, hash_stream, read_content
 from pipeline.photos.decode import Photo, decode, load_decoders
 from pipeline.photos.discover import mtime_ns
 from pipeline.photos.resize import downscale, fit_within
@@ -37,12 +37,14 @@ class LoadSpec:
         draft_shorter_side: pixels needed by the model; None: decode JPEGs in full.
         overlay_size: longest side of the photo kept for the overlay, in pixels; None: keep none.
         max_pixels: refuse photos with more.
+        white_level: value shown as white in photos deeper than 8 bits; None: as the file says.
     """
 
     processor: Any
     draft_shorter_side: int | None
     overlay_size: int | None
     max_pixels: int
+    white_level: float | None = None
 
 
 def load_sample(ref: ImageRef, spec: LoadSpec) -> Sample | Failure:
@@ -50,37 +52,37 @@ def load_sample(ref: ImageRef, spec: LoadSpec) -> Sample | Failure:
     if ref.problem is not None:
         return Failure(ref, ref.problem)
     try:
-        ref, data = _read_unchanged(ref)
+        with open(ref.file, "rb") as stream:
+            content = read_content(ref, stream)
+            loaded = _load_content(content, spec)
+            content.check_unchanged()
+            return loaded
     except OSError as error:
         gone = "; it vanished during the run" if isinstance(error, FileNotFoundError) else ""
         return Failure(ref, f"can't be read: {error.strerror}{gone}")
-    except DecodeError as error:
+    except UnjudgedError as error:
         return Failure(ref, str(error))
     except MemoryError:
         return Failure(ref, "can't be read: not enough memory for so large a file")
-    content_hash = hashlib.blake2b(data, digest_size=16).hexdigest()
-    draft = None if spec.draft_shorter_side is None else (spec.draft_shorter_side, DRAFT_LONGER_SIDE)
-    try:
-        photo = decode(io.BytesIO(data), max_pixels=spec.max_pixels, draft_size=draft)
-        pixels = model_pixels(photo.rgb, spec)
-        overlay_photo = _overlay_photo(photo, data, spec)
-    except (DecodeError, MemoryError) as error:
-        return Failure(ref, str(error) or "not enough memory for it", content_hash)
-    return Sample(ref, content_hash, photo.width, photo.height, photo.note, pixels, overlay_photo)
-
-
-def available_cores() -> int:
-    """Count the cores allowed to this process; containers often allow fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def hash_file(ref: ImageRef) -> str | None:
     """Compute the content hash of a file; None if it can't be read."""
     try:
         with open(ref.file, "rb") as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            return hash_stream(stream)
     except OSError:
         return None
+
+
+def _hash_unchanged(ref: ImageRef) -> str | None:
+    """Compute the content hash of a file; None if it is no longer the file of the ref."""
+    content_hash = hash_file(ref)
+    try:
+        status = os.stat(ref.file)
+    except OSError:
+        return None
+    return content_hash if (status.st_size, mtime_ns(status)) == (ref.file_bytes, ref.mtime_ns) else None
 
 
 def model_pixels(rgb: Pixels, spec: LoadSpec) -> Pixels:
@@ -101,25 +103,32 @@ def model_pixels(rgb: Pixels, spec: LoadSpec) -> Pixels:
     return pixels
 
 
-def _read_unchanged(ref: ImageRef) -> tuple[ImageRef, bytes]:
-    """Read the file's bytes; return the ref with their size and mtime, and the bytes."""
-    with open(ref.file, "rb") as stream:
-        before = os.fstat(stream.fileno())
-        data = stream.read()
-        after = os.fstat(stream.fileno())
-    ref = replace(ref, file_bytes=before.st_size, mtime_ns=mtime_ns(before))
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
-        raise DecodeError("it changed while it was read; the next run takes it up again")
-    return ref, data
+def _load_content(content: Content, spec: LoadSpec) -> Sample | Failure:
+    """Decode the bytes of a file for model and overlay."""
+    draft = None if spec.draft_shorter_side is None else (spec.draft_shorter_side, DRAFT_LONGER_SIDE)
+    try:
+        photo = decode(content.file, max_pixels=spec.max_pixels, draft_size=draft, white_level=spec.white_level)
+        pixels = model_pixels(photo.rgb, spec)
+        overlay_photo = _overlay_photo(photo, content.file, spec)
+    except (UnjudgedError, MemoryError) as error:
+        return Failure(content.ref, str(error) or "not enough memory for it")  # no hash: no verdict on the bytes
+    except DecodeError as error:
+        return Failure(content.ref, str(error), content.hash)
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):  # torch has no error of its own for it
+            raise
+        return Failure(content.ref, "not enough memory for it")
+    return Sample(content.ref, content.hash, photo.width, photo.height, photo.note, pixels, overlay_photo)
 
 
-def _overlay_photo(photo: Photo, data: bytes, spec: LoadSpec) -> Pixels | None:
+def _overlay_photo(photo: Photo, file: BinaryIO, spec: LoadSpec) -> Pixels | None:
     """Return the photo at the overlay's size, never enlarged, (h, w, 3)."""
     if spec.overlay_size is None:
         return None
     rgb = photo.rgb
     if max(rgb.shape[:2]) < min(spec.overlay_size, max(photo.width, photo.height)):
-        rgb = decode(io.BytesIO(data), max_pixels=spec.max_pixels, draft_size=(1, spec.overlay_size)).rgb
+        draft = (1, spec.overlay_size)
+        rgb = decode(file, max_pixels=spec.max_pixels, draft_size=draft, white_level=spec.white_level).rgb
     return downscale(rgb, fit_within((photo.width, photo.height), spec.overlay_size))
 
 
@@ -135,6 +144,9 @@ class PhotoLoader:
     """Decodes photos in worker processes, some batches ahead, and returns them in the order of the refs.
 
     A crash or a hang of a decoder becomes a `Failure` of its file; the process is replaced.
+
+    Attributes:
+        workers: number of processes.
     """
 
     def __init__(
@@ -152,12 +164,12 @@ class PhotoLoader:
         import torch  # noqa: F401
 
         load_decoders()
-        workers = available_cores() if workers == "auto" else workers
-        self._workers = [Worker(partial(_load_in_worker, spec)) for _ in range(workers)]
+        self.workers = available_cores() if workers == "auto" else workers
+        self._workers = [Worker(partial(_load_in_worker, spec)) for _ in range(self.workers)]
         self._idle: SimpleQueue[Worker[ImageRef, Sample | Failure]] = SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(workers)  # one per worker, to feed it while the model computes
+        self._threads = ThreadPoolExecutor(self.workers)  # one per worker, to feed it while the model computes
         self._seconds = decode_seconds
 
     def __enter__(self) -> Self:
@@ -202,7 +214,9 @@ class PhotoLoader:
             except WorkerDiedError:  # perhaps a lack of memory and not this photo's fault: try once more
                 return worker.run(ref, seconds=self._seconds)
         except WorkerDiedError as error:
-            return Failure(ref, f"the decoder crashed ({error})")
+            if error.blames_task:
+                return Failure(ref, f"the decoder crashed ({error})", _hash_unchanged(ref))
+            return Failure(ref, f"the decoder was killed, perhaps for want of memory ({error})")
         except WorkerTimeoutError:
             return Failure(ref, f"the decoder took longer than {self._seconds:g} s")
         finally:

@@ -21,17 +21,27 @@ Result = TypeVar("Result")
 # calling `pipeline.run` need no `if __name__ == "__main__"`.
 _CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
+# Not SIGBUS: a mapped file can't be read, or has been cut short meanwhile.
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS)
+
 # Held while a process starts or ends. Two processes forked at once would hold each other's pipe open and survive a
 # killed main process; and multiprocessing loses exit codes if two threads wait for processes at once.
 _one_at_a_time = threading.Lock()
 
 
 class WorkerDiedError(Exception):
-    """The process ended in the middle of a task."""
+    """The process ended in the middle of a task.
+
+    Attributes:
+        exit_code: as of `Process.exitcode`.
+        blames_task: the task ended it by a crash or an exit; otherwise somebody killed it, as the system does for
+            want of memory, or a failing disk did.
+    """
 
     def __init__(self, exit_code: int | None) -> None:
         super().__init__(f"exit code {exit_code}")
         self.exit_code = exit_code
+        self.blames_task = exit_code is not None and (exit_code > 0 or -exit_code in _CRASHES)
 
 
 class WorkerTimeoutError(Exception):

@@ -5,7 +5,7 @@ A camera out of focus shows here before anybody has opened a picture: scores fal
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -62,11 +62,13 @@ class Profiler:
     Attributes:
         labels: ok photos by label.
         failed: number of failed photos.
+        failed_again: number of failed photos among those in `failed_before`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, failed_before: Set[str] = frozenset()) -> None:
         self.labels = Counter[str]()
-        self.failed = 0
+        self.failed = self.failed_again = 0
+        self._failed_before = failed_before
         self._low_confidence = 0
         self._sums: dict[str, Any] = defaultdict(lambda: np.zeros(2))  # of values and of their squares
 
@@ -75,6 +77,7 @@ class Profiler:
         for row in rows:
             if row.label is None or row.score is None or row.attention is None or row.width is None:
                 self.failed += 1
+                self.failed_again += row.path in self._failed_before
                 continue
             self.labels[row.label] += 1
             self._low_confidence += row.score < LOW_CONFIDENCE

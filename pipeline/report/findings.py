@@ -115,6 +115,8 @@ def _phrase_verdict(status: Status) -> tuple[str, bool]:
         return f"Done: {photos}; folders that could not be read: {last.unreadable_folders}.", False
     if last.left:
         return f"Done so far: {photos}; {last.left:,} are left. Run the same command again to go on.", False
+    gone = f" Gone since: {status.gone:,}." if status.gone else ""
     if status.failed:
-        return f"{status.failed:,} of {photos} failed; the others are done.", False
-    return f"All done: {photos}.", True
+        reasons = status.describe_failures()
+        return f"{status.failed:,} of {photos} failed: {reasons}; the others are done.{gone}", False
+    return f"All done: {photos}.{gone}", True

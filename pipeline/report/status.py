@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.results.folder import was_pruned_since
 from pipeline.results.names import part_files
 from pipeline.results.read import read_results
 from pipeline.results.run_record import RunRecord, newest_run_records
@@ -23,6 +24,8 @@ class Status:
         runs: records of the last runs, newest first.
         photos: number of current rows.
         failed: number of failed ones among them.
+        broken: of these, failed by their own bytes; the others were out of reach, and each run tries them again.
+        gone: rows without a photo when the newest run looked; `compact --prune` drops them.
         parts: number of files in the table.
         labels: photos by label, most frequent first.
         reasons: failed photos by reason, most frequent first.
@@ -32,6 +35,8 @@ class Status:
     runs: Sequence[RunRecord]
     photos: int
     failed: int
+    broken: int
+    gone: int
     parts: int
     labels: dict[str, int]
     reasons: dict[str, int]
@@ -40,6 +45,15 @@ class Status:
     def as_json(self) -> dict[str, Any]:
         """Return the status for programs, with the records as in their files."""
         return asdict(self) | {"runs": [record.as_json() for record in self.runs]}
+
+    def describe_failures(self) -> str:
+        """Return the failed photos by kind: `3 broken, 2 out of reach, tried again by the next run`."""
+        kinds = []
+        if self.broken:
+            kinds.append(f"{self.broken:,} broken")
+        if self.failed > self.broken:
+            kinds.append(f"{self.failed - self.broken:,} out of reach, tried again by the next run")
+        return ", ".join(kinds)
 
 
 def read_status(out: Path, *, runs: int = 5, failures: int = 10) -> Status:
@@ -66,6 +80,8 @@ def status_of_rows(out: Path, frame: pd.DataFrame, *, runs: int = 5, failures: i
         runs=list(islice(newest_run_records(out), runs)),
         photos=len(frame),
         failed=len(failed),
+        broken=_count_broken(out, failed),
+        gone=min(len(frame), _count_gone(out)),
         parts=len(part_files(out)),
         labels={str(label): int(count) for label, count in labels.items() if count},
         reasons={str(reason): int(count) for reason, count in reasons.items()},
@@ -73,9 +89,27 @@ def status_of_rows(out: Path, frame: pd.DataFrame, *, runs: int = 5, failures: i
     )
 
 
+def _count_broken(out: Path, failed: pd.DataFrame) -> int:
+    """Count the failed rows with a content hash, which only a file's own bytes give them."""
+    if failed.empty:
+        return 0
+    hashes = read_results(out, ["path", "content_hash"], [("status", "==", "failed")]).set_index("path")
+    return int(hashes["content_hash"].reindex(failed["path"]).notna().sum())
+
+
+def _count_gone(out: Path) -> int:
+    """Return the number of rows without a photo, as counted by the newest run; 0 once they are pruned."""
+    newest = next(newest_run_records(out), None)
+    if newest is None or was_pruned_since(out, newest.summary.run_id):
+        return 0
+    return newest.summary.gone
+
+
 def format_status(status: Status) -> str:
     """Format a status for a terminal."""
-    paragraphs = [f"{status.photos} photos, {status.failed} failed; {status.parts} parts"]
+    kinds = f" ({status.describe_failures()})" if status.failed else ""
+    gone = f"; {status.gone} of the photos are gone, compact --prune drops their rows" if status.gone else ""
+    paragraphs = [f"{status.photos} photos, {status.failed} failed{kinds}; {status.parts} parts{gone}"]
     if status.labels:
         paragraphs.append("labels: " + ", ".join(f"{label} {count}" for label, count in status.labels.items()))
     paragraphs.append("last runs:\n" + (_format_runs(status.runs) if status.runs else "  none has finished yet"))
@@ -89,7 +123,8 @@ def format_status(status: Status) -> str:
 
 
 def _format_runs(records: Sequence[RunRecord]) -> str:
-    columns = ["processed", "ok", "failed", "done_before", "seconds", "images_per_second", "interrupted"]
+    columns = ["processed", "ok", "failed", "done_before", "new", "changed", "gone", "standing"]
+    columns += ["seconds", "images_per_second", "interrupted"]
     rows = [
         {"finished": record.finished_at, **{name: getattr(record.summary, name) for name in columns}}
         for record in records

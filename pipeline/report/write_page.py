@@ -13,16 +13,15 @@ from importlib import resources
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.atomic_files import cannot_write
-from pipeline.errors import FolderBusyError
+from pipeline.folder_lock import FolderLock
 from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.findings import gather_findings
 from pipeline.report.gallery_files import COLUMNS, write_data_files
 from pipeline.results.folder import input_folder_of_results
-from pipeline.results.names import LOCK, REPORT_DATA, REPORT_PAGE
+from pipeline.results.names import REPORT_DATA, REPORT_PAGE
 from pipeline.results.read import read_results
 
 _DATA_NAME = re.compile(r"[0-9a-f]{12}")
@@ -41,7 +40,8 @@ def write_report(out: Path) -> Path:
     folder = out / REPORT_DATA
     try:
         folder.mkdir(exist_ok=True)
-        with FileLock(folder / LOCK, timeout=_LOCK_SECONDS):
+        busy = f"another report is being written in {folder}; wait for it"
+        with FolderLock(folder, busy=busy, seconds=_LOCK_SECONDS):
             data = folder / uuid.uuid4().hex[:12]
             data.mkdir()
             try:
@@ -57,8 +57,6 @@ def write_report(out: Path) -> Path:
             for old in folder.iterdir():
                 if old.is_dir() and old != data and _DATA_NAME.fullmatch(old.name):  # other folders are not ours
                     shutil.rmtree(old)
-    except Timeout:
-        raise FolderBusyError(f"another report is being written in {folder}; wait for it") from None
     except OSError as error:
         raise cannot_write(out / REPORT_PAGE, error) from error
     return out / REPORT_PAGE

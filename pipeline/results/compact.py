@@ -5,9 +5,9 @@ the last two steps rows occur twice, for a moment or, after a kill, until the ne
 path don't notice.
 """
 
-import logging
 import os
 from collections.abc import Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
-from pipeline.results.folder import ResultsFolder, input_folder_of_results, report_knows_all
-from pipeline.results.names import OVERLAYS, REPORT_PAGE, THUMBNAILS, part_files, thumbnail_name
+from pipeline.results.folder import ResultsFolder, input_folder_of_results, was_pruned_since
+from pipeline.results.gone import find_gone
+from pipeline.results.names import OVERLAYS, REPORT_PAGE, THUMBNAILS, fold_name, part_files, thumbnail_name
 from pipeline.results.parts import newest_rows, read_part
+from pipeline.results.report_age import report_knows_all
+from pipeline.results.run_record import newest_run_records
 from pipeline.results.schema import SCHEMA
-
-log = logging.getLogger(__name__)
 
 _PART_BYTES = 64 * 2**20  # of a new part before compression; making it takes a few times as much memory
 
@@ -62,18 +63,20 @@ def compact(out: str | Path, *, prune: bool = False) -> Compaction:
     if source is None or not part_files(out):
         raise ConfigError(f"{out} is not a results folder with rows in it; name the --out of a run")
     with ResultsFolder(out, Path(source)) as results:
-        old_parts, report_is_current = part_files(out), report_knows_all(out)
+        old_parts, was_current = part_files(out), report_knows_all(out)
         places = _row_places(old_parts)
         rows_before = len(places)
         newest = places.take(newest_rows(places))
         current = _keep_existing_photos(newest, Path(source)) if prune else newest
         chunks = _split_rows(current, _rows_per_part(old_parts))
         if not (len(chunks) == len(old_parts) and _is_compact(current, rows_before)):
-            staged = [results.stage_part(_gather_rows(old_parts, chunk)) for chunk in chunks]
+            pruned = prune or _was_pruned(out)
+            staged = [results.stage_part(_gather_rows(old_parts, chunk), pruned=pruned) for chunk in chunks]
             results.place_parts(staged, instead_of=old_parts)
-            if report_is_current and len(current) == len(newest):
+            if was_current and len(current) == len(newest):
                 newest_part = max(part.stat().st_mtime_ns for part in part_files(out))
-                os.utime(out / REPORT_PAGE, ns=(newest_part + 1,) * 2)  # the report still knows every row
+                with suppress(OSError):  # some disks set no times: the next run writes the report again
+                    os.utime(out / REPORT_PAGE, ns=(newest_part + 1,) * 2)  # the report still knows every row
         overlays_removed = _remove_unnamed_overlays(out, part_files(out)) if prune else 0
     return Compaction(
         parts_before=len(old_parts),
@@ -90,6 +93,12 @@ def count_small_parts(out: Path) -> int:
     parts = part_files(out)
     limit = _rows_per_part(parts) / 2
     return sum(pq.read_metadata(part).num_rows < limit for part in parts)
+
+
+def _was_pruned(out: Path) -> bool:
+    """Tell whether an earlier compaction has dropped the rows of photos gone in the newest run."""
+    newest = next(newest_run_records(out), None)
+    return newest is not None and was_pruned_since(out, newest.summary.run_id)
 
 
 def _row_places(parts: Sequence[Path]) -> pa.Table:
@@ -113,21 +122,8 @@ def _is_compact(ordered: pa.Table, rows: int) -> bool:
 def _keep_existing_photos(places: pa.Table, source: Path) -> pa.Table:
     if not source.is_dir() or not any(source.iterdir()):  # like an unmounted disk
         raise ConfigError(f"{source}, the input folder, is missing or empty, so nothing was pruned; is it mounted?")
-    root = os.fsencode(source)
-    names = zip(places["path"].to_pylist(), places["path_bytes"].to_pylist(), strict=True)
-    exists = [not _is_gone(os.path.join(root, raw or os.fsencode(path))) for path, raw in names]
-    return places.filter(pa.array(exists, pa.bool_()))
-
-
-def _is_gone(file: bytes) -> bool:
-    """Tell whether the system denies the file: a photo out of reach tonight may be there tomorrow."""
-    try:
-        os.lstat(file)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError as error:
-        log.warning("%s: %s; its row stays", os.fsdecode(file), error.strerror)
-    return False
+    is_gone = find_gone(source, zip(places["path"].to_pylist(), places["path_bytes"].to_pylist(), strict=True))
+    return places.filter(pa.array([not gone for gone in is_gone], pa.bool_()))
 
 
 def _rows_per_part(parts: Sequence[Path]) -> int:
@@ -161,11 +157,12 @@ def _remove_unnamed_overlays(out: Path, parts: Sequence[Path]) -> int:
 
 
 def _remove_other_files(out: Path, top: str, kept_files: Set[str]) -> int:
+    kept_names = set(map(fold_name, kept_files))  # some disks list names in another case or Unicode form
     removed = 0
     for folder, _, files in os.walk(out / top, topdown=False):
         for file in files:
             path = Path(folder, file)
-            if path.relative_to(out).as_posix() not in kept_files:
+            if fold_name(path.relative_to(out).as_posix()) not in kept_names:
                 path.unlink()
                 removed += 1
         if not os.listdir(folder) and Path(folder) != out / top:

@@ -1,5 +1,6 @@
 """A results folder held by one run: its lock, the commit of parts and pictures, its run id."""
 
+import errno
 import json
 import logging
 import os
@@ -9,17 +10,15 @@ from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from pipeline.atomic_files import TEMPORARY_NAME, atomic_write_path, cannot_write, flush_to_disk
-from pipeline.errors import ConfigError, FolderBusyError, StoreError
+from pipeline.errors import ConfigError, StoreError
+from pipeline.folder_lock import FolderLock
 from pipeline.records import ImageRef
 from pipeline.results.names import (
     DAMAGED,
-    LOCK,
     OVERLAYS,
     PART_NAME,
-    REPORT_PAGE,
     RUNS,
     TABLE,
     TMP,
@@ -28,6 +27,7 @@ from pipeline.results.names import (
     part_name,
     record_files,
     run_id_of_part,
+    safe_overlay_name,
 )
 from pipeline.results.parts import read_part, read_part_metadata
 from pipeline.results.read import DoneFile
@@ -37,6 +37,9 @@ from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA
 log = logging.getLogger(__name__)
 
 _ROW_GROUP = 1024
+_PRUNED = b"pruned"  # in the metadata of a part
+# Answers of disks with other rules for names: exFAT, SMB, encrypted folders; EPERM and ENOENT of some FUSE drivers.
+_NAME_REFUSED = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.ENOENT, errno.EPERM)
 
 
 class ResultsFolder:
@@ -64,7 +67,8 @@ class ResultsFolder:
         self._rebind = rebind
         self._repair = repair
         self._parts_written = 0
-        self._lock = FileLock(out / LOCK, blocking=False)
+        self._renamed: dict[str, str] = {}
+        self._lock = FolderLock(out, busy=f"{out} is held by another run; wait for it, or give another --out")
 
     def __enter__(self) -> Self:
         """Take the lock.
@@ -83,8 +87,6 @@ class ResultsFolder:
             except BaseException:
                 self._lock.release()
                 raise
-        except Timeout:
-            raise FolderBusyError(f"{self.out} is held by another run; wait for it, or give another --out") from None
         except OSError as error:
             raise cannot_write(self.out, error) from error
         return self
@@ -100,9 +102,16 @@ class ResultsFolder:
         """
         self.place_parts([self.stage_part(table)])
 
-    def stage_part(self, table: pa.Table) -> Path:
-        """Write a part to tmp/, not yet a part of the table; raises as `write_part`."""
+    def stage_part(self, table: pa.Table, *, pruned: bool = False) -> Path:
+        """Write a part to tmp/, not yet a part of the table; raises as `write_part`.
+
+        Args:
+            table: of `SCHEMA`.
+            pruned: the rows of deleted photos have been dropped.
+        """
         metadata = {**(SCHEMA.metadata or {}), b"input": os.fsencode(self.source)}
+        if pruned:
+            metadata[_PRUNED] = b"true"
         staged = self._tmp / part_name(self.run_id, self._parts_written)
         with atomic_write_path(staged, self._tmp) as temporary:
             pq.write_table(
@@ -151,12 +160,32 @@ class ResultsFolder:
                 table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), values)
             self.write_part(table)
 
-    def write_picture(self, name: str, content: bytes) -> None:
+    def write_picture(self, name: str, content: bytes) -> str:
         """Put a picture in place under OUT. Pictures are not flushed one by one: they can be drawn again.
+
+        Returns:
+            Its name: another one than requested if the disk refuses that.
 
         Raises:
             StoreError: the disk is full or the folder can't be written.
         """
+        try:
+            self._place_picture(name, content)
+        except StoreError as error:
+            if getattr(error.__cause__, "errno", None) not in _NAME_REFUSED:
+                raise
+            safe = self._renamed[name] = safe_overlay_name(name)
+            self._place_picture(safe, content)
+            log.warning("the disk of %s refuses the name %r: the overlay is %s", self.out, name, safe)
+            return safe
+        return name
+
+    def take_renamed_pictures(self) -> dict[str, str]:
+        """Return the new names of pictures since the last call, by the name refused by the disk."""
+        renamed, self._renamed = self._renamed, {}
+        return renamed
+
+    def _place_picture(self, name: str, content: bytes) -> None:
         final = self.out / name
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
@@ -227,10 +256,7 @@ def input_folder_of_results(out: Path) -> str | None:
     return newest.summary.input if newest else None
 
 
-def report_knows_all(out: Path) -> bool:
-    """Tell whether the report is newer than every part of the table."""
-    try:
-        written = (out / REPORT_PAGE).stat().st_mtime_ns
-        return all(part.stat().st_mtime_ns < written for part in part_files(out))
-    except FileNotFoundError:
-        return False
+def was_pruned_since(out: Path, run_id: str) -> bool:
+    """Tell whether a compaction after this run has dropped the rows of deleted photos."""
+    later = [part for part in part_files(out) if run_id_of_part(part) > run_id]
+    return any(_PRUNED in read_part_metadata(part) for part in later)

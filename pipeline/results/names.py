@@ -7,16 +7,19 @@ OUT/runs/<run_id>.json                    written last
 OUT/report.html, OUT/report/              the page and its data
 OUT/tmp/                                  files being written; swept at the next start
 OUT/damaged/                              parts set aside by --repair
-OUT/.lock
+OUT/.lock, OUT/.lock.holder               the lock of a run; the second on disks without locks
 """
 
 import hashlib
+import itertools
 import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 TABLE, OVERLAYS, THUMBNAILS, RUNS, TMP, DAMAGED = "table", "overlays", "thumbnails", "runs", "tmp", "damaged"
-REPORT_PAGE, REPORT_DATA, LOCK = "report.html", "report", ".lock"
+REPORT_PAGE, REPORT_DATA = "report.html", "report"
 
 PART_NAME = re.compile(r"part-\d{8}T\d{6}Z-\d+\.parquet")  # other files in table/ are not ours
 _RUN_ID = "%Y%m%dT%H%M%SZ"
@@ -24,6 +27,7 @@ _RUN_ID_SHAPE = re.compile(r"\d{8}T\d{6}Z")
 
 _LONGEST_NAME = 255  # bytes, on every common file system
 _LONGEST_PATH = 2000  # bytes below OUT; systems allow some 4,096 for the whole path
+_LONGEST_SAFE_NAME = 60  # of the photo's own name in a safe one; encrypted file systems allow 143 bytes in all
 
 
 def part_name(run_id: str, number: int) -> str:
@@ -54,18 +58,52 @@ def record_files(out: Path) -> list[Path]:
     return sorted(file for file in (out / RUNS).glob("*.json") if _RUN_ID_SHAPE.fullmatch(file.stem))
 
 
-def overlay_name(path: str) -> str:
+def overlay_name(path: str, *, clashes: bool = False) -> str:
     """Name a photo's overlay, relative to OUT: `overlays/<path>.png`, unique for each photo.
 
     Long names are truncated and get a hash. A folder called `x.png` gets a `~`, because `x.png` is also the name
     of the overlay of a photo `x` beside it.
+
+    Args:
+        path: of the photo.
+        clashes: some disks take its name for another photo's: it gets a hash.
     """
     *folders, name = path.split("/")
-    folders = [_truncate_name(re.sub(r"(\.png~*)$", r"\1~", folder)) for folder in folders]
-    overlay = "/".join([OVERLAYS, *folders, _truncate_name(name, ".png")])
+    folders = [_truncate_name(re.sub(r"(\.png~*)$", r"\1~", folder, flags=re.IGNORECASE)) for folder in folders]
+    suffix = f"~{_hash_name(path)}.png" if clashes else ".png"
+    overlay = "/".join([OVERLAYS, *folders, _truncate_name(name, suffix)])
     if len(overlay.encode()) > _LONGEST_PATH:
         return f"{OVERLAYS}/~/{_hash_name(path)}.png"
     return overlay
+
+
+def safe_overlay_name(overlay: str) -> str:
+    """Name an overlay in plain ASCII without its folders, for a disk with other rules for names."""
+    name = overlay.rpartition("/")[2].removesuffix(".png")
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:_LONGEST_SAFE_NAME]
+    return f"{OVERLAYS}/~/_{plain}~{_hash_name(overlay)}.png"
+
+
+def fold_name(path: str) -> str:
+    """Return the same text for all names indistinguishable on some disk.
+
+    Such disks ignore case, store another Unicode form, or drop dots and blanks at the end of a name.
+    """
+    if not path.isascii():
+        path = unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
+    return re.sub(r"[. ]+(?=/|$)", "", path.lower())
+
+
+def find_clashing(paths: Sequence[str], others: Iterable[str]) -> frozenset[str]:
+    """Return the paths indistinguishable, on some disk, from another one of them or from one of the others."""
+    if not paths:
+        return frozenset()
+    names: dict[str, str] = {}
+    clashing = set()
+    for path in itertools.chain(paths, others):
+        if names.setdefault(name := fold_name(path), path) != path:
+            clashing.add(name)
+    return frozenset(path for path in paths if fold_name(path) in clashing) if clashing else frozenset()
 
 
 def thumbnail_name(overlay: str) -> str:

@@ -22,12 +22,17 @@ if TYPE_CHECKING:  # half a second to import, and a run needs none of it
 Filter = tuple[str, str, Any]  # column, one of == != < <= > >= in "not in", value
 Where: TypeAlias = pc.Expression | Sequence[Filter] | Sequence[Sequence[Filter]]
 
-_DONE_COLUMNS = ["path", "file_bytes", "mtime", "content_hash", "status", "fingerprint", "run_id"]
+_DONE_COLUMNS = (
+    "path", "path_bytes", "file_bytes", "mtime", "content_hash", "status", "error", "fingerprint", "run_id"
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a run holds one for each row
 class DoneFile:
-    """The current row of a file, as far as it decides whether the file is done."""
+    """The current row of a file, as far as it decides whether the file is done.
+
+    A failed row without a content hash says nothing of the file's bytes: they were out of reach, or never judged.
+    """
 
     file_bytes: int
     mtime_ns: int
@@ -35,6 +40,8 @@ class DoneFile:
     failed: bool
     fingerprint: str
     run_id: str
+    error: str | None = None
+    path_bytes: bytes | None = None
 
 
 def read_results(out: str | Path, columns: Sequence[str] | None = None, where: Where | None = None) -> "pd.DataFrame":
@@ -49,7 +56,8 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None, where: W
             meets no condition but "not in".
 
     Returns:
-        One row per path, sorted by path. Dictionary columns are categorical, lists are NumPy arrays.
+        One row per path, sorted by path. Dictionary columns are categorical, lists are NumPy arrays, and
+        more_maps is a dict of arrays by method.
 
     Raises:
         ConfigError: the folder holds no results, a column is unknown, or `where` can't be applied to the table.
@@ -65,7 +73,8 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None, where: W
             table = _current_rows(part_files(Path(out)), list(dict.fromkeys(["path", *columns])), condition)
         except FileNotFoundError:
             continue  # compacted meanwhile; the new parts have its rows
-        frame: pd.DataFrame = table.to_pandas().sort_values("path", ignore_index=True)
+        # a map as a list of pairs, pandas' usual form, could be written to no other table
+        frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict").sort_values("path", ignore_index=True)
         return frame.loc[:, columns]
 
 
@@ -75,11 +84,11 @@ def read_done_files(out: Path) -> dict[str, DoneFile]:
     if table is None:
         return {}
     table = table.take(newest_rows(table))
-    columns = {name: table[name].to_pylist() for name in _DONE_COLUMNS if name != "mtime"}
-    rows = zip(table["mtime"].cast(pa.int64()).to_pylist(), *columns.values(), strict=True)
+    table = table.set_column(table.column_names.index("mtime"), "mtime", table["mtime"].cast(pa.int64()))
+    rows = zip(*(table[name].to_pylist() for name in _DONE_COLUMNS), strict=True)
     return {
-        path: DoneFile(file_bytes, mtime_ns, content_hash, status == "failed", fingerprint, run_id)
-        for mtime_ns, path, file_bytes, content_hash, status, fingerprint, run_id in rows
+        path: DoneFile(file_bytes, mtime_ns, content_hash, status == "failed", fingerprint, run_id, error, path_bytes)
+        for path, path_bytes, file_bytes, mtime_ns, content_hash, status, error, fingerprint, run_id in rows
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.records import Box, Failure, ImageRef, Prediction, best_scores
+from pipeline.records import Box, Failure, ImageRef, Prediction, Scoring, best_scores
 from pipeline.results.schema import Row
 
 
@@ -20,6 +20,7 @@ class RowBuilder:
         model, method, run_id: values of the columns of these names.
         fingerprint_of: from a path to the value of the column fingerprint.
         versus: id of the label set against the target of label-dependent maps.
+        scoring: from logits to scores.
     """
 
     labels: Sequence[str]
@@ -28,15 +29,18 @@ class RowBuilder:
     run_id: str
     fingerprint_of: Callable[[str], str]
     versus: int | None
+    scoring: Scoring = "softmax"
 
     def build_ok(self, prediction: Prediction, box: Box, overlay: str | None) -> Row:
         """Build the row of a classified photo."""
         sample = prediction.sample
-        top, scores = best_scores(prediction.logits)
+        top, scores = best_scores(prediction.logits, self.scoring)
         grid_h, grid_w = prediction.attention.shape
         target = prediction.target
         versus = None if target is None else self.versus
         notes = [sample.note] if sample.note else []
+        if self.scoring == "sigmoid":
+            notes.append("scores are sigmoids, one for each label, and need not sum to 1")
         if versus is not None and versus == target:
             notes.append("target and versus are the same label, so nothing sets them apart")
         return Row(

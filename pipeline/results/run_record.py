@@ -31,6 +31,12 @@ class RunSummary:
         labels: photos of this run by label.
         changes: differences from earlier runs, in sentences.
         seconds_by_stage: the main loop's own time.
+        new: files found without a row.
+        changed: files found with other bytes than in their row.
+        gone: rows without a file, which was deleted or renamed.
+        standing: files failed in earlier runs and not tried again by this one.
+        failed_again: of `failed`, files failed in earlier runs too.
+        left_out: pictures and folders left out of the walk, counted by rule.
     """
 
     run_id: str
@@ -48,11 +54,17 @@ class RunSummary:
     labels: Mapping[str, int] = field(default_factory=dict)
     changes: Sequence[str] = ()
     seconds_by_stage: Mapping[str, float] = field(default_factory=dict)
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    standing: int = 0
+    failed_again: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 if some files failed or some folders could not be read."""
-        return 3 if self.failed or self.unreadable_folders else 0
+        """0, or 3 if some files failed, now or before, or some folders could not be read."""
+        return 3 if self.failed or self.standing or self.unreadable_folders else 0
 
     @property
     def left(self) -> int:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Self
 
 from pipeline.results.folder import ResultsFolder
@@ -48,5 +49,9 @@ class TableWriter:
         """Commit the gathered rows."""
         if self._rows:
             self._before_commit()
+            if renamed := self._results.take_renamed_pictures():
+                self._rows = [
+                    replace(row, overlay=renamed[row.overlay]) if row.overlay in renamed else row for row in self._rows
+                ]
             self._results.write_part(to_table(self._rows))
             self._rows = []

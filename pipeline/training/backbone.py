@@ -5,6 +5,7 @@ result is an ordinary checkpoint: it loads without any option.
 """
 
 import copy
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from pipeline.errors import ConfigError, ModelError, one_line
-from pipeline.model.architecture import size_pair, vision_config
+from pipeline.errors import ConfigError, ModelError, VitrolloutError, one_line
+from pipeline.model.adapter import hide_adapter, merge_adapter
+from pipeline.model.architecture import find_weights_not_finite, size_pair, vision_config
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.config import load_config
+from pipeline.model.processor import normalisation
 
 _OFTEN_MISSING = ("classifier.", "pooler", ".head.")  # in the checkpoints of some families' backbones
 _ERROR_LETTERS = 200  # of an error from a library
@@ -59,10 +64,21 @@ def build_classifier(
         ModelError: the checkpoint's weights do not fit its family.
     """
     torch.manual_seed(seed)
-    original = _load_original(folder)
+    try:
+        return _change_classifier(_load_original(folder), labels, input_size, blocks)
+    except VitrolloutError:
+        raise
+    except Exception as error:  # damaged files, or values from elsewhere, raise any exception
+        reason = one_line(error, _ERROR_LETTERS)
+        raise ModelError(f"--model {folder}: can't be loaded for classification ({reason}); use another one") from None
+
+
+def _change_classifier(
+    original: Any, labels: Sequence[str], input_size: int, blocks: int | None
+) -> TrainableClassifier:
     vision = vision_config(original.config)
     _check_changes(vision, input_size, blocks)
-    head_kept = _is_classifier(original.config) and set(original.config.id2label.values()) == set(labels)
+    head_kept = _is_classifier(original.config) and _names_same_classes(original.config, labels)
     if head_kept:
         labels = [original.config.id2label[index] for index in sorted(original.config.id2label)]
     config = _change_config(original.config, labels, input_size, blocks or vision.num_hidden_layers)
@@ -85,14 +101,15 @@ def build_processor(folder: Path, input_size: int) -> Any:
     from transformers import ViTImageProcessorPil
 
     try:
-        source = AutoImageProcessor.from_pretrained(folder, backend="pil")
-    except (OSError, ValueError) as error:
+        source = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+        normalisation(source)  # refuses values that can't be computed with
+        names = ("resample", "rescale_factor", "do_rescale", "do_normalize", "image_mean", "image_std")
+        unchanged = {name: getattr(source, name) for name in names}
+    except ModelError as error:
+        raise ModelError(f"--model {folder}: {error}") from None
+    except Exception as error:  # settings from elsewhere: any value, and so any exception
         reason = one_line(error, _ERROR_LETTERS)
         raise ModelError(f"--model {folder}: no usable preprocessor_config.json ({reason}); fetch it again") from None
-    unchanged = {
-        name: getattr(source, name)
-        for name in ("resample", "rescale_factor", "do_rescale", "do_normalize", "image_mean", "image_std")
-    }
     return ViTImageProcessorPil(
         do_resize=True, size={"height": input_size, "width": input_size}, do_convert_rgb=True, **unchanged
     )
@@ -122,25 +139,31 @@ def resample_positions(tokens: Tensor, old: tuple[int, int], new: tuple[int, int
 
 def _load_original(folder: Path) -> Any:
     verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity(logging.CRITICAL)
     try:
-        config = AutoConfig.from_pretrained(folder)
-        model, report = AutoModelForImageClassification.from_pretrained(
-            folder, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
-        )
-    except Exception as error:  # a damaged file raises any exception of its parser
-        reason = one_line(error, _ERROR_LETTERS)
-        raise ModelError(f"--model {folder}: can't be loaded for classification ({reason}); use another one") from None
+        config = load_config(resolve_checkpoint(str(folder)))
+        with hide_adapter(folder) as plain:
+            model, report = AutoModelForImageClassification.from_pretrained(
+                plain, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+            )
+        model = merge_adapter(model, folder)
     finally:
         transformers_logging.set_verbosity(verbosity)
     missing = sorted(key for key in report["missing_keys"] if not any(part in key for part in _OFTEN_MISSING))
     if missing:
         raise ModelError(f"--model {folder}: lacks {len(missing)} weights, {missing[0]!r} first; fetch it again")
+    if wrong := [name for name in find_weights_not_finite(model) if not is_head(name)]:
+        raise ModelError(f"--model {folder}: {len(wrong)} weights are not finite ({wrong[0]}, ...); use another one")
     return model
 
 
 def _is_classifier(config: Any) -> bool:
     return any("ImageClassification" in name for name in config.architectures or [])
+
+
+def _names_same_classes(config: Any, labels: Sequence[str]) -> bool:
+    is_numbered = sorted(config.id2label) == list(range(len(config.id2label)))
+    return is_numbered and sorted(map(str, config.id2label.values())) == sorted(labels)
 
 
 def _grid_size(vision: Any) -> tuple[int, int]:
@@ -170,6 +193,7 @@ def _change_config(config: Any, labels: Sequence[str], input_size: int, blocks: 
     vision.image_size = input_size
     changed.id2label = dict(enumerate(labels))
     changed.label2id = {label: index for index, label in enumerate(labels)}
+    changed.problem_type = "single_label_classification"  # the starting model's may have been another one
     changed.dtype = torch.float32
     return changed
 

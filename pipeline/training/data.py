@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.model.load import normalisation
+from pipeline.model.processor import normalisation
 from pipeline.training.augment import Augmentation, augment
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.pixel_cache import CachedSplit, PixelCache
@@ -92,6 +92,7 @@ class TrainingData:
 
     Attributes:
         datasets: data set of each split.
+        labels: class names by id.
         mean: (1, 3, 1, 1), subtracted from pixels in 0..255.
         scale: (1, 3, 1, 1), multiplied after that.
         batch_size: photos in one training step.
@@ -99,6 +100,7 @@ class TrainingData:
     """
 
     datasets: dict[str, PhotoDataset]
+    labels: Sequence[str]
     mean: Tensor
     scale: Tensor
     batch_size: int
@@ -153,7 +155,7 @@ def build_training_data(
     """
     datasets = {split: build_dataset(config, labels, cached, split == "train") for split, cached in splits.items()}
     mean, scale = normalisation(processor)
-    return TrainingData(datasets, mean, scale, config.batch_size, config.seed)
+    return TrainingData(datasets, labels, mean, scale, config.batch_size, config.seed)
 
 
 def build_dataset(config: FinetuneConfig, labels: Sequence[str], split: CachedSplit, augmented: bool) -> PhotoDataset:

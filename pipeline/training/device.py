@@ -1,6 +1,5 @@
 """The device and the precision of a training."""
 
-import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,7 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from pipeline.model.device import Precision, choose_device, choose_precision
+from pipeline.cores import available_cores
+from pipeline.model.device import Precision, choose_device, choose_precision, limit_torch_threads
 
 _AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -30,6 +30,8 @@ class TrainingDevice:
     def choose(cls, precision: str) -> Self:
         """Choose the fastest device of this machine. Apple's GPUs always train in fp32."""
         device = choose_device("auto")
+        if device == "cpu":
+            limit_torch_threads()
         return cls(device, "fp32" if device == "mps" else choose_precision(precision, device))
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -55,6 +57,5 @@ class TrainingDevice:
         """Name the hardware for the model card."""
         if self.name == "cuda":
             return torch.cuda.get_device_name(self.name)
-        if self.name == "mps":
-            return f"Apple GPU ({platform.machine()}), fp32"
-        return f"{os.cpu_count()} CPU cores ({platform.machine()}), {'bf16' if self.precision == 'bf16' else 'fp32'}"
+        precision = "bf16" if self.precision == "bf16" else "fp32"
+        return f"{available_cores()} CPU cores ({platform.machine()}), {precision}"

@@ -7,16 +7,16 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
-from pipeline.labelled.read import read_labelled_photos
+from pipeline.labelled.csv_table import list_some
+from pipeline.labelled.equal_photos import warn_of_equal_photos
+from pipeline.labelled.read import find_root, read_labelled_photos
 from pipeline.labelled.splits import (
     LabelledPhoto,
     assign_splits,
@@ -26,20 +26,24 @@ from pipeline.labelled.splits import (
     split_counts,
     write_split_csv,
 )
-from pipeline.model.checkpoint import SPLIT_FILE, check_family, resolve_checkpoint
+from pipeline.model.check_checkpoint import check_checkpoint
+from pipeline.model.checkpoint import SPLIT_FILE, resolve_checkpoint
 from pipeline.training.backbone import TrainableClassifier, build_classifier, build_processor
 from pipeline.training.config import FinetuneConfig
-from pipeline.training.data import build_training_data
+from pipeline.training.data import TrainingData, build_training_data
 from pipeline.training.device import TrainingDevice
+from pipeline.training.figure import draw_training
 from pipeline.training.layer_rates import freeze_below
 from pipeline.training.loop import TrainingLoop
+from pipeline.training.measure_saved import measure_saved_model
 from pipeline.training.model_card import CardFacts, write_model_card
 from pipeline.training.pixel_cache import CachedSplit, decode_splits
 from pipeline.training.result import FinetuneResult
-from pipeline.training.validation import measure_batches
 from pipeline.training.work_folder import open_work_folder
 
 log = logging.getLogger(__name__)
+
+_FEW_PHOTOS = 10
 
 
 def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False) -> FinetuneResult:
@@ -54,22 +58,18 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
         StoppedError: `stop()` returned true; run it again to go on.
         FolderBusyError: another training holds the folder.
     """
-    # 1. the starting model and the photos
     start = resolve_checkpoint(config.model)
-    check_family(start)
+    check_checkpoint(start)
     photos = _read_photos(config)
     processors = _build_processors(config, start.folder, photos)
     classifier = _prepare_classifier(config, start.folder, labels_of(photos))
     with open_work_folder(config, photos, start.digest()) as work:
-        # 2. pixels, decoded once
         splits = decode_splits(photos, processors, work, stop)
         _check_readable_photos(splits, labels_of(photos))
         _log_start(config, classifier, splits)
         data = build_training_data(config, classifier.labels, splits, processors["validation"])
-        # 3. the training
         training = TrainingLoop(config, classifier.model, data, work, stop)
         training.run()
-        # 4. the saved files, measured
         folder = _save_model(config, classifier.model, processors["validation"], work)
         result = FinetuneResult(
             out=config.out,
@@ -78,10 +78,10 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
             unreadable=sum(len(split.cache.unreadable) for split in splits.values()),
             epochs=len(training.history),
             seconds=training.seconds,
-            metrics=_measure_saved_model(config, splits, folder, training.device, stop),
+            **_measure_saved_model(config, data, folder, training.device, stop),
         )
-        # 5. splits and model card; the move into place
-        write_split_csv(_all_photos(splits), folder / SPLIT_FILE)
+        _write_split(config, splits, folder)
+        draw_training(training.history, result.labels, config.best_by, folder / "training.png")
         facts = CardFacts(config, start.config, classifier, result, training.history, training.device.describe())
         write_model_card(facts, folder / "README.md")
         _move_into_place(work, config.out)
@@ -96,6 +96,7 @@ def _read_photos(config: FinetuneConfig) -> list[LabelledPhoto]:
         seed=config.seed,
     )
     check_splits(photos)
+    warn_of_equal_photos(photos)
     return photos
 
 
@@ -116,6 +117,12 @@ def _prepare_classifier(config: FinetuneConfig, folder: Path, labels: Sequence[s
 
 def _all_photos(splits: dict[str, CachedSplit]) -> list[LabelledPhoto]:
     return [photo for split in splits.values() for photo in split.photos]
+
+
+def _write_split(config: FinetuneConfig, splits: dict[str, CachedSplit], folder: Path) -> None:
+    """Write the split of each photo, with the way from the finished model to the photos."""
+    root = os.path.relpath(find_root(config.data), config.out)
+    write_split_csv(_all_photos(splits), folder / SPLIT_FILE, root=root)
 
 
 def _count_photos(splits: dict[str, CachedSplit]) -> dict[str, dict[str, int]]:
@@ -140,6 +147,21 @@ def _log_start(config: FinetuneConfig, classifier: TrainableClassifier, splits: 
     for split, per_label in _count_photos(splits).items():
         listed = ", ".join(f"{label} {per_label.get(label, 0)}" for label in labels)
         log.info("%s: %d photos (%s)", split, sum(per_label.values()), listed)
+    _warn_about_small_classes(_count_photos(splits), labels)
+
+
+def _warn_about_small_classes(counts: dict[str, dict[str, int]], labels: Sequence[str]) -> None:
+    """Name the classes with too few photos to learn or to judge."""
+    held_out = "test" if "test" in counts else "validation"
+    if missing := [label for label in labels if not counts[held_out].get(label)]:
+        log.warning(
+            "no photo of %s is in the %s split, so its figures say nothing of them; add photos, or merge classes",
+            list_some(map(repr, missing)), held_out,
+        )  # fmt: skip
+    few = {label: sum(per_label.get(label, 0) for per_label in counts.values()) for label in labels}
+    if small := [f"{label!r} ({count})" for label, count in few.items() if count < _FEW_PHOTOS]:
+        log.warning("few photos of %s: too few to learn from and to judge by; a class needs %d or more",
+                    list_some(small), _FEW_PHOTOS)  # fmt: skip
 
 
 def _save_model(config: FinetuneConfig, model: Any, processor: Any, work: Path) -> Path:
@@ -156,21 +178,16 @@ def _save_model(config: FinetuneConfig, model: Any, processor: Any, work: Path) 
 
 
 def _measure_saved_model(
-    config: FinetuneConfig,
-    splits: dict[str, CachedSplit],
-    folder: Path,
-    device: TrainingDevice,
-    stop: Callable[[], bool],
-) -> dict[str, dict[str, float]]:
-    """Measure the saved files, loaded as a user will load them, rather than the model in memory."""
-    model = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
-    labels = [model.config.id2label[index] for index in range(len(model.config.id2label))]
-    data = build_training_data(config, labels, splits, build_processor(folder, config.input_size))
-    model = model.to(device.name)
+    config: FinetuneConfig, data: TrainingData, folder: Path, device: TrainingDevice, stop: Callable[[], bool]
+) -> dict[str, Any]:
+    """Measure the saved files as evaluate does, rather than the model in memory: metrics and F1 of a result."""
+    measured = measure_saved_model(folder, data, device, config.precision, stop)
     return {
-        split: asdict(measure_batches(model, data.evaluation_batches(split), device, stop))
-        for split in ("validation", "test")
-        if split in splits
+        "metrics": {
+            split: {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "loss": metrics.loss}
+            for split, metrics in measured.items()
+        },
+        "f1": {split: dict(zip(data.labels, metrics.f1, strict=True)) for split, metrics in measured.items()},
     }
 
 

@@ -31,6 +31,7 @@ from pipeline.training.layer_rates import parameter_groups
 from pipeline.training.validation import (
     Metrics,
     compute_logits,
+    format_f1,
     has_stalled,
     is_best,
     measure_batches,
@@ -40,6 +41,7 @@ from pipeline.training.validation import (
 log = logging.getLogger(__name__)
 
 _MAX_GRADIENT_NORM = 1.0
+_SHOWN_CLASSES = 10  # in the log
 _SHOWN_LOSS_STEPS = 20  # the loss shown is the mean over this many steps
 
 
@@ -109,7 +111,8 @@ class TrainingLoop:
                 self._validate_model(epoch, progress)
                 self._save_checkpoint()
                 if self._has_stalled():
-                    log.info("no better validation for %d epochs: stopping early", self._config.patience)
+                    patience = self._config.patience
+                    log.info("no better validation for %d epoch%s: stopping early", patience, "s" * (patience != 1))
                     return
 
     def _train_epoch(self, epoch: int, progress: Progress) -> None:
@@ -159,7 +162,7 @@ class TrainingLoop:
         self.history.append(metrics)
         progress.write(
             f"epoch {epoch + 1} validation: loss {metrics.loss:.4f}, accuracy {metrics.accuracy:.4f}, "
-            f"macro_f1 {metrics.macro_f1:.4f}"
+            f"macro_f1 {metrics.macro_f1:.4f}; {format_f1(metrics, self._data.labels, _SHOWN_CLASSES)}"
         )
         if not any(math.isfinite(earlier.loss) for earlier in self.history):
             raise ModelError("training: the loss is not finite; use a lower --learning-rate, or --precision fp32")

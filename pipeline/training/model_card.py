@@ -42,7 +42,10 @@ def write_model_card(facts: CardFacts, file: Path) -> None:
     """Write the card in Markdown, with the front matter read by model hubs."""
     config, result, start_folder = facts.config, facts.result, Path(facts.config.model)
     settings = [(name, value) for name, value in config.recipe().items() if name != "model"]
-    saved_metrics = [(split, Metrics(**metrics)) for split, metrics in result.metrics.items()]
+    saved_metrics = [
+        (split, Metrics(metrics["accuracy"], metrics["macro_f1"], metrics["loss"]))
+        for split, metrics in result.metrics.items()
+    ]
     front_matter = ModelCardData(
         license=config.licence,
         library_name="transformers",
@@ -58,15 +61,42 @@ def write_model_card(facts: CardFacts, file: Path) -> None:
         machine=facts.machine,
         start_name=start_folder.name if start_folder.is_dir() else config.model,
         start_family=facts.start_config.get("model_type", "unknown"),
+        blocks=_describe_blocks(facts.classifier),
+        duration=_describe_duration(result.seconds),
         photo_table=_photo_table(result),
         settings_table=markdown_table(["setting", "value"], settings),
         split_table=_metrics_table("split", saved_metrics),
+        class_table=_class_table(result),
         epoch_table=_metrics_table("epoch", list(enumerate(facts.history, start=1))),
         evaluation_begin=EVALUATION_BEGIN,
         evaluation_end=EVALUATION_END,
         notes=None if config.notes is None else config.notes.read_text(encoding="utf-8").strip(),
     )
     file.write_text(f"{card}\n", encoding="utf-8")
+
+
+def _describe_blocks(classifier: TrainableClassifier) -> str:
+    """Name the encoder blocks kept, in words for any number of them."""
+    blocks, before = classifier.blocks, classifier.blocks_before
+    if blocks == before:
+        return "its only encoder block" if blocks == 1 else f"all {blocks} encoder blocks"
+    return f"the first {'' if blocks == 1 else f'{blocks} '}of {before} encoder blocks"
+
+
+def _describe_duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes == 0:
+        return "less than a minute"
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+
+
+def _class_table(result: FinetuneResult) -> str:
+    """Format the F1 of each class by split; empty for a class without photos there."""
+    rows = [
+        [label, *("" if (score := f1[label]) is None else f"{score:.4f}" for f1 in result.f1.values())]
+        for label in result.labels
+    ]
+    return markdown_table(["class", *(f"F1, {split}" for split in result.f1)], rows)
 
 
 def _photo_table(result: FinetuneResult) -> str:

@@ -16,6 +16,7 @@ class FinetuneResult:
         epochs: number of epochs trained.
         seconds: wall-clock seconds of training, all sessions.
         metrics: accuracy, macro_f1 and loss by split, measured on the saved files after reloading them.
+        f1: F1 of each class by split, measured like `metrics`; None for a class without photos in the split.
     """
 
     out: Path
@@ -25,3 +26,9 @@ class FinetuneResult:
     epochs: int
     seconds: float
     metrics: dict[str, dict[str, float]]
+    f1: dict[str, dict[str, float | None]]
+
+    @property
+    def untested(self) -> list[str]:
+        """The classes without a photo in the test split; empty without such a split."""
+        return [label for label in self.labels if "test" in self.counts and not self.counts["test"].get(label)]

@@ -24,13 +24,15 @@ class Metrics:
 
     Attributes:
         accuracy: share of photos labelled correctly, 0..1.
-        macro_f1: mean of the F1 scores of all classes, 0..1.
+        macro_f1: mean of the F1 scores of the classes with photos, 0..1.
         loss: weighted cross entropy, mean over the photos with a finite loss; NaN without any.
+        f1: F1 score of each class by id, 0..1; None for a class without photos.
     """
 
     accuracy: float
     macro_f1: float
     loss: float
+    f1: tuple[float | None, ...] = ()
 
 
 def compute_logits(model: Any, batch: PhotoBatch, device: TrainingDevice) -> Tensor:
@@ -63,21 +65,52 @@ def measure_batches(
             the last few steps.
     """
     model.eval()
-    losses, predicted_ids, label_ids = [], [], []
+    logits, label_ids, weights = [], [], []
     for batch in batches:
-        batch = batch.to(device.name)
-        logits = compute_logits(model, batch, device)  # (B, classes)
-        losses.append(weighted_losses(logits, batch).cpu())
-        predicted_ids.append(logits.argmax(1).cpu())
-        label_ids.append(batch.label_ids.cpu())
+        logits.append(compute_logits(model, batch.to(device.name), device).cpu())  # (B, classes)
+        label_ids.append(batch.label_ids)
+        weights.append(batch.weights)
         if stop():
             raise StoppedError("stopped during a validation; run the same command again to go on")
-    all_losses, predicted, truth = (torch.cat(parts) for parts in (losses, predicted_ids, label_ids))  # (n,) each
+    return compute_metrics(torch.cat(logits), torch.cat(label_ids), torch.cat(weights))
+
+
+def compute_metrics(logits: Tensor, label_ids: Tensor, weights: Tensor) -> Metrics:
+    """Compute the metrics of n photos, as `vitrollout evaluate` does.
+
+    Args:
+        logits: (n, C) float32.
+        label_ids: (n,) true classes.
+        weights: (n,) factors on the loss.
+    """
+    losses = cross_entropy(logits, label_ids, reduction="none") * weights  # (n,)
+    predicted, present = logits.argmax(1), sorted(set(label_ids.tolist()))
+    scores = f1_score(label_ids, predicted, labels=list(range(logits.shape[1])), average=None, zero_division=0)
     return Metrics(
-        accuracy=float(accuracy_score(truth, predicted)),
-        macro_f1=float(f1_score(truth, predicted, average="macro", zero_division=0)),
-        loss=float(all_losses[all_losses.isfinite()].mean()),
+        accuracy=float(accuracy_score(label_ids, predicted)),
+        macro_f1=float(scores[present].mean()),
+        loss=float(losses[losses.isfinite()].mean()),
+        f1=tuple(float(score) if label_id in present else None for label_id, score in enumerate(scores)),
     )
+
+
+def worst_classes(metrics: Metrics, count: int) -> list[int]:
+    """Return the ids of the classes with the lowest F1, those without photos left out."""
+    scores = {label_id: score for label_id, score in enumerate(metrics.f1) if score is not None}
+    return sorted(scores, key=lambda label_id: scores[label_id])[:count]
+
+
+def format_f1(metrics: Metrics, labels: Sequence[str], count: int) -> str:
+    """List the F1 of each class, of many classes the lowest ones."""
+    chosen = worst_classes(metrics, count)
+    listed = ", ".join(f"{labels[label_id]} {metrics.f1[label_id]:.2f}" for label_id in sorted(chosen))
+    return f"lowest F1: {listed}" if len(chosen) < len(labels) else f"F1: {listed}"
+
+
+def best_epoch(history: Sequence[Metrics], best_by: str) -> int:
+    """Return the number of the best epoch, from 1: of equals the last."""
+    scores = _comparable_scores(history, best_by)
+    return len(scores) - scores[::-1].index(max(scores))
 
 
 def is_best(history: Sequence[Metrics], best_by: str) -> bool:

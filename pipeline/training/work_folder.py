@@ -8,16 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from pipeline.atomic_files import atomic_write_path
-from pipeline.errors import ConfigError, FolderBusyError
+from pipeline.errors import ConfigError
+from pipeline.folder_lock import LOCK_NAME, FolderLock
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.training.checkpoints import CHECKPOINT_FORMAT, has_checkpoints, remove_partial_files
 from pipeline.training.config import FinetuneConfig
 
 _FOLDER_NAME = ".finetune"  # inside --out, until the training is finished
-_LOCK_NAME = ".lock"
 _DIFFERENCES = {
     "checkpoint_format": "another version of vitrollout began it",
     "data_digest": "photos or their labels have changed",
@@ -60,15 +58,12 @@ def open_work_folder(config: FinetuneConfig, photos: Sequence[LabelledPhoto], mo
         lock.release()
 
 
-def _lock_folder(work: Path) -> FileLock:
+def _lock_folder(work: Path) -> FolderLock:
     """Create the folder where it is missing, and lock it."""
-    lock = FileLock(work / _LOCK_NAME, blocking=False)
+    lock = FolderLock(work, busy=f"{work.parent} is held by another training; wait for it, or name another --out")
     try:
         work.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except Timeout:
-        message = f"{work.parent} is held by another training; wait for it, or name another --out"
-        raise FolderBusyError(message) from None
     except OSError as error:
         raise ConfigError(f"out = {work.parent}: can't be written ({error.strerror}); name another folder") from None
     return lock
@@ -97,7 +92,7 @@ def _clear_folder(work: Path) -> None:
     for entry in work.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name != _LOCK_NAME:
+        elif not entry.name.startswith(LOCK_NAME):
             entry.unlink()
 
 

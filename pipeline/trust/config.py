@@ -36,7 +36,9 @@ class TrustConfig(BatchSettings, LabelledDataSettings):
         None, description="CSV path,x0,y0,x1,y1 of the defects in upright pixels; none: the columns of DATA, if a CSV"
     )
     masks: NoneOrPath = Field(
-        None, description="folder of masks named like the photos, not black on defects; none: DATA/masks"
+        None,
+        description="folder of masks named like the photos, black or 0 outside defects; none: DATA/masks or "
+        "DATA/ground_truth",
     )
     split: Literal["auto", "train", "validation", "test", "all"] = Field(
         "auto", description="photos to use of a CSV with splits; auto: test if there is one, or else all"

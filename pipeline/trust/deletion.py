@@ -30,7 +30,7 @@ class Curve:
 
     Attributes:
         shares: (n,), from 0 to 1.
-        scores: (n,), softmax probabilities.
+        scores: (n,), 0..1, of the target.
     """
 
     shares: Doubles

@@ -28,11 +28,17 @@ def draw_figure(report: TrustReport, file: Path) -> None:
     _draw_curves(panels[1], report, "insertion_blur", styles, "Insertion: higher is better")
     panels[1].set_xlabel("patches put back, the hottest first")
     panels[0].legend(fontsize=8, loc="lower left")
-    _draw_estimates(panels[2], report, "faithfulness", styles, "Insertion - deletion, both fills, 95%")
+    _draw_estimates(
+        panels[2], report, "faithfulness", styles, f"Insertion - deletion, both fills, 95%{_explain_bold(report)}"
+    )
     if has_pointing:
         _draw_estimates(panels[3], report, "hit_grid", styles, f"Pointing game, {report.pointed} photos, 95%")
         panels[3].set_xlim(0, 1.02)
     figure.savefig(file, format="png", dpi=100)
+
+
+def _explain_bold(report: TrustReport) -> str:
+    return "; bold: beats every baseline" if report.trusted else ""
 
 
 def _choose_line_styles(report: TrustReport) -> LineStyles:
@@ -55,13 +61,15 @@ def _draw_curves(axes: Any, report: TrustReport, name: str, styles: LineStyles, 
 
 
 def _draw_estimates(axes: Any, report: TrustReport, name: str, styles: LineStyles, title: str) -> None:
-    """Draw a dot with its interval for each method, the best on top, and a line at the baselines' upper limit."""
+    """Draw a dot and an interval for each method, the best on top, those to trust in bold; a line at the baselines."""
     order = sorted(styles, key=lambda method: report.estimates[method][name].value)
     for row, method in enumerate(order):
         estimate, color = report.estimates[method][name], styles[method]["color"]
         axes.plot([estimate.low, estimate.high], [row, row], color=color, linewidth=3, alpha=0.5)
         axes.plot(estimate.value, row, "o", color=color)
-    limit = max(report.estimates[baseline][name].high for baseline in BASELINES)
+    limit = max(report.estimates[baseline][name].value for baseline in BASELINES)
     axes.axvline(limit, color="#9aa0a8", linewidth=1, linestyle=":")
     axes.set(yticks=range(len(order)), yticklabels=order, title=title)
+    for tick in axes.get_yticklabels():
+        tick.set_fontweight("bold" if tick.get_text() in report.trusted else "normal")
     axes.grid(axis="x", alpha=0.3)

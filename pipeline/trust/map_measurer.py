@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from zlib import crc32
@@ -18,9 +19,10 @@ from pipeline.model.classifier import Classifier
 from pipeline.model.predictor import Predictor, find_batch_size
 from pipeline.photos.loader import PhotoLoader
 from pipeline.progress import Progress
-from pipeline.records import Doubles, Floats, Pixels, Sample, softmax
+from pipeline.records import Doubles, Floats, Pixels, Sample, compute_scores
 from pipeline.trust.baselines import compute_baselines
 from pipeline.trust.config import TrustConfig
+from pipeline.trust.cost import describe_cost
 from pipeline.trust.deletion import (
     FILLS,
     ORDERS,
@@ -38,6 +40,8 @@ from pipeline.trust.sanity import rank_correlation, shuffle_weights
 
 log = logging.getLogger(__name__)
 
+_TIMED_PHOTOS = 2
+
 
 @dataclass(frozen=True)
 class PhotoMaps:
@@ -46,7 +50,7 @@ class PhotoMaps:
     Attributes:
         marked, sample: the photo.
         target: id of the photo's most likely label, explained by the maps.
-        score: softmax probability of the target.
+        score: probability of the target.
         maps: by method and baseline, (grid_h, grid_w) each.
         other_label_maps: by method, for the second most likely label.
         shuffled_maps: by method, from the model with shuffled weights.
@@ -85,6 +89,8 @@ class MapMeasurer:
         self._predictors = {name: Predictor(classifier, MapPlan((name,)), batch_size) for name in config.methods}
         self._shuffled_predictors = {name: Predictor(shuffled, MapPlan((name,)), batch_size) for name in config.methods}
         self._seconds: dict[str, list[float]] = {name: [] for name in config.methods}
+        self._curve_seconds: list[float] = []  # of the first photos
+        self._map_seconds = 0.0  # of a photo of the last batch
         self.failed = 0
 
     def measure_photos(self, photos: Sequence[MarkedPhoto]) -> Iterator[list[MeasuredMap]]:
@@ -104,13 +110,27 @@ class MapMeasurer:
                 for photo in self._compute_maps(batch.samples, marked_of):
                     if self._stop():
                         return
-                    measured = self._measure_photo(photo)
+                    with self._timing_photo(progress, len(photos)):
+                        measured = self._measure_photo(photo)
                     progress.advance(ok=int(bool(measured)), failed=int(not measured))
                     yield measured
 
     def median_seconds(self) -> dict[str, float]:
         """Return the seconds for one image by method: its map and its classification, the median over batches."""
         return {method: float(np.median(seconds)) for method, seconds in self._seconds.items() if seconds}
+
+    @contextmanager
+    def _timing_photo(self, progress: Progress, photos: int) -> Iterator[None]:
+        """Time the curves of the first photos, then say what all photos will take."""
+        started = time.perf_counter()
+        yield
+        if len(self._curve_seconds) == _TIMED_PHOTOS:
+            return
+        self._curve_seconds.append(time.perf_counter() - started)
+        if len(self._curve_seconds) == min(_TIMED_PHOTOS, photos):
+            # the fastest of them: the first photo also sets things up
+            seconds = min(self._curve_seconds) + self._map_seconds
+            progress.write(describe_cost(seconds, photos, self._config))
 
     def _leave_out(self, path: str, reason: str) -> None:
         self.failed += 1
@@ -119,11 +139,13 @@ class MapMeasurer:
     def _compute_maps(self, samples: Sequence[Sample], marked_of: dict[str, MarkedPhoto]) -> Iterator[PhotoMaps]:
         if not samples:
             return
+        started = time.perf_counter()
         pixels = [sample.pixels for sample in samples]
         probabilities = self._predict_probabilities(pixels)  # (B, C)
         order = probabilities.argsort(axis=1)
         targets, others = order[:, -1].tolist(), order[:, -min(2, order.shape[1])].tolist()
         method_maps = {name: self._compute_method(name, pixels, targets, others) for name in self._config.methods}
+        self._map_seconds = (time.perf_counter() - started) / len(samples)
         geometry = self._classifier.geometry
         for index, sample in enumerate(samples):
             own, other_label, shuffled = (
@@ -219,7 +241,7 @@ class MapMeasurer:
 
     def _predict_probabilities(self, pixels: Sequence[Pixels]) -> Doubles:
         """Compute the probabilities of n images (3, H, W): (n, C)."""
-        probabilities = softmax(self._label_predictor.predict(pixels).logits)
+        probabilities = compute_scores(self._label_predictor.predict(pixels).logits, self._classifier.scoring)
         if not np.isfinite(probabilities).all():
             raise ModelError("the model's output is not finite; try --precision fp32")
         return probabilities

@@ -1,28 +1,30 @@
 """Photos on disk with the places of their defects, as boxes or masks."""
 
-import io
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from pipeline.errors import DataError, DecodeError
 from pipeline.labelled.csv_table import check_column, read_paths, splits_of
+from pipeline.labelled.read import find_root
 from pipeline.labelled.splits import resolve_split
-from pipeline.photos.decode import MAX_PIXELS, decode
 from pipeline.photos.discover import discover
 from pipeline.photos.resize import fit_within
 from pipeline.records import Box, ImageRef, Sample
 from pipeline.trust.config import TrustConfig
+from pipeline.trust.mask_files import DEFAULT_FOLDERS, find_masks, warn_of_masks_among
+from pipeline.trust.masks import read_mask, shrink_mask
 from pipeline.trust.pointing import DefectArea
 
 log = logging.getLogger(__name__)
 
 _CORNERS = ["x0", "y0", "x1", "y1"]
 _AREA_SIDE = 512  # pixels of a defect area's longest side: maps are too smooth for more to matter
+_LARGE_SHARE = 0.5  # of a photo inside its mask: more is odd for a defect
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class MarkedPhoto:
         ref: the file.
         label: its class; None: unknown.
         boxes: (x0, y0, x1, y1) of its defects in upright pixels.
-        mask: a picture of the photo's size, not black on defects; None: no mask.
+        mask: a picture of the photo's size, see `masks.py`; None: no mask.
     """
 
     ref: ImageRef
@@ -56,7 +58,7 @@ class MarkedPhoto:
         """
         width, height = fit_within((sample.width, sample.height), _AREA_SIDE)
         if self.mask is not None:
-            return np.asarray(_read_mask(self.mask, sample).resize((width, height), Image.Resampling.BOX)) > 0
+            return shrink_mask(self._read_whole_mask(self.mask, sample), (width, height))
         for box in self.boxes:
             _check_box(box, sample)
         area = np.zeros((height, width), np.bool_)
@@ -65,6 +67,29 @@ class MarkedPhoto:
         for x0, y0, x1, y1 in scale * np.array(self.boxes):
             area |= ((y > y0 - 1) & (y < y1))[:, None] & (x > x0 - 1) & (x < x1)
         return area
+
+    def _read_whole_mask(self, file: Path, sample: Sample) -> DefectArea:
+        mask = read_mask(file, Path(self.ref.file))
+        height, width = mask.shape
+        if (width, height) != (sample.width, sample.height):
+            raise DecodeError(
+                f"its mask {file} has {width} x {height} pixels, the photo {sample.width} x {sample.height}"
+            )
+        warn_of_odd_mask(self.ref.path, file, mask)
+        return mask
+
+
+def warn_of_odd_mask(path: str, file: Path, mask: DefectArea) -> None:
+    """Name a mask without a defect, or with little else."""
+    share = float(mask.mean())
+    if share == 0:
+        log.warning("%s: its mask %s is empty, so pointing is not measured on it", path, file)
+    elif share == 1:
+        log.warning("%s: its mask %s covers everything, so pointing is not measured on it; black is background",
+                    path, file)  # fmt: skip
+    elif share > _LARGE_SHARE:
+        log.warning("%s: its mask %s covers %.3g%% of the photo; black is background, perhaps it is inverted",
+                    path, file, 100 * share)  # fmt: skip
 
 
 def choose_photos(config: TrustConfig) -> list[MarkedPhoto]:
@@ -91,32 +116,45 @@ def choose_photos(config: TrustConfig) -> list[MarkedPhoto]:
 def _read_photos(config: TrustConfig) -> list[MarkedPhoto]:
     if config.data.is_dir():
         root, masks = config.data, config.masks
-        if masks is None and (root / "masks").is_dir():
-            masks = root / "masks"
-        photos = [MarkedPhoto(ref) for ref in discover(root, skip=masks).refs if ref.problem is None]
+        if masks is None:
+            masks = next((root / name for name in DEFAULT_FOLDERS if (root / name).is_dir()), None)
+        is_inside = masks is not None and masks != root and masks.is_relative_to(root)
+        refs = discover(root, skip=masks if is_inside else None).refs
+        photos = [MarkedPhoto(ref) for ref in refs if ref.problem is None]
     else:
-        root, masks = config.data.parent, config.masks
+        root, masks = find_root(config.data), config.masks
         photos = _read_csv(config)
     if config.boxes is not None:
         photos = _replace_boxes(photos, config.boxes, root)
     if masks is not None:
-        photos = [replace(photo, mask=_find_mask(photo.ref.path, masks)) for photo in photos]
-    if config.masks is not None and not any(photo.mask for photo in photos):
-        raise DataError(
-            f"masks: no picture in {masks} is named like a photo of {root}; the mask of a.jpg must be a.jpg, a.png, "
-            "a_mask.png or a.jpg.png"
-        )
+        return _add_masks(photos, masks, config)
+    if config.data.is_dir():
+        warn_of_masks_among([photo.ref.path for photo in photos], root)
     return photos
+
+
+def _add_masks(photos: Sequence[MarkedPhoto], masks: Path, config: TrustConfig) -> list[MarkedPhoto]:
+    """Give the photos their masks; photos used as masks of others are left out."""
+    try:
+        found = find_masks([(photo.ref.path, Path(photo.ref.file)) for photo in photos], masks, config.data)
+    except DataError as error:
+        if config.masks is not None:
+            raise
+        log.warning("%s", error)  # nobody named this folder
+        return list(photos)
+    used = {str(mask) for mask in found.values()}
+    return [replace(photo, mask=found.get(photo.ref.path)) for photo in photos if photo.ref.file not in used]
 
 
 def _read_csv(config: TrustConfig) -> list[MarkedPhoto]:
     """Read the photos of a CSV. One photo may have several rows, one per box."""
-    root, table = config.data.parent, _select_split(config, read_paths(config.data))
+    table = _select_split(config, read_paths(config.data))
     labels = dict(zip(table["path"], table["label"], strict=True)) if "label" in table else {}
     boxes = _read_boxes(config.data, table) if set(_CORNERS) & set(table) else {}
+    files = dict(zip(table["path"], table["file"], strict=True))
     return [
-        MarkedPhoto(ImageRef(path, None, str(root / path), 0, 0), labels.get(path) or None, boxes.get(path, ()))
-        for path in dict.fromkeys(table["path"])
+        MarkedPhoto(ImageRef(path, None, str(file), 0, 0), labels.get(path) or None, boxes.get(path, ()))
+        for path, file in files.items()
     ]
 
 
@@ -131,7 +169,7 @@ def _select_split(config: TrustConfig, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _replace_boxes(photos: list[MarkedPhoto], file: Path, root: Path) -> list[MarkedPhoto]:
-    boxes = _read_boxes(file, read_paths(file))
+    boxes = _read_boxes(file, read_paths(file, root))
     if not any(photo.ref.path in boxes for photo in photos):
         raise DataError(f"boxes: {file} names no photo of {root}; its paths must be relative to {root}")
     return [replace(photo, boxes=boxes.get(photo.ref.path, ())) for photo in photos]
@@ -153,17 +191,6 @@ def _read_boxes(file: Path, table: pd.DataFrame) -> dict[str, tuple[Box, ...]]:
     return boxes
 
 
-def _find_mask(path: str, masks: Path) -> Path | None:
-    same_name = masks / path
-    candidates = (
-        same_name,
-        same_name.with_suffix(".png"),
-        same_name.with_name(f"{same_name.stem}_mask.png"),
-        masks / f"{path}.png",
-    )
-    return next((file for file in candidates if file.is_file()), None)
-
-
 def _check_box(box: Box, sample: Sample) -> None:
     x0, y0, x1, y1 = box
     if min(x1 - x0, y1 - y0) < 1:
@@ -172,17 +199,3 @@ def _check_box(box: Box, sample: Sample) -> None:
         raise DecodeError(
             f"its box {x0:g}, {y0:g}, {x1:g}, {y1:g} lies outside its {sample.width} x {sample.height} pixels"
         )
-
-
-def _read_mask(file: Path, sample: Sample) -> Image.Image:
-    """Read a mask as black and white, mode L: white for everything but black."""
-    try:
-        picture = decode(io.BytesIO(file.read_bytes()), max_pixels=MAX_PIXELS).rgb
-    except OSError as error:
-        raise DecodeError(f"its mask can't be read: {error.strerror}") from None
-    except DecodeError as error:
-        raise DecodeError(f"its mask can't be read: {error}") from None
-    height, width, _ = picture.shape
-    if (width, height) != (sample.width, sample.height):
-        raise DecodeError(f"its mask has {width} x {height} pixels, the photo {sample.width} x {sample.height}")
-    return Image.fromarray(np.where(picture.any(axis=2), np.uint8(255), np.uint8(0)))

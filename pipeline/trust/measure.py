@@ -13,7 +13,8 @@ from pipeline.model.open import open_model
 from pipeline.trust.config import TrustConfig
 from pipeline.trust.map_measurer import MapMeasurer
 from pipeline.trust.marked_photos import choose_photos
-from pipeline.trust.result import TrustReport, summarise_maps
+from pipeline.trust.result import TrustReport
+from pipeline.trust.summarise import summarise_maps
 from pipeline.trust.write import write_results
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
     # 3. the report
     report = summarise_maps(maps, measurer.median_seconds(), config, failed=measurer.failed)
     if report.photos < _FEW_PHOTOS:
-        log.warning("measured on %d photos only: the intervals are unreliable; use %d or more",
+        log.warning("measured on %d photos only: the intervals are wide; use %d or more",
                     report.photos, _FEW_PHOTOS)  # fmt: skip
     if not report.pointed and any(photo.is_marked for photo in photos):
         log.warning("pointing was not measured: the model gave no photo with a box or mask its right label")

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.intervals import Estimate, bootstrap
+from pipeline.intervals import Estimate
 from pipeline.maps.methods import METHODS
 from pipeline.trust.baselines import BASELINES
-from pipeline.trust.config import TrustConfig
+from pipeline.trust.comparison import Gain
 from pipeline.trust.deletion import FILLS, Curve
 from pipeline.trust.pointing import Pointing
 
 # Rank correlations above these fail a sanity check: the map should differ more from its reference.
 _SHUFFLED_AT_MOST = 0.5
 _OTHER_LABEL_AT_MOST = 0.95
+_GAIN_OF_INTEREST = 0.02  # a smaller gain over a baseline is not worth more photos
+_FEWEST_PHOTOS = 6  # with five, all better than a baseline, chance is still above 5% (sign test)
 
 _NO_POINTING = Pointing(math.nan, math.nan, math.nan)
 
@@ -29,7 +30,7 @@ class MeasuredMap:
         path: the photo.
         label: its true class; None: unknown.
         target: the label explained by the map, the most likely one.
-        score: softmax probability of the target.
+        score: of the target, 0..1.
         method: name of a method or of a baseline.
         curves: by `deletion_blur`, `deletion_mean`, `insertion_blur`, `insertion_mean`.
         on_grid, on_photo: pointing at the map's resolution and at the photo's; None without a known defect.
@@ -76,6 +77,7 @@ class TrustReport:
         photos: number of photos measured.
         failed: number of photos left out.
         pointed: number of photos behind the metrics of pointing.
+        gains: differences in faithfulness, by method and other method, baselines included.
     """
 
     maps: Sequence[MeasuredMap]
@@ -84,6 +86,7 @@ class TrustReport:
     photos: int
     failed: int
     pointed: int
+    gains: dict[str, dict[str, Gain]]
 
     @property
     def baseline(self) -> str:
@@ -104,69 +107,52 @@ class TrustReport:
 
     @property
     def trusted(self) -> list[str]:
-        """The methods better than every baseline, with disjoint intervals, and sane; best first."""
-        limit = max(self.estimates[baseline]["faithfulness"].high for baseline in BASELINES)
-        better = [method for method in self.seconds if self.estimates[method]["faithfulness"].low > limit]
-        sane = [method for method in better if method not in self.failed_sanity_checks]
-        return sorted(sane, key=self._faithfulness_of, reverse=True)
+        """The methods better than every baseline, photo by photo, and sane; best first."""
+        if self.photos < _FEWEST_PHOTOS:
+            return []
+        return [method for method in self._sane_methods if self.gain(method).mean.low > 0]
+
+    @property
+    def undecided(self) -> list[str]:
+        """The sane methods perhaps better than every baseline: more photos would tell; best first."""
+        return [
+            method
+            for method in self._sane_methods
+            if method not in self.trusted
+            and min(self.gains[method][baseline].mean.high for baseline in BASELINES) > _GAIN_OF_INTEREST
+        ]
 
     @property
     def sentence(self) -> str:
         """Advice in one sentence: the method to use for this model."""
-        best_baseline = f"{self.baseline}: {format_estimate(self.estimates[self.baseline]['faithfulness'])}"
-        failed = self.failed_sanity_checks.items()
-        warnings = "".join(f" {method} does not depend on {claim}." for method, claim in failed)
-        if not self.trusted:
-            return (
-                f"None of the {len(self.seconds)} methods ranks the patches better than the baselines "
-                f"({best_baseline}): don't trust maps of this model.{warnings}"
-            )
-        best, *others = self.trusted
-        top = self.estimates[best]["faithfulness"]
-        equal = [method for method in others if self.estimates[method]["faithfulness"].high >= top.low]
-        ties = f"; {', '.join(equal)} {'are' if len(equal) > 1 else 'is'} not significantly different" if equal else ""
-        hit = self.estimates[best]["hit_grid"].value
-        pointing = "" if math.isnan(hit) else f", points inside the marked defect in {hit:.0%} of {self.pointed} photos"
-        return (
-            f"Use {best}: of {len(self.seconds)} methods it ranks the patches best (insertion - deletion "
-            f"{format_estimate(top)}; the best baseline, {best_baseline}){pointing}, "
-            f"and takes {self.seconds[best]:.3f} s an image{ties}.{warnings}"
-        )
+        return _describe_verdict(self)
+
+    def gain(self, method: str) -> Gain:
+        """Return the gain over the baseline hardest to beat, by the lower end of its interval."""
+        return min((self.gains[method][baseline] for baseline in BASELINES), key=lambda gain: gain.mean.low)
+
+    @property
+    def _sane_methods(self) -> list[str]:
+        sane = [method for method in self.seconds if method not in self.failed_sanity_checks]
+        return sorted(sane, key=self._faithfulness_of, reverse=True)
 
     def _faithfulness_of(self, method: str) -> float:
         return self.estimates[method]["faithfulness"].value
 
 
-def summarise_maps(
-    maps: Sequence[MeasuredMap], seconds: dict[str, float], config: TrustConfig, *, failed: int
-) -> TrustReport:
-    """Average the metrics over the photos, with intervals from resampled photos.
-
-    Args:
-        maps, seconds, failed: as in `TrustReport`.
-        config: methods, resamples and seed.
-    """
-    methods: list[str] = [*config.methods, *BASELINES]
-    by_method = {method: [measured.metrics() for measured in maps if measured.method == method] for method in methods}
-    names = list(by_method[methods[0]][0])
-    # (methods, photos, metrics)
-    values = np.array([[list(metrics.values()) for metrics in by_method[method]] for method in methods])
-
-    def average_photos(indices: npt.NDArray[np.int64]) -> dict[str, float]:
-        chosen = values[:, indices]
-        is_defined = ~np.isnan(chosen)
-        counts = is_defined.sum(axis=1)
-        sums = np.where(is_defined, chosen, 0).sum(axis=1)
-        means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)  # (methods, metrics)
-        return {f"{row} {column}": float(means[row, column]) for row, column in np.ndindex(means.shape)}
-
-    averages = bootstrap(average_photos, values.shape[1], resamples=config.resamples, seed=config.seed)
-    estimates = {
-        method: {name: averages[f"{row} {column}"] for column, name in enumerate(names)}
-        for row, method in enumerate(methods)
-    }
-    pointed = int((~np.isnan(values[0, :, names.index("hit_grid")])).sum())
-    return TrustReport(maps, estimates, seconds, photos=values.shape[1], failed=failed, pointed=pointed)
+def _describe_verdict(report: TrustReport) -> str:
+    """Name the method to use, or say that none beats the baselines, or that more photos would tell."""
+    failed = report.failed_sanity_checks.items()
+    warnings = "".join(f" {method} does not depend on {claim}." for method, claim in failed)
+    if report.trusted:
+        return f"{_recommend_method(report)}.{warnings}"
+    if report.undecided:
+        return f"{_ask_for_photos(report)}.{warnings}"
+    best_baseline = f"{report.baseline}: {format_estimate(report.estimates[report.baseline]['faithfulness'])}"
+    return (
+        f"None of the {len(report.seconds)} methods ranks the patches better than the baselines "
+        f"({best_baseline}): don't trust maps of this model.{warnings}"
+    )
 
 
 def format_estimate(estimate: Estimate) -> str:
@@ -175,4 +161,33 @@ def format_estimate(estimate: Estimate) -> str:
         return ""
     if math.isnan(estimate.low):
         return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+    return f"{estimate.value:z.3f} ({estimate.low:z.3f} to {estimate.high:z.3f})"
+
+
+def _recommend_method(report: TrustReport) -> str:
+    best, *others = report.trusted
+    estimates = report.estimates[best]
+    equal = [method for method in others if report.gains[best][method].mean.low <= 0]
+    ties = f"; {', '.join(equal)} {'are' if len(equal) > 1 else 'is'} not significantly different" if equal else ""
+    hit = estimates["hit_grid"].value
+    pointing = "" if math.isnan(hit) else f", points inside the marked defect in {hit:.0%} of {report.pointed} photos"
+    return (
+        f"Use {best}: of {len(report.seconds)} methods it ranks the patches best (insertion - deletion "
+        f"{format_estimate(estimates['faithfulness'])}; {_describe_gain(report, best)}){pointing}, "
+        f"and takes {report.seconds[best]:.3f} s an image{ties}"
+    )
+
+
+def _ask_for_photos(report: TrustReport) -> str:
+    best = report.undecided[0]
+    return (
+        f"Too few photos to tell whether the {len(report.seconds)} methods rank the patches better than the baselines: "
+        f"{best} comes first, {_describe_gain(report, best)}; measure on more than {report.photos}"
+    )
+
+
+def _describe_gain(report: TrustReport, method: str) -> str:
+    """Describe the gain over the baseline hardest to beat."""
+    baseline = min(BASELINES, key=lambda name: report.gains[method][name].mean.low)
+    gain = report.gains[method][baseline]
+    return f"over {baseline}, {format_estimate(gain.mean)}, better in {gain.better} of {report.photos} photos"

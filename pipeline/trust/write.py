@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.atomic_files import atomic_write_path
 from pipeline.markdown import markdown_table
+from pipeline.trust.baselines import BASELINES
 from pipeline.trust.figure import draw_figure
 from pipeline.trust.result import MeasuredMap, TrustReport, format_estimate
 
@@ -57,6 +58,7 @@ def _report_as_json(report: TrustReport, settings: Mapping[str, Any]) -> dict[st
     methods = {
         method: {name: estimate.as_json() for name, estimate in estimates.items()}
         | {"seconds_per_image": report.seconds.get(method)}
+        | {"gain_over": {other: gain.as_json() for other, gain in report.gains[method].items()}}
         for method, estimates in report.estimates.items()
     }
     return {
@@ -65,6 +67,7 @@ def _report_as_json(report: TrustReport, settings: Mapping[str, Any]) -> dict[st
         "failed": report.failed,
         "pointed": report.pointed,
         "trusted": report.trusted,
+        "undecided": report.undecided,
         "not_sane": report.failed_sanity_checks,
         "methods": methods,
         "settings": settings,
@@ -76,11 +79,21 @@ def _format_markdown(report: TrustReport, model: str) -> str:
     seconds = {method: f"{seconds:.3f}" for method, seconds in report.seconds.items()}
     parts = [
         report.sentence,
-        f"Measured on {report.photos} photos with the model {model}; 95% bootstrap intervals.",
-        _format_table(report, _DELETION_COLUMNS, {"s an image": seconds}),
+        f"Measured on {report.photos} photos with the model {model}; 95% intervals. Gains are photo by photo.",
+        _format_table(report, _DELETION_COLUMNS, _format_gains(report) | {"s an image": seconds}),
         _format_table(report, _POINTING_AND_SANITY_COLUMNS, {}),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _format_gains(report: TrustReport) -> dict[str, dict[str, str]]:
+    """Format the gains of methods over each baseline: header -> cells by method."""
+    return {
+        f"gain over {baseline}": {
+            method: format_estimate(report.gains[method][baseline].mean) for method in report.seconds
+        }
+        for baseline in BASELINES
+    }
 
 
 def _format_table(

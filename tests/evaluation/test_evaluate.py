@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -15,6 +16,7 @@ from jobs.evaluate import evaluate_command
 from pipeline.errors import ConfigError, DataError, ModelError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.write import format_card_section
 from pipeline.markdown import EVALUATION_BEGIN
 from tests.helpers.models import save_tiny_vit
 from tests.helpers.photos import save_photos
@@ -196,6 +198,54 @@ def test_labels_unknown_to_the_model(labelled, model, tmp_path):
     labelled.write_text(labelled.read_text().replace("dent", "class-1"))
     with pytest.raises(DataError, match="positive = hole: not a class of the model; its classes: class-0, class-1"):
         evaluate(settings(labelled, model, tmp_path, positive="hole"))
+
+
+def test_a_recall_without_a_good_class_is_refused_before_the_work(labelled, model, tmp_path, caplog, monkeypatch):
+    evaluation = evaluate(settings(labelled, model, tmp_path))  # nobody asked for a recall
+    assert evaluation.threshold is None
+    assert "no class is called ok, good, normal, functional" in caplog.text
+    report = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert report["any_defect"]["for_recall"] is None
+    assert "name the classes of defects with --positive" in report["any_defect"]["why_no_threshold"]
+    monkeypatch.setattr("pipeline.evaluation.evaluate.predict_photos", lambda *_: pytest.fail("the work began"))
+    arguments = [str(labelled), "--model", str(model), "--out", str(tmp_path / "e"), "--recall", "0.99"]
+    done = CliRunner().invoke(evaluate_command, arguments)
+    assert isinstance(done.exception, DataError) or done.exit_code == 2
+    with pytest.raises(DataError, match=r"recall = 0.9: no class is called ok.*--positive .classes: class-0, class-1"):
+        evaluate(settings(labelled, model, tmp_path, recall=0.9))
+
+
+@pytest.mark.parametrize(("label", "missing"), [("class-0", "defect"), ("class-1", "good photo")])
+def test_photos_of_one_kind_have_no_threshold(labelled, model, tmp_path, caplog, label, missing):
+    table = pd.read_csv(labelled)
+    table.assign(label=label).to_csv(labelled, index=False)
+    evaluation = evaluate(settings(labelled, model, tmp_path, positive="class-1", recall=0.9))
+    assert evaluation.threshold is None
+    assert f"no {missing} is among these photos, so no threshold can be chosen" in caplog.text
+
+
+def test_few_photos_are_not_certain(labelled, model, tmp_path, caplog):
+    evaluation = evaluate(settings(labelled, model, tmp_path, positive="class-1,class-2", update_card=False))
+    assert "A recall of 0.99 is more than 3 defects can show" in caplog.text
+    for name, estimate in (evaluation.metrics | evaluation.f1 | evaluation.defects).items():
+        assert estimate.high - estimate.low > 0.1 or np.isnan(estimate.value), name
+    report = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["any_defect"]["for_recall"]
+    assert (report["defects"], report["defects_needed"], report["on_other_photos"]["folds"]) == (3, 299, 2)
+    assert report["on_other_photos"]["false_alarms"].keys() == {"value", "low", "high"}
+    section = format_card_section(evaluation)
+    assert "on photos left out of the choice (2 folds)" in section
+    assert "more than 3 defects can show" in section
+
+
+def test_the_chosen_point_is_in_the_figure(labelled, model, tmp_path, monkeypatch):
+    drawn, save = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *to, **how: drawn.append(figure) or save(figure, *to, **how))
+    chosen = evaluate(settings(labelled, model, tmp_path, positive="class-1")).threshold
+    curve, point = drawn[0].axes[1].lines[-2:]
+    assert point.get_xydata().tolist() == [[chosen.false_alarms, chosen.recall]]
+    assert point.get_xydata()[0].tolist() in curve.get_xydata().tolist()
+    evaluate(settings(labelled, model, tmp_path))
+    assert drawn[1].axes[1].lines[-1].get_label().startswith("class-")
 
 
 def test_no_photo_can_be_read(labelled, model, tmp_path):

@@ -11,7 +11,6 @@ from pipeline.evaluation.metrics import (
     defect_metrics,
     expected_calibration_error,
     f1_by_class,
-    threshold_for_recall,
 )
 
 # Eight photos, three classes; truth and prediction differ for the third, the fifth and the eighth.
@@ -82,18 +81,3 @@ def test_defect_metrics_by_hand():
     assert metrics["false_alarms"] == 1 / 4
     assert metrics["f1"] == 3 / 4
     assert metrics["roc_auc"] == pytest.approx((4 + 4 + 3 + 1.5) / 16)
-
-
-@pytest.mark.parametrize(
-    ("wanted_recall", "threshold", "recall", "precision", "false_alarms"),
-    [(0.5, 0.8, 0.5, 1, 0), (0.51, 0.6, 0.75, 0.75, 0.25), (0.99, 0.2, 1, 4 / 7, 0.75), (1, 0.2, 1, 4 / 7, 0.75)],
-)
-def test_threshold_is_the_highest_with_the_recall(wanted_recall, threshold, recall, precision, false_alarms):
-    chosen = threshold_for_recall(IS_DEFECT, SCORE, wanted_recall)
-    assert chosen is not None
-    assert (chosen.threshold, chosen.recall, chosen.false_alarms) == (threshold, recall, false_alarms)
-    assert chosen.precision == pytest.approx(precision)
-
-
-def test_threshold_needs_both_kinds():
-    assert threshold_for_recall(np.ones(4, dtype=bool), SCORE[:4], 0.9) is None

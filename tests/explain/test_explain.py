@@ -71,7 +71,15 @@ def test_labels_to_explain_are_checked(photo, tiny_vit):
     with pytest.raises(ConfigError, match=f"versus = {likely}: is the photo's most likely label itself"):
         explain(ExplainConfig(method="legrad", versus=likely, **settings))
     with pytest.raises(ConfigError, match="rollout gives the same map for every label; add a --method"):
-        ExplainConfig(target="class-2", **settings)
+        ExplainConfig(method="rollout", target="class-2", **settings)
+
+
+def test_a_label_to_explain_takes_a_method_that_can(photo, tiny_vit):
+    settings = {"image": photo, "model": str(tiny_vit)}
+    for label in ({"target": "class-2"}, {"versus": "class-0", "target": "1"}):
+        assert ExplainConfig(**label, **settings).method == "libragrad"
+        assert explain(ExplainConfig(**label, **settings)).target == f"class-{label['target'][-1]}"
+    assert ExplainConfig(target="top1", **settings).method == "rollout"
 
 
 def test_family_without_rollout_is_refused(tmp_path, photo):
@@ -173,7 +181,7 @@ def test_output_that_is_not_finite_is_refused(photo, tmp_path):
 
     model = save_tiny_vit(tmp_path / "broken")
     weights = load_file(model / "model.safetensors")
-    weights["classifier.bias"] += float("nan")
+    weights["classifier.weight"].fill_(3e38)  # finite, as loading asks for; the product overflows
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(PhotoError, match="not finite"):
         explain(ExplainConfig(image=photo, model=str(model)))

@@ -11,9 +11,9 @@ import pytest
 
 @contextmanager
 def small_disks() -> Iterator[Callable[[Path, str], Callable[[str], None]]]:
-    """Give a function that mounts a tmpfs on a folder and returns one that remounts it; unmount all at the end.
+    """Yield a function to mount a tmpfs on a folder; it returns a function to remount it. Unmount all at the end.
 
-    Skips the test where it does not run as root.
+    Skips the test without the rights of root.
     """
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk to fill")

@@ -5,7 +5,7 @@ The processes are real ones, to be killed and measured; only the start of Python
 
 import multiprocessing
 
-import pytest  # noqa: F401 - imported by the tests that the processes come from
+import pytest  # noqa: F401 - tests import it
 from transformers.models.vit.modeling_vit import ViTForImageClassification  # noqa: F401 - imported late by transformers
 
 import pipeline.model.cpu_streams

@@ -76,57 +76,57 @@ class TinyModel:
     prefix: int
 
 
-def _vit(**labels):
+def _vit_config(**labels):
     return transformers.ViTConfig(**_ENCODER, **labels)
 
 
-def _deit(**labels):
+def _deit_config(**labels):
     return transformers.DeiTConfig(**_ENCODER, **labels)
 
 
-def _beit(**labels):
+def _beit_config(**labels):
     return transformers.BeitConfig(
         **_ENCODER, use_relative_position_bias=True, use_mean_pooling=True, layer_scale_init_value=0.1, **labels
     )
 
 
-def _beit_shared(**labels):
+def _beit_shared_config(**labels):
     return transformers.BeitConfig(
         **_ENCODER, use_shared_relative_position_bias=True, use_mean_pooling=False, layer_scale_init_value=0.1, **labels
     )
 
 
-def _beit_absolute(**labels):
+def _beit_absolute_config(**labels):
     return transformers.BeitConfig(**_ENCODER, use_absolute_position_embeddings=True, **labels)
 
 
-def _dinov2(**labels):
+def _dinov2_config(**labels):
     return transformers.Dinov2Config(**_ENCODER, mlp_ratio=2, **labels)
 
 
-def _dinov2_with_registers(**labels):
+def _dinov2_with_registers_config(**labels):
     return transformers.Dinov2WithRegistersConfig(**_ENCODER, mlp_ratio=2, num_register_tokens=4, **labels)
 
 
-def _ijepa(**labels):
+def _ijepa_config(**labels):
     return transformers.IJepaConfig(**_ENCODER, **labels)
 
 
-def _vit_msn(**labels):
+def _vit_msn_config(**labels):
     return transformers.ViTMSNConfig(**_ENCODER, **labels)
 
 
-def _siglip(**labels):
+def _siglip_config(**labels):
     return transformers.SiglipConfig(text_config=_TEXT | {"vocab_size": 50}, vision_config=_ENCODER, **labels)
 
 
-def _clip(**labels):
+def _clip_config(**labels):
     return transformers.CLIPConfig(
         text_config=_TEXT | {"vocab_size": 50}, vision_config=_ENCODER, projection_dim=32, **labels
     )
 
 
-def _metaclip_2(**labels):
+def _metaclip_2_config(**labels):
     return transformers.MetaClip2Config(
         text_config=_TEXT | {"vocab_size": 50}, vision_config=_ENCODER, projection_dim=32, **labels
     )
@@ -145,27 +145,27 @@ _DEIT_PROCESSOR = {
 }
 
 TINY_MODELS = {
-    "vit": TinyModel("ViTForImageClassification", _vit, _VIT_PROCESSOR, (0,), 1),
-    "deit": TinyModel("DeiTForImageClassification", _deit, _DEIT_PROCESSOR, (0, 1), 2),
-    "deit_with_teacher": TinyModel("DeiTForImageClassificationWithTeacher", _deit, _DEIT_PROCESSOR, (0, 1), 2),
-    "beit": TinyModel("BeitForImageClassification", _beit, _BEIT_PROCESSOR, (0,), 1),
-    "beit_shared_bias": TinyModel("BeitForImageClassification", _beit_shared, _BEIT_PROCESSOR, (0,), 1),
-    "beit_absolute": TinyModel("BeitForImageClassification", _beit_absolute, _BEIT_PROCESSOR, (0,), 1),
-    "dinov2": TinyModel("Dinov2ForImageClassification", _dinov2, _BIT_PROCESSOR, (0,), 1),
+    "vit": TinyModel("ViTForImageClassification", _vit_config, _VIT_PROCESSOR, (0,), 1),
+    "deit": TinyModel("DeiTForImageClassification", _deit_config, _DEIT_PROCESSOR, (0, 1), 2),
+    "deit_with_teacher": TinyModel("DeiTForImageClassificationWithTeacher", _deit_config, _DEIT_PROCESSOR, (0, 1), 2),
+    "beit": TinyModel("BeitForImageClassification", _beit_config, _BEIT_PROCESSOR, (0,), 1),
+    "beit_shared_bias": TinyModel("BeitForImageClassification", _beit_shared_config, _BEIT_PROCESSOR, (0,), 1),
+    "beit_absolute": TinyModel("BeitForImageClassification", _beit_absolute_config, _BEIT_PROCESSOR, (0,), 1),
+    "dinov2": TinyModel("Dinov2ForImageClassification", _dinov2_config, _BIT_PROCESSOR, (0,), 1),
     "dinov2_with_registers": TinyModel(
-        "Dinov2WithRegistersForImageClassification", _dinov2_with_registers, _BIT_PROCESSOR, (0,), 5
+        "Dinov2WithRegistersForImageClassification", _dinov2_with_registers_config, _BIT_PROCESSOR, (0,), 5
     ),
-    "ijepa": TinyModel("IJepaForImageClassification", _ijepa, _VIT_PROCESSOR, (), 0),
-    "vit_msn": TinyModel("ViTMSNForImageClassification", _vit_msn, _VIT_PROCESSOR | _IMAGENET, (0,), 1),
+    "ijepa": TinyModel("IJepaForImageClassification", _ijepa_config, _VIT_PROCESSOR, (), 0),
+    "vit_msn": TinyModel("ViTMSNForImageClassification", _vit_msn_config, _VIT_PROCESSOR | _IMAGENET, (0,), 1),
     "siglip": TinyModel(
         "SiglipForImageClassification",
-        _siglip,
+        _siglip_config,
         {"image_processor_type": "SiglipImageProcessor", "resample": 3, **_DO, **_SQUARE, **_HALF},
         (),
         0,
     ),
-    "clip": TinyModel("CLIPForImageClassification", _clip, _CLIP_PROCESSOR, (0,), 1),
-    "metaclip_2": TinyModel("MetaClip2ForImageClassification", _metaclip_2, _CLIP_PROCESSOR, (0,), 1),
+    "clip": TinyModel("CLIPForImageClassification", _clip_config, _CLIP_PROCESSOR, (0,), 1),
+    "metaclip_2": TinyModel("MetaClip2ForImageClassification", _metaclip_2_config, _CLIP_PROCESSOR, (0,), 1),
 }
 
 

@@ -4,17 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.run_record import RunRecord, RunSummary
 from pipeline.results.schema import Row, to_table
 
-# Changes that turn a row of `make_row` into that of a photo that could not be read.
+# Changes for `make_row`: the row of an unreadable photo.
 FAILED = {"status": "failed", "error": "truncated", "label": None, "label_id": None, "score": None, "attention": None}
 
 
 def make_row(path: str, *, grid: tuple[int, int] = (2, 3), run_id: str = "20260101T000000Z", **changes) -> Row:
-    """Return the row of a photo that went well; `changes` replace columns."""
+    """Return the row of a photo without a problem; `changes` replace columns."""
     row = Row(
         path=path,
         path_bytes=None,
@@ -59,7 +60,7 @@ def write_run(out: Path, source: Path, *parts: list[Row], rebind: bool = False) 
 
     Args:
         out: results folder.
-        source: input folder, to which the results folder is bound.
+        source: input folder; the results folder is bound to it.
         *parts: rows of each part; their run ids are replaced by the run's.
         rebind: bind the results folder to another input folder.
 
@@ -70,3 +71,12 @@ def write_run(out: Path, source: Path, *parts: list[Row], rebind: bool = False) 
         for rows in parts:
             results.write_part(to_table([replace(row, run_id=results.run_id) for row in rows]))
         return results.run_id
+
+
+def flip_a_bit(part: Path, column: str) -> None:
+    """Damage a part in the last page of a column."""
+    metadata = pq.read_metadata(part).row_group(0)
+    chunk = next(c for c in map(metadata.column, range(metadata.num_columns)) if c.path_in_schema == column)
+    data = bytearray(part.read_bytes())
+    data[chunk.data_page_offset + chunk.total_compressed_size - 1] ^= 1
+    part.write_bytes(data)

@@ -37,7 +37,7 @@ def test_last_line_is_json_and_the_exit_code_tells_of_failed_photos(tmp_path, mo
     assert "Traceback" not in done.stderr
 
     nothing = run_fresh_vitrollout("run", tmp_path / "photos", "--out", tmp_path / "out", "--model", model)
-    assert nothing.returncode == 0
+    assert nothing.returncode == 3, "it stands failed"
     assert json.loads(nothing.stdout)["processed"] == 0
 
 
@@ -66,10 +66,9 @@ def test_other_input_is_refused_with_both_names(tmp_path, model):
     [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143), (signal.SIGTERM, True, 143)],
     ids=["ctrl-c", "SIGTERM", "SIGTERM to the group"],
 )
-def test_signal_commits_the_open_part_and_the_next_run_goes_on(tmp_path, model, number, to_group, code):
-    photos, out = tmp_path / "photos", tmp_path / "out"
-    save_photos(photos, 1500)
-    process = start_vitrollout("run", photos, "--out", out, "--model", model)
+def test_signal_commits_the_open_part_and_the_next_run_goes_on(tmp_path, many_photos, model, number, to_group, code):
+    out = tmp_path / "out"
+    process = start_vitrollout("run", many_photos, "--out", out, "--model", model)
     while not (out / "overlays" / "photo-0000.png.png").exists():
         try:
             process.wait(timeout=0.1)
@@ -87,7 +86,7 @@ def test_signal_commits_the_open_part_and_the_next_run_goes_on(tmp_path, model, 
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)  # no process of its group is left
 
-    config = pipeline.RunConfig(input=photos, out=out, model=model, limit=100)
+    config = pipeline.RunConfig(input=many_photos, out=out, model=model, limit=100)
     assert pipeline.run(config).done_before == summary["processed"]
 
 
@@ -99,12 +98,17 @@ def test_signal_commits_the_open_part_and_the_next_run_goes_on(tmp_path, model, 
         (["run", "{tmp}/photos", "--discrad-ratio", "1"], "Did you mean '--discard-ratio'"),
         (["run", "{tmp}/photos", "--out", "{tmp}/photos/out"], "inside the input folder"),
         (["run", "{tmp}/photos", "--model", "{tmp}/nowhere"], "no such folder"),
-        (["run", "{tmp}/photos", "--versus", "spur"], "rollout gives the same map for every label"),
+        (
+            ["run", "{tmp}/photos", "--method", "rollout", "--versus", "spur"],
+            "rollout gives the same map for every label",
+        ),
         (
             ["run", "{tmp}/photos", "--method", "legrad", "--target", "spurr"],
             "is not a class of the model, which knows spur",
         ),
-        (["nihgtly"], "No such command"),
+        (["nihgtly"], "Did you mean 'nightly'?"),
+        (["runn", "{tmp}/photos"], "Did you mean 'run'?"),
+        (["classify"], "No such command 'classify'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -152,7 +156,31 @@ def test_ctrl_c_within_a_del_method_is_not_lost():
         jobs.cli.main()
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "")
+    assert (done.returncode, done.stderr) == (130, "vitrollout: interrupted\n")
+
+
+# the module with the interrupt in its import: needed by every command, by settings, by the model
+@pytest.mark.parametrize("module", ["click", "numpy", "torch.nn"])
+def test_ctrl_c_during_imports_is_one_line(tmp_path, model, module):
+    save_photos(tmp_path / "photos", 1)
+    program = f"""if True:
+        import os, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        class InterruptedImport:
+            def find_spec(self, name, path=None, target=None):
+                if name == {module!r}:
+                    sys.meta_path.remove(self)
+                    os.kill(os.getpid(), signal.SIGINT)
+        sys.meta_path.insert(0, InterruptedImport())
+        from jobs.command_line.start import main
+        sys.argv = ["vitrollout", "explain", "{tmp_path}/photos/photo-0000.png", "--model", {model!r}]
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    *_, last = done.stderr.splitlines()
+    assert (done.returncode, last) == (130, "vitrollout: interrupted")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
 
 
 def test_help_imports_nothing_of_the_library_but_its_errors():

@@ -23,7 +23,8 @@ from jobs import cli
 from jobs.run import run_command
 from pipeline.errors import ModelError
 from pipeline.maps.passes import MapPlan
-from pipeline.model.checkpoint import BUNDLED, check_family, resolve_checkpoint
+from pipeline.model.check_checkpoint import check_checkpoint
+from pipeline.model.checkpoint import BUNDLED, Checkpoint, resolve_checkpoint
 from pipeline.model.families import FAMILIES
 from pipeline.model.load import load_classifier
 from tests.helpers import reference
@@ -122,7 +123,7 @@ def test_unknown_model_types_are_refused(model_type, folder, refusal):
 
 @pytest.mark.parametrize("name", TINY_MODELS)
 def test_supported_families_pass(name, tiny_checkpoint):
-    check_family(resolve_checkpoint(str(tiny_checkpoint(name))))
+    check_checkpoint(resolve_checkpoint(str(tiny_checkpoint(name))))
 
 
 # --- what is incomplete or damaged -----------------------------------------------------------------------------------
@@ -480,7 +481,7 @@ def test_the_digest_changes_with_everything_that_changes_the_numbers(file, folde
 
 @pytest.mark.parametrize("at", [0, 99, 100, 250, -1])
 def test_the_digest_covers_every_piece_of_the_weights(at, folder, monkeypatch):
-    monkeypatch.setattr("pipeline.model.checkpoint._PIECE", 100)
+    monkeypatch.setattr("pipeline.model.checkpoint_files._PIECE", 100)
     before = resolve_checkpoint(str(folder)).digest()
     content = bytearray((folder / "model.safetensors").read_bytes())
     content[at] ^= 1
@@ -711,3 +712,20 @@ def test_the_command_runs_with_a_checkpoint_of_2021(photos, tmp_path):
     assert frame["logits"].map(len).tolist() == [1000, 1000]
     assert frame["label"].str.fullmatch(r"class (\d+), also known as \1").all()
     assert pipeline.stack_attention(frame).shape == (2, 12, 12)
+
+
+@pytest.mark.parametrize(
+    ("config", "labels"),
+    [
+        ({"id2label": {"2": "c", "0": "a", "1": "b"}}, ("a", "b", "c")),
+        ({"num_labels": 3}, ("LABEL_0", "LABEL_1", "LABEL_2")),
+        ({}, ("LABEL_0", "LABEL_1")),
+    ],
+)
+def test_labels_of_a_checkpoint_are_those_of_transformers(tmp_path, config, labels):
+    assert Checkpoint("m", tmp_path, config).labels == labels
+
+
+def test_ids_that_are_no_numbers_are_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"its config.json: id2label: .*'x'; correct it"):
+        assert Checkpoint("m", tmp_path, {"id2label": {"x": "a"}}).labels

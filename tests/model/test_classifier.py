@@ -20,7 +20,8 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.maps.methods import METHODS
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
-from pipeline.model.load import load_classifier, load_processor
+from pipeline.model.load import load_classifier
+from pipeline.model.processor import load_processor
 from tests.helpers import reference
 from tests.helpers.models import LABELS, TINY_MODELS, build_network, make_checkpoint, save_checkpoint
 from tests.helpers.photos import make_photos

@@ -12,7 +12,7 @@ from pipeline.errors import ModelError
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.families import FAMILIES
 from pipeline.model.input_geometry import InputGeometry, read_input_geometry
-from pipeline.model.load import load_processor
+from pipeline.model.processor import load_processor
 
 _DO = {"do_resize": True, "do_rescale": True, "do_normalize": True}
 _SQUARE = {"height": 224, "width": 224}

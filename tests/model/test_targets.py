@@ -1,17 +1,15 @@
 """Which label is explained: names, synonyms and ids, the CSV of expected labels, and what is said of wrong ones."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pipeline
 from pipeline.config import RunConfig
-from pipeline.errors import ConfigError, DataError, ModelError
-from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.targets import Targets, find_label, read_expected
-from pipeline.plan import choose_targets, fingerprint, photo_fingerprint
-from pipeline.records import ImageRef
+from pipeline.errors import ConfigError, DataError
+from pipeline.model.targets import find_label, read_expected
 
 IMAGENET = ("tench, Tinca tinca", "crane", "remote control, remote", "tabby, tabby cat", "crane", "3", "Cat's eye")
 
@@ -75,7 +73,7 @@ LABELS = ("ok", "spur", "open")
     ],
 )
 def test_expected_labels_are_read(labels_csv, text):
-    assert read_expected(labels_csv(text), LABELS) == {"a.png": 1, "b/c.png": 0}
+    assert read_expected(labels_csv(text), LABELS, Path("photos")) == {"a.png": 1, "b/c.png": 0}
 
 
 @pytest.mark.parametrize(
@@ -94,144 +92,12 @@ def test_expected_labels_are_read(labels_csv, text):
 )
 def test_a_wrong_csv_says_where(labels_csv, text, words):
     with pytest.raises(DataError, match=words):
-        read_expected(labels_csv(text), LABELS)
+        read_expected(labels_csv(text), LABELS, Path("photos"))
 
 
 def test_a_csv_that_is_no_utf_8(labels_csv):
     with pytest.raises(DataError, match=r"can't be read as CSV .*save it as UTF-8"):
-        read_expected(labels_csv("path,label\nä.png,ok\n", "latin-1"), LABELS)
-
-
-@pytest.mark.parametrize(
-    ("config", "labels"),
-    [
-        ({"id2label": {"10": "k", "2": "c", "0": "a"}}, ("a", "c", "k")),
-        ({"num_labels": 3}, ("LABEL_0", "LABEL_1", "LABEL_2")),
-        ({}, ("LABEL_0", "LABEL_1")),
-    ],
-)
-def test_labels_of_a_checkpoint_are_those_of_transformers(tmp_path, config, labels):
-    assert Checkpoint("m", tmp_path, config).labels == labels
-
-
-def test_ids_that_are_no_numbers_are_refused(tmp_path):
-    with pytest.raises(ModelError, match=r"id2label in its config.json: .*'x'"):
-        assert Checkpoint("m", tmp_path, {"id2label": {"x": "a"}}).labels
-
-
-@pytest.fixture
-def choose(tmp_path):
-    """`choose_targets` with settings, for a model that knows LABELS and two photos."""
-    (tmp_path / "photos").mkdir()
-    checkpoint = Checkpoint("m", tmp_path, {"id2label": dict(enumerate(LABELS))})
-    refs = [ImageRef(path, None, path, 1, 1) for path in ("a.png", "b.png")]
-
-    def choose(**settings):
-        config = RunConfig(input=tmp_path / "photos", **{"method": "legrad"} | settings)
-        return choose_targets(config, checkpoint, refs)
-
-    return choose
-
-
-def test_the_most_likely_label_is_the_default(choose):
-    assert choose().label_for("a.png") is None
-    assert choose(method="rollout") == Targets()
-
-
-def test_one_label_against_another(choose):
-    targets = choose(target="spur", versus="0")
-    assert (targets.label_for("a.png"), targets.label_for("b.png"), targets.versus) == (1, 1, 0)
-
-
-def test_a_label_by_photo(choose, labels_csv):
-    targets = choose(target="expected", labels=labels_csv("path,label\nb.png,open\nc.png,ok\n"))
-    assert targets.label_for("b.png") == 2
-
-
-def test_photos_without_an_expected_label_are_a_problem_said_once(choose, labels_csv, caplog):
-    targets = choose(target="expected", labels=labels_csv("path,label\nb.png,open\n"))
-    refs = [ImageRef(f"{name}.png", None, "", 1, 1, "is a pipe" if name == "d" else None) for name in "abcd"]
-    checked = targets.check(refs)
-    assert [ref.problem and ref.problem.split(":")[0] for ref in checked] == [
-        "no label is expected of it",
-        None,
-        "no label is expected of it",
-        "is a pipe",
-    ]
-    assert caplog.messages == ["2 of 4 photos are not in the CSV of --labels: they become failed rows"]
-    assert Targets().check(refs) == refs
-
-
-def test_all_that_is_wrong_is_said_at_once(choose, labels_csv):
-    with pytest.raises(ConfigError) as caught:
-        choose(target="expected", versus="sput", labels=labels_csv("path,label\nb.png,oppen\n"))
-    versus, labels = caught.value.problems
-    assert versus == "versus = sput: is not a class of the model, which knows spur"
-    assert labels.endswith("line 2 (b.png, 'oppen') is not a class of the model, which knows open")
-    with pytest.raises(ConfigError, match="target = x: is not a class") as caught:
-        choose(target="x", versus="y")
-    assert len(caught.value.problems) == 2
-
-
-def test_the_words_for_a_target_are_no_label_to_set_against_it(choose):
-    with pytest.raises(ConfigError, match="versus = top1: is not a class"):
-        choose(versus="top1")
-
-
-def test_a_target_against_itself_is_refused(choose):
-    with pytest.raises(ConfigError, match="versus = 1: is the target itself"):
-        choose(target="spur", versus="1")
-
-
-def test_a_csv_of_other_photos_is_refused(choose, labels_csv):
-    with pytest.raises(ConfigError, match=r"names no photo of .*; paths must be relative to that folder"):
-        choose(target="expected", labels=labels_csv("path,label\nphotos/a.png,ok\n"))
-
-
-class Digested:
-    def digest(self):
-        return "00"
-
-
-def test_fingerprints_of_results_made_before_there_were_targets_hold(tmp_path):
-    """A change here would process every archive again."""
-    old = {(): "f6680342a2f7", ("--method", "article"): "d70620d56afc"}
-    for arguments, mark in old.items():
-        config = RunConfig(input=tmp_path, **({"method": arguments[1]} if arguments else {}))
-        assert fingerprint(config, Digested(), "bf16", Targets()) == mark
-        assert photo_fingerprint(mark, Targets(), "a.png") == mark
-
-
-def test_fingerprints_tell_methods_and_labels_apart(tmp_path):
-    (tmp_path / "labels.csv").write_text("path,label\n")
-    expected = {"target": "expected", "labels": tmp_path / "labels.csv"}
-
-    def mark(methods, targets=Targets(), **settings):  # noqa: B008, is frozen
-        config = RunConfig(input=tmp_path, method=methods, **settings)
-        return fingerprint(config, Digested(), "bf16", targets)
-
-    assert mark("rollout") == mark("rollout", Targets())
-    assert mark("legrad,rollout,article") == mark("legrad,article,rollout")
-    assert mark("legrad", discard_ratio=0.5, head_fusion="max") == mark("legrad")  # it doesn't ask for them
-    assert mark("legrad,rollout", discard_ratio=0.5) != mark("legrad,rollout")
-    marks = [
-        mark("rollout"),
-        mark("legrad"),
-        mark("rollout,legrad"),
-        mark("legrad,rollout"),
-        mark("legrad", Targets(label=0)),
-        mark("legrad", Targets(label=1)),
-        mark("legrad", Targets(versus=1)),
-        mark("legrad", Targets(label=0, versus=1)),
-        mark("legrad", Targets(expected={"a.png": 0}), **expected),
-    ]
-    assert len(set(marks)) == len(marks)
-
-
-def test_of_expected_labels_only_a_photos_own_counts():
-    before, after = Targets(expected={"a": 0, "b": 1}), Targets(expected={"a": 0, "b": 2, "c": 0})
-    marks = [[photo_fingerprint("f", targets, path) for path in "abc"] for targets in (before, after)]
-    assert [one == other for one, other in zip(*marks, strict=True)] == [True, False, False]
+        read_expected(labels_csv("path,label\nä.png,ok\n", "latin-1"), LABELS, Path("photos"))
 
 
 # Through a whole run

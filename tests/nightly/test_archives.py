@@ -1,142 +1,26 @@
-"""A night over several archives: its configuration, what stops it and what doesn't, and what is left to read."""
+"""A night over several archives: what stops it and what doesn't, and what the command says."""
 
 import json
 import os
 import signal
 import subprocess
-from datetime import timedelta
 
 import pytest
 
 import pipeline
-from pipeline.errors import ConfigError
 from pipeline.nightly import archives as loop
 from pipeline.nightly.archives import ArchiveNight, nightly, preview_night, worst_exit_code
 from pipeline.nightly.config import read_config
 from pipeline.nightly.metrics_file import write_metrics_file
-from pipeline.report.status import format_status, read_status
+from pipeline.photos import loader
+from pipeline.records import Failure
+from pipeline.report.status import read_status
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.names import record_files
 from pipeline.results.read import part_files
+from tests.helpers.archives import archive, metrics_of
 from tests.helpers.commands import run_vitrollout, start_vitrollout
 from tests.helpers.photos import save_photos
-
-COMMON = 'workers = 1\noverlay_size = "none"\nprecision = "fp32"\n'
-
-
-@pytest.fixture
-def write_config(tmp_path, tiny_vit):
-    """Writes the configuration of some archives below `tmp_path`, each a dictionary; `top` comes first."""
-
-    def write(*archives, top=""):
-        lines = [top, "[defaults]", f'model = "{tiny_vit}"', COMMON]
-        for archive in archives:
-            lines += ["[[archive]]", *(f"{name} = {json.dumps(value)}" for name, value in archive.items())]
-        file = tmp_path / "nightly.toml"
-        file.write_text("\n".join(lines))
-        return file
-
-    return write
-
-
-def archive(folder, **more):
-    return {"input": f"archives/{folder}", "out": f"results/{folder}"} | more
-
-
-@pytest.fixture
-def archives(tmp_path):
-    """Three archives; one photo of `boards` is broken."""
-    for name in ("cells", "boards", "castings"):
-        save_photos(tmp_path / "archives" / name, 6)
-    (tmp_path / "archives" / "boards" / "broken.png").write_bytes(b"broken")
-    return tmp_path / "archives"
-
-
-# --- the configuration
-
-
-def test_paths_are_relative_to_the_file_and_defaults_hold(tmp_path, write_config, monkeypatch):
-    monkeypatch.chdir("/")
-    config = read_config(
-        write_config(archive("cells", overlay_size=512), archive("x", name="boards"), top='stop_after="90min"')
-    )
-    cells, boards = config.archive
-    assert (config.stop_after, config.compact_above) == (timedelta(minutes=90), 50)
-    assert (cells.name, cells.input, cells.out) == ("cells", tmp_path / "archives/cells", tmp_path / "results/cells")
-    assert (boards.name, cells.overlay_size, boards.overlay_size, boards.workers) == ("boards", 512, None, 1)
-
-
-def test_the_csv_of_expected_labels_is_relative_to_the_file_too(tmp_path, write_config, monkeypatch):
-    monkeypatch.chdir("/")
-    (tmp_path / "labels.csv").write_text("path,label\n")
-    explained = {"method": ["legrad", "rollout"], "target": "expected", "labels": "labels.csv", "versus": 3}
-    (cells,) = read_config(write_config(archive("cells", **explained))).archive
-    assert (cells.method, cells.labels, cells.versus) == (("legrad", "rollout"), tmp_path / "labels.csv", "3")
-
-
-def test_a_model_folder_beside_the_file(tmp_path, write_config, monkeypatch):
-    monkeypatch.chdir("/")
-    (tmp_path / "models" / "mine").mkdir(parents=True)
-    named = ("models/mine", "org/model", "bundled")
-    archives = read_config(write_config(*(archive(f"a{n}", model=it) for n, it in enumerate(named)))).archive
-    assert [it.model for it in archives] == [str(tmp_path / "models/mine"), "org/model", "bundled"]
-
-
-def test_all_errors_at_once_with_the_nearest_key(write_config):
-    file = write_config(
-        {"input": "a", "out": "b", "max_faild_share": 0.1, "method": "rolout"},
-        {"name": "boards", "input": "c", "batch_sise": 3, "out": "b"},
-        {"input": "d", "out": "e", "name": "f"},
-        {"input": "d", "out": "g", "name": "f"},
-        top='stop_afte = "5h"\nkeep_runs = 0\nmetrics_file = "metrics.txt"',
-    )
-    with pytest.raises(ConfigError) as caught:
-        read_config(file)
-    assert caught.value.exit_code == 2
-    found = "\n".join(caught.value.problems)
-    for words in (
-        "stop_afte: no such setting; did you mean stop_after?",
-        "keep_runs = 0: must be greater than or equal to 1",
-        "metrics_file = ",
-        "must end in .prom",
-        "archive a: max_faild_share: no such setting; did you mean max_failed_share?",
-        "archive a: method = rolout: must be 'rollout', 'article', ",
-        "archive boards: batch_sise: no such setting; did you mean batch_size?",
-        "name = f: 2 archives have it",
-    ):
-        assert words in found
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (None, "No such file"),
-        ("stop_after = ", "is not valid TOML"),
-        ("", "archive: there is none"),
-        ("archive = 3", r"archives must be tables \[\[archive\]\]"),
-        ('stop_after = "soon"\n[[archive]]\ninput="a"\nout="b"', "must be a duration such as 5h"),
-        ('stop_after = 18000\n[[archive]]\ninput="a"\nout="b"', "must be a duration such as 5h"),
-        ('stop_after = "1.5"\n[[archive]]\ninput="a"\nout="b"', "must be a duration such as 5h"),
-        ('stop_after = "NaT"\n[[archive]]\ninput="a"\nout="b"', "must be a duration such as 5h"),
-        ('stop_after = "-5h"\n[[archive]]\ninput="a"\nout="b"', "must be positive"),
-        ('[[archive]]\ninput="a"', "archive a: out: must be given"),
-        ('[[archive]]\nout="a"', "archive 1: input: must be given"),
-    ],
-)
-def test_wrong_files(tmp_path, content, words):
-    file = tmp_path / "nightly.toml"
-    if content is not None:
-        file.write_text(content)
-    with pytest.raises(ConfigError, match=words):
-        read_config(file)
-
-
-def test_two_archives_must_not_share_a_results_folder(write_config):
-    with pytest.raises(ConfigError, match="results: 2 archives have it"):
-        read_config(write_config({"input": "a", "out": "results"}, {"input": "b", "out": "results"}))
-
-
-# --- the night
 
 
 def test_one_archives_fault_does_not_stop_the_others(tmp_path, archives, write_config, caplog):
@@ -212,10 +96,15 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, archives, wr
     config = read_config(write_config(archive("cells"), archive("boards", limit=3), archive("gone")))
     pipeline.run(config.archive[0])
     save_photos(archives / "cells" / "new", 2)
+    (archives / "cells" / "photo-0003.png").unlink()
     before = sorted(tmp_path.rglob("*"))
-    assert [night.exit_code for night in preview_night(config)] == [0, 0, 2]
+    nights = preview_night(config)
+    assert [night.exit_code for night in nights] == [0, 0, 2]
+    cells = {"to_process": 2, "done_before": 5, "new": 2, "changed": 0, "gone": 1, "failed_before": 0}
+    boards = {"to_process": 3, "done_before": 0, "new": 7, "changed": 0, "gone": 0, "failed_before": 0}
+    assert [night.plan for night in nights] == [cells, boards, None]
     assert sorted(tmp_path.rglob("*")) == before
-    assert f"archive cells: 2 photos to process into {tmp_path}/results/cells, 6 done" in caplog.messages
+    assert f"archive cells: 2 photos to process into {tmp_path}/results/cells, 5 done" in caplog.messages
     assert f"archive boards: 3 photos to process into {tmp_path}/results/boards, 0 done" in caplog.messages
 
 
@@ -231,51 +120,7 @@ def test_small_parts_are_compacted_and_old_records_go(tmp_path, archives, write_
     assert len(record_files(out)) == 2
 
 
-# --- what is left to read
-
-
-def metrics_of(file):
-    lines = [line.rpartition(" ") for line in file.read_text().splitlines() if not line.startswith("#")]
-    return {name: float(value) for name, _, value in lines}
-
-
-def test_metrics_for_prometheus(tmp_path, archives, write_config):
-    config = read_config(write_config(archive("cells"), archive("boards"), top='metrics_file = "night.prom"'))
-    write_metrics_file(config, nightly(config))
-    first = metrics_of(tmp_path / "night.prom")
-    assert first['vitrollout_photos{archive="boards",status="failed"}'] == 1
-    assert first['vitrollout_photos{archive="cells",status="ok"}'] == 6
-    assert first['vitrollout_exit_code{archive="boards"}'] == 3
-    assert first['vitrollout_photos_per_second{archive="cells"}'] > 0
-    assert first['vitrollout_stage_seconds{archive="cells",stage="model"}'] > 0
-    success = 'vitrollout_last_success_timestamp_seconds{archive="%s"}'
-    assert success % "cells" in first
-    assert success % "boards" not in first, "it never had one"
-    for photo in (archives / "cells").iterdir():
-        photo.write_bytes(b"the camera broke")
-    write_metrics_file(config, nightly(config))
-    second = metrics_of(tmp_path / "night.prom")
-    assert second['vitrollout_photos{archive="cells",status="failed"}'] == 6
-    assert second[success % "cells"] == first[success % "cells"], "the last success stays what it was"
-    assert sorted(file.name for file in tmp_path.glob("night.*")) == ["night.prom"]
-
-
-def test_status_shows_runs_labels_and_failures(tmp_path, archives, write_config):
-    (night,) = nightly(read_config(write_config(archive("boards"))))
-    status = read_status(tmp_path / "results/boards")
-    assert (status.photos, status.failed, status.parts) == (7, 1, 1)
-    assert sum(status.labels.values()) == 6
-    assert status.reasons == {"not an image of a supported format": 1}
-    assert status.failures == [("broken.png", "not an image of a supported format")]
-    text = format_status(status)
-    assert "7 photos, 1 failed; 1 parts" in text
-    assert "     1  not an image of a supported format" in text
-    assert status.runs[0].summary.run_id == night.summary.run_id
-
-
-def test_status_of_what_is_no_results_folder(tmp_path):
-    with pytest.raises(ConfigError, match="is not a results folder"):
-        read_status(tmp_path)
+# --- the command
 
 
 def test_command_reports_as_json_and_logs_as_json(tmp_path, archives, write_config):
@@ -299,9 +144,11 @@ def test_report_is_there_also_where_the_metrics_can_not_be_written(archives, wri
 
 
 @pytest.mark.parametrize("to_group", [False, True])
-def test_sigterm_commits_the_open_part_and_leaves_the_other_archives(tmp_path, archives, write_config, to_group):
-    save_photos(archives / "cells", 1500)
-    process = start_vitrollout("nightly", write_config(archive("cells", overlay_size=64), archive("castings")))
+def test_sigterm_commits_the_open_part_and_leaves_the_other_archives(
+    tmp_path, archives, many_photos, write_config, to_group
+):
+    cells = archive("cells", input=str(many_photos), overlay_size=64)
+    process = start_vitrollout("nightly", write_config(cells, archive("castings")))
     first = tmp_path / "results/cells/overlays/photo-0000.png.png"
     while not first.exists():
         with pytest.raises(subprocess.TimeoutExpired):
@@ -314,3 +161,49 @@ def test_sigterm_commits_the_open_part_and_leaves_the_other_archives(tmp_path, a
     done = report["archives"][0]["summary"]["processed"]
     assert 0 < done < 1500
     assert len(pipeline.read_results(tmp_path / "results/cells")) == done
+
+
+# --- photos that failed before
+
+
+def break_photo(archives):
+    """Make the first photo of `cells` a link to nowhere, as to a disk that is not mounted."""
+    (archives / "cells" / "photo-0000.png").unlink()
+    (archives / "cells" / "photo-0000.png").symlink_to("/nowhere/photo.png")
+
+
+def test_a_quiet_night_with_old_failures_is_well_and_counts_them(tmp_path, archives, write_config, caplog):
+    caplog.set_level("INFO")
+    config = read_config(write_config(archive("boards"), archive("cells"), top='metrics_file = "night.prom"'))
+    break_photo(archives)
+    assert [night.exit_code for night in nightly(config)] == [3, 3]
+    (archives / "boards" / "photo-0005.png").unlink()
+    nights = nightly(config)
+    assert [night.exit_code for night in nights] == [0, 0]
+    assert [night.summary.standing for night in nights] == [1, 1]
+    line = (
+        "archive boards: 0 photos new, 0 changed, 6 the same, 1 gone; 0 failed tonight, 0 of them again; 1 stand failed"
+    )
+    assert line in caplog.text
+    write_metrics_file(config, nights)
+    metrics = metrics_of(tmp_path / "night.prom")
+    assert metrics['vitrollout_photos_standing_failed{archive="cells"}'] == 1
+    assert metrics['vitrollout_photos_compared{archive="boards",difference="gone"}'] == 1
+    assert metrics['vitrollout_photos{archive="boards",status="failed"}'] == 0
+    assert read_status(config.archive[0].out).gone == 1
+
+
+@pytest.mark.parametrize(("most", "codes"), [(0.0, [3, 3]), (0.2, [0, 0]), (0.1, [3, 3])])
+def test_photos_that_fail_every_night_are_counted_against_the_archive(archives, write_config, most, codes, monkeypatch):
+    real = loader.load_sample
+
+    def lose_one(ref, spec):
+        return Failure(ref, "can't be read: Stale file handle") if "0003" in ref.path else real(ref, spec)
+
+    monkeypatch.setattr(loader, "load_sample", lose_one)  # workers are forked, so it holds there, too
+    config = read_config(write_config(archive("cells", max_failed_share=most)))
+    nights = [nightly(config)[0] for _ in range(2)]
+    assert [night.exit_code for night in nights] == codes
+    assert [night.summary.failed_again for night in nights] == [0, 1]
+    if most == 0:
+        assert nights[1].problem == "1 of 6 photos failed again: 16.7%, more than 0.0%"

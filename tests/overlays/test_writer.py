@@ -1,6 +1,7 @@
 """Overlay files: each photo has its own overlay and thumbnail, and they show that photo."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_errors_in_a_thread_are_raised(tmp_path, results):
 
 def test_queue_of_photos_is_limited(results, monkeypatch):
     written = []
-    monkeypatch.setattr(results, "write_picture", lambda name, _: written.append(name))
+    monkeypatch.setattr(results, "write_picture", lambda name, _: written.append(name) or name)
     with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as writer:
         for index in range(30):
             writer.submit(make_prediction(f"{index}.jpg", quadrants()), (0, 0, 96, 64))
@@ -136,3 +137,36 @@ def test_overlay_of_a_photo_with_an_escaped_name(tmp_path, results):
         name = writer.submit(make_prediction(path, quadrants()), (0, 0, 96, 64))
         writer.flush()
     assert os.path.isfile(tmp_path / "out" / name)
+
+
+@pytest.mark.parametrize("flushed", [True, False], ids=["by one flush", "by a full queue"])
+def test_size_of_the_pictures_is_told(tmp_path, results, caplog, flushed):
+    noise = np.random.default_rng(3).integers(0, 256, (400, 300, 3), np.uint8)
+    photos = [Image.fromarray(noise), Image.fromarray(noise[:, ::-1]), Image.fromarray(noise[::2])]
+    predictions = [make_prediction(f"{index}.jpg", photo) for index, photo in enumerate(photos)]
+    predictions = [
+        replace(one, sample=replace(one.sample, ref=replace(one.sample.ref, file_bytes=100_000))) for one in predictions
+    ]
+    caplog.set_level("INFO")
+    with OverlayWriter(results, OverlayLook(), threads=1, waiting=len(photos) if flushed else 1) as writer:
+        names = [writer.submit(prediction, (0, 0, 600, 800)) for prediction in predictions]
+        writer.flush()
+    size = sum((tmp_path / "out" / file).stat().st_size for name in names for file in (name, thumbnail_name(name)))
+    told = f"overlays and thumbnails of this run: {size / 1e6:.1f} MB, {size / 300_000:.1f} times their photos"
+    assert [message.partition(";")[0] for message in caplog.messages] == [told]
+
+
+def test_no_size_is_told_without_pictures_or_after_an_error(results, caplog):
+    caplog.set_level("INFO")
+    with OverlayWriter(results, OverlayLook(), threads=1, waiting=1) as writer:
+        writer.submit(make_prediction("a.jpg", quadrants(), photo=False), (0, 0, 1, 1))
+
+    def draw_and_fail():
+        with OverlayWriter(results, OverlayLook(), threads=1, waiting=1) as writer:
+            writer.submit(make_prediction("a.jpg", quadrants()), (0, 0, 96, 64))
+            writer.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        draw_and_fail()
+    assert caplog.messages == []

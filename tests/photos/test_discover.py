@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.photos.decode import extensions, register_heif
-from pipeline.photos.discover import discover, escape
+from pipeline.photos.discover import Selection, discover, escape
 
 
 def touch(folder, *names):
@@ -20,11 +20,15 @@ def touch(folder, *names):
 
 
 def paths(root, **settings):
-    return [ref.path for ref in discover(root, **settings).refs]
+    return [ref.path for ref in discover(root, Selection(**settings)).refs]
 
 
 def problems(root, **settings):
-    return {ref.path: ref.problem for ref in discover(root, **settings).refs}
+    return {ref.path: ref.problem for ref in discover(root, Selection(**settings)).refs}
+
+
+def left_out(root, **settings):
+    return discover(root, Selection(**settings)).left_out
 
 
 def test_files_are_sorted_by_path_across_folders(tmp_path):
@@ -57,7 +61,12 @@ def test_heic_counts_only_with_its_extra(tmp_path, monkeypatch):
     touch(tmp_path, "a.heic", "b.HEIF", "c.jpg")
     register_heif.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    assert paths(tmp_path) == ["c.jpg"]
+    found = discover(tmp_path)
+    assert [ref.path for ref in found.refs] == ["c.jpg"]
+    assert found.left_out == {
+        ".heic (pip install 'vitrollout[heif]')": 1,
+        ".heif (pip install 'vitrollout[heif]')": 1,
+    }
     register_heif.cache_clear()
 
 
@@ -69,7 +78,8 @@ def test_heic_counts_only_with_its_extra(tmp_path, monkeypatch):
         ("a/*.png", ["a/b/deep.png", "a/one.png"]),
         ("*/b/*", ["a/b/deep.png"]),
         ("[!t]*.png", ["a/b/deep.png", "a/one.png"]),
-        ("*.PNG", []),
+        ("*.PNG", ["a/b/deep.png", "a/one.png", "top.png"]),
+        ("[A-C]/One.*", ["a/one.jpg", "a/one.png"]),
         ("nothing*", []),
     ],
 )
@@ -81,6 +91,104 @@ def test_pattern_matches_the_name_or_with_a_slash_the_path(tmp_path, pattern, ex
 def test_pattern_can_not_let_in_what_is_no_image(tmp_path):
     touch(tmp_path, "a.txt", "a.jpg")
     assert paths(tmp_path, pattern="*") == ["a.jpg"]
+
+
+def test_pattern_is_blind_to_case_and_unicode_forms(tmp_path):
+    touch(tmp_path, "PRÜFUNG-1.JPG", "pru\u0308fung-2.jpg", "other.jpg", "Süd/a.jpg")
+    assert paths(tmp_path, pattern="Prüfung-*.jpg") == ["PRÜFUNG-1.JPG", "pru\u0308fung-2.jpg"]
+    assert paths(tmp_path, pattern="SU\u0308D/*") == ["Süd/a.jpg"]
+
+
+# Left out
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", "@eaDir/ (thumbnails)"),
+        ("b/.@__thumb/s100a.jpg", ".@__thumb/ (thumbnails)"),
+        ("nextcloud/appdata_oc1x/preview/1.png", "appdata_oc*/ (thumbnails)"),
+        ("$Recycle.Bin/S-1-5-21/$R1.png", "$RECYCLE.BIN/ (waste basket)"),
+        ("b/.Trash-1000/files/a.jpg", ".Trash*/ (waste basket)"),
+        ("#RECYCLE/a.jpg", "#recycle/ (waste basket)"),
+        ("~snapshot/daily.0/a.jpg", "~snapshot/ (snapshots)"),
+        ("lost+found/#1234.jpg", "lost+found/ (of the file system)"),
+        ("FOUND.000/a.jpg", "found.[0-9][0-9][0-9]/ (of the file system)"),
+        ("__MACOSX/b/._a.jpg", "__MACOSX/ (resource forks of macOS)"),
+        ("b/.ipynb_checkpoints/a-checkpoint.png", ".ipynb_checkpoints/ (notebook copies)"),
+        (".git/a.png", ".*/ (hidden folder)"),
+        ("b/._a.jpg", "._* (resource fork of macOS)"),
+        ("b/.a.jpg", ".* (hidden file)"),
+        ("SYNOFILE_THUMB_M.jpg", "SYNO* (thumbnail of a NAS)"),
+    ],
+)
+def test_things_of_systems_are_left_out_and_counted_by_rule(tmp_path, name, rule):
+    touch(tmp_path, "b/a.jpg", name)
+    found = discover(tmp_path)
+    assert [ref.path for ref in found.refs] == ["b/a.jpg"]
+    assert found.left_out == {rule: 1}
+    assert paths(tmp_path, hidden=True) == sorted(["b/a.jpg", name])
+
+
+def test_folders_of_people_are_entered(tmp_path):
+    names = ["thumbnails/a.jpg", "trash/a.jpg", "snapshot 1/a.jpg", "$100/a.jpg", "found.jpg/a.jpg", "@home/a.jpg"]
+    touch(tmp_path / ".archive", *names)
+    assert paths(tmp_path / ".archive") == sorted(names)
+    assert left_out(tmp_path / ".archive") == {}
+
+
+def test_other_files_of_systems_are_not_counted(tmp_path):
+    touch(tmp_path, "a.jpg", ".DS_Store", "._.DS_Store", "Thumbs.db", "desktop.ini", ".nomedia", "notes.tmpl")
+    assert left_out(tmp_path) == {}
+
+
+def test_resource_forks_are_told_by_their_bytes_among_hidden_files(tmp_path):
+    touch(tmp_path, "a.jpg", "._photo.jpg")
+    (tmp_path / "._a.jpg").write_bytes(bytes.fromhex("0005160700020000") + b"Mac OS X")
+    found = discover(tmp_path, Selection(hidden=True))
+    assert [ref.path for ref in found.refs] == ["._photo.jpg", "a.jpg"]
+    assert found.left_out == {"._* (resource fork of macOS)": 1}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["DSC_1.NEF", "b/DSC_2.nef", "IMG.Cr3"], {".nef (camera raw)": 2, ".cr3 (camera raw)": 1}),
+        (["a.jxl"], {".jxl (JPEG XL)": 1}),
+        (["a.dcm", "b.psd"], {".dcm (DICOM)": 1, ".psd (of an image editor)": 1}),
+        (["a.jpg.part", "Unconfirmed 12.crdownload"], {".crdownload (unfinished)": 1, ".part (unfinished)": 1}),
+        ([".IMG_1.jpg.icloud", "a.png.TMP"], {".icloud (unfinished)": 1, ".tmp (unfinished)": 1}),
+        (["notes.txt", "movie.mp4", "a", "tmp", ".part"], {}),
+    ],
+)
+def test_pictures_that_can_not_be_read_are_counted(tmp_path, caplog, names, expected):
+    touch(tmp_path, "a.png", *names)
+    with caplog.at_level("INFO"):
+        found = discover(tmp_path)
+    assert [ref.path for ref in found.refs] == ["a.png"]
+    assert found.left_out == expected
+    line = ", ".join(f"{count} {reason}" for reason, count in expected.items())
+    assert caplog.messages == ([f"left out: {line}"] if expected else [])
+
+
+def test_pictures_outside_the_pattern_are_not_counted(tmp_path):
+    touch(tmp_path, "a.png", "a.nef", "b.nef", ".b.png")
+    assert left_out(tmp_path, pattern="b*") == {".nef (camera raw)": 1}
+
+
+@pytest.mark.parametrize(
+    ("exclude", "expected", "counts"),
+    [
+        (("*_mask.png",), ["a/one.png", "raw/two.png"], {"excluded (--exclude)": 1}),
+        (("RAW",), ["a/one.png", "a/one_mask.png"], {"excluded folder (--exclude)": 1}),
+        (("a/*", "t*.png"), [], {"excluded (--exclude)": 3}),
+        (("x*",), ["a/one.png", "a/one_mask.png", "raw/two.png"], {}),
+    ],
+)
+def test_excluded_files_and_folders(tmp_path, exclude, expected, counts):
+    touch(tmp_path, "a/one.png", "a/one_mask.png", "raw/two.png", "a/notes.txt")
+    assert paths(tmp_path, exclude=exclude) == expected
+    assert left_out(tmp_path, exclude=exclude) == counts
 
 
 # Names
@@ -101,7 +209,7 @@ ODD_NAMES = [
     "-rf.jpg",
     "%s%n{0}.jpg",
     "a.b.c.jpg",
-    "..jpg",
+    "~.jpg",
     "x" * 251 + ".jpg",
     "\N{CAMERA}" * 62 + "abc.jpg",  # 255 bytes
 ]
@@ -210,12 +318,14 @@ def linked(tmp_path):
 
 def test_linked_folders_are_not_entered(linked):
     assert paths(linked) == ["sub/a.jpg", "top.jpg"]
+    assert left_out(linked) == {"symlinked folder (not followed)": 5}
+    assert left_out(linked, follow_links=True) == {}
 
 
 def test_linked_folders_are_entered_once_when_asked(linked):
     found = paths(linked, follow_links=True)
     assert found == ["again/deep/er.jpg", "again/far.jpg", "sub/a.jpg", "top.jpg"]
-    assert discover(linked, follow_links=True).unreadable == {}
+    assert discover(linked, Selection(follow_links=True)).unreadable == {}
 
 
 def test_link_upwards_finds_what_is_beside_the_root_once(tmp_path):

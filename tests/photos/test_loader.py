@@ -226,7 +226,7 @@ def test_memory_that_runs_out_later_is_a_reason_too(tmp_path, monkeypatch):
     monkeypatch.setattr(Image.Image, "resize", no_memory)
     failed = failure(ref, LoadSpec(SQUARE, None, 16, 10**7))
     assert "memory" in failed.reason
-    assert failed.content_hash
+    assert failed.content_hash is None, "no verdict on its bytes"
 
 
 def test_photo_is_decoded_once_for_model_and_overlay(tmp_path, monkeypatch):
@@ -417,13 +417,13 @@ def test_batches_have_the_same_photos_whoever_decodes(coloured):
 def sabotaged(coloured, monkeypatch, tmp_path):
     """Some files do something else than being decoded: what `deeds` says of their number."""
     deeds = {}
-    real = loading._read_unchanged
+    real = loading.load_sample
 
-    def read(ref):
+    def load(ref, spec):
         deeds.get(int(ref.path[:2]), lambda: None)()
-        return real(ref)
+        return real(ref, spec)
 
-    monkeypatch.setattr(loading, "_read_unchanged", read)  # workers are forked, so it holds there, too
+    monkeypatch.setattr(loading, "load_sample", load)  # workers are forked, so it holds there, too
     return deeds
 
 
@@ -461,9 +461,9 @@ def test_crash_costs_the_file_alone(coloured, sabotaged, workers):
     assert crashed == {
         "00": "the decoder crashed (exit code -6)",
         "20": "the decoder crashed (exit code -11)",
-        "21": "the decoder crashed (exit code -9)",
         "22": "the decoder crashed (exit code 7)",
     }
+    assert reasons["21"] == "the decoder was killed, perhaps for want of memory (exit code -9)"
     assert len(reasons) == 4 + sum(index % 11 == 5 or index % 7 == 3 for index in range(60))
 
 

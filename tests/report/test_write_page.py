@@ -10,15 +10,17 @@ from PIL import Image
 
 import pipeline
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
+from pipeline.folder_lock import FolderLock
 from pipeline.report import write_page as report_writing
 from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.gallery_files import ROWS_PER_FILE
 from pipeline.report.write_page import write_report
 from pipeline.results.compact import compact
-from pipeline.results.folder import report_knows_all
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.report_age import report_knows_all
 from tests.helpers.commands import run_vitrollout
 from tests.helpers.photos import save_photos
-from tests.helpers.tables import make_row, write_run
+from tests.helpers.tables import make_record, make_row, write_run
 
 
 class Page(HTMLParser):
@@ -156,7 +158,7 @@ def test_every_run_ends_with_a_report(tmp_path, tiny_vit):
     assert done.returncode == 3, done.stderr
     assert json.loads(done.stdout)["report"] == str(tmp_path / "out" / "report.html")
     text = page_of(tmp_path / "out").text
-    assert "1 of 4 photos failed; the others are done." in text
+    assert "1 of 4 photos failed: 1 broken; the others are done." in text
     assert "4 photos in" in text
     assert str(tiny_vit) in text
     assert "This is the first run." in text
@@ -259,7 +261,7 @@ def test_report_that_fails_leaves_the_one_before(out, monkeypatch):
 def test_two_reports_at_once(out, monkeypatch):
     (out / "report").mkdir()
     monkeypatch.setattr(report_writing, "_LOCK_SECONDS", 0.01)
-    with report_writing.FileLock(out / "report" / ".lock"), pytest.raises(FolderBusyError, match="another report"):
+    with FolderLock(out / "report", busy=""), pytest.raises(FolderBusyError, match="another report"):
         write_report(out)
 
 
@@ -274,3 +276,24 @@ def test_empty_table(tmp_path):
     write_report(tmp_path)
     assert "done so far: 0 photos" in page_of(tmp_path).text
     assert f"No photo is below {LOW_CONFIDENCE}" in page_of(tmp_path).text
+
+
+@pytest.mark.parametrize(
+    ("model", "purpose"), [("bundled", "finds cracks"), ("bundled", "tells <screws> apart"), ("models/mine", "x")]
+)
+def test_the_bundled_model_knows_nothing_else_and_the_page_says_so(out, tmp_path, model, purpose):
+    with ResultsFolder(out, tmp_path / "photos") as results:
+        settings = {"model": model, "method": ["rollout"]}
+        record = make_record(tmp_path / "photos", run_id=results.run_id, purpose=purpose, settings=settings)
+        results.write_record(record)
+    write_report(out)
+    visible = re.sub(r'<p class="quiet">.*?</p>', "", (out / "report.html").read_text(), flags=re.DOTALL)
+    warning = f"The bundled model {purpose}, and knows nothing else: on other photos its labels mean nothing."
+    assert (warning in Page(visible).text) == (model == "bundled")
+    assert (f"Model {model}: {purpose}." in page_of(out).text) == (model != "bundled")
+
+
+def test_the_gallery_says_how_maps_are_scaled(out):
+    write_report(out)
+    gallery = page_of(out).text.partition("Photos Each map is scaled by itself: ")[2]
+    assert gallery.startswith("its highest values glow, on good parts too.")

@@ -21,12 +21,6 @@ from tests.helpers.tables import make_row, write_run
 
 
 @pytest.fixture
-def source(tmp_path):
-    (tmp_path / "photos").mkdir()
-    return tmp_path / "photos"
-
-
-@pytest.fixture
 def out(tmp_path, source):
     """Three runs: paths out of order, one photo again, one photo that failed at first, two grids."""
     folder = tmp_path / "out"
@@ -131,7 +125,7 @@ def test_photos_that_can_not_be_reached_are_not_gone(tmp_path, source, file_perm
 
 def test_missing_disk_prunes_nothing(out, source):
     before = read_results(out)
-    with pytest.raises(ConfigError, match="is missing or empty; nothing is pruned"):
+    with pytest.raises(ConfigError, match="is missing or empty, so nothing was pruned"):
         compact(out, prune=True)
     assert_same_rows(read_results(out), before)
 

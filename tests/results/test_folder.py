@@ -2,78 +2,16 @@
 
 import json
 import os
-from dataclasses import fields
-from pathlib import Path
 
-import duckdb
-import pandas as pd
-import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from pyarrow.dataset import dataset
 
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
 from pipeline.records import ImageRef
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.read import read_done_files, read_results
-from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, Row, to_table
-from pipeline.results.table_writer import TableWriter
+from pipeline.results.schema import to_table
 from tests.helpers.tables import make_record, make_row, write_run
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    (tmp_path / "photos").mkdir()
-    return tmp_path / "photos"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-def test_rows_have_the_columns_of_the_schema():
-    assert {field.name for field in fields(Row)} == set(SCHEMA.names)
-
-
-def test_part_has_the_contracts_layout(out, source):
-    write_run(out, source, [make_row("a.jpg")])
-    (part,) = (out / "table").iterdir()
-    metadata = pq.read_metadata(part)
-    columns = {
-        metadata.row_group(0).column(i).path_in_schema: metadata.row_group(0).column(i)
-        for i in range(metadata.num_columns)
-    }
-    assert all(column.compression == "ZSTD" for column in columns.values())
-    for name in FLOAT_LIST_COLUMNS:
-        assert "BYTE_STREAM_SPLIT" in columns[f"{name}.list.element"].encodings, name
-    for name, column in columns.items():
-        assert any("DICTIONARY" in encoding for encoding in column.encodings) == (name in CATEGORY_COLUMNS), name
-    assert metadata.metadata[b"schema_version"] == b"1"
-    assert pq.read_schema(part).remove_metadata() == SCHEMA.remove_metadata()
-
-
-def test_every_reader_sees_the_same_rows_across_grids(out, source):
-    write_run(out, source, [make_row("a.jpg"), make_row("b.jpg", status="failed", error="truncated", label=None)])
-    write_run(out, source, [make_row("c.jpg", grid=(4, 4), label="open")])
-    pattern = f"{out}/table/*.parquet"
-
-    frame = pd.read_parquet(out / "table").sort_values("path")
-    assert frame["path"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
-    assert [len(values) for values in frame["attention"]] == [6, 6, 16]
-    assert frame["mtime"].iloc[0].value == 1_700_000_000_123_456_789
-
-    table = dataset(out / "table", format="parquet").to_table()
-    assert sorted(table["path"].to_pylist()) == ["a.jpg", "b.jpg", "c.jpg"]
-
-    rows = duckdb.sql(
-        f"select path, label, len(attention), more_maps['article'][2] from '{pattern}' order by path"
-    ).fetchall()
-    assert rows == [("a.jpg", "short", 6, 2.5), ("b.jpg", None, 6, 2.5), ("c.jpg", "open", 16, 2.5)]
-
-    lazy = pl.read_parquet(pattern).sort("path")
-    assert lazy["label"].cast(pl.String).to_list() == ["short", None, "open"]
-    assert lazy["attention"].list.len().to_list() == [6, 6, 16]
 
 
 def test_newest_row_of_a_path_wins_by_run_not_by_clock(out, source):
@@ -188,39 +126,6 @@ def test_restamp_gives_unchanged_files_their_new_mtime_once(out, source):
     assert frame.loc["a.jpg", "label"] == "short"
     assert len(frame) == 3
     assert frame.loc["c.jpg", "attention"].tolist() == [0, 1, 2, 3, 4, 5]
-
-
-def test_writer_commits_by_rows_and_on_leaving_and_after_the_overlays(out, source):
-    order = []
-    with ResultsFolder(out, source) as results:
-        parts = lambda: len(list((out / "table").iterdir()))  # noqa: E731
-        with TableWriter(results, rows=3, seconds=3600, before_commit=lambda: order.append(parts())) as table:
-            for name in "abcdefgh":
-                table.add([make_row(name, run_id=results.run_id)])
-        assert order == [0, 1, 2]
-        assert [pq.read_metadata(part).num_rows for part in sorted((out / "table").iterdir())] == [3, 3, 2]
-
-
-def test_writer_commits_by_time(out, source):
-    with (
-        ResultsFolder(out, source) as results,
-        TableWriter(results, rows=1000, seconds=0.0, before_commit=lambda: None) as table,
-    ):
-        table.add([make_row("a", run_id=results.run_id)])
-        assert len(list((out / "table").iterdir())) == 1
-
-
-def test_writer_leaves_the_open_part_out_after_a_fault(out, source):
-    def fill_and_fail(results):
-        with TableWriter(results, rows=10, seconds=3600, before_commit=lambda: None) as table:
-            table.add([make_row("a", run_id=results.run_id)])
-            raise ZeroDivisionError
-
-    with ResultsFolder(out, source) as results:
-        with pytest.raises(ZeroDivisionError):
-            fill_and_fail(results)
-        assert not list((out / "table").iterdir())
-        assert not list((out / "tmp").iterdir())
 
 
 def test_full_disk_says_so_and_leaves_nothing_half_written(out, source, monkeypatch):

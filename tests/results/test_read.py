@@ -4,7 +4,9 @@ import random
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -14,13 +16,7 @@ from pipeline.results import read as results
 from pipeline.results.compact import compact
 from pipeline.results.read import part_files, read_part, read_results
 from pipeline.results.schema import SCHEMA
-from tests.helpers.tables import FAILED, make_row, write_run
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    (tmp_path / "photos").mkdir()
-    return tmp_path / "photos"
+from tests.helpers.tables import FAILED, flip_a_bit, make_row, write_run
 
 
 @pytest.fixture
@@ -147,15 +143,6 @@ def test_where_on_a_column_that_old_parts_lack(tmp_path, source):
     assert read_results(folder, ["path"], where=pc.field("overlay").is_null())["path"].tolist() == ["a.jpg"]
 
 
-def flip_a_bit(part: Path, column: str) -> None:
-    """In the last page of a column."""
-    metadata = pq.read_metadata(part).row_group(0)
-    chunk = next(c for c in map(metadata.column, range(metadata.num_columns)) if c.path_in_schema == column)
-    data = bytearray(part.read_bytes())
-    data[chunk.data_page_offset + chunk.total_compressed_size - 1] ^= 1
-    part.write_bytes(data)
-
-
 def test_only_parts_with_wanted_rows_are_read_in_full(tmp_path, source):
     """The maps of a part without such rows can't even be read here."""
     folder = tmp_path / "out"
@@ -195,3 +182,38 @@ def test_rows_that_a_killed_compaction_left_twice_are_one(out):
     for part, content in before.items():
         part.write_bytes(content)
     pd.testing.assert_frame_equal(read_results(out), expected, check_categorical=False)
+
+
+def maps_row(path, *methods, **changes):
+    maps = [(method, np.arange(6, dtype=np.float32) + number) for number, method in enumerate(methods)]
+    return make_row(path, more_maps=maps or None, **changes)
+
+
+TABLES_WITH_MAPS = {
+    "the same methods": [maps_row("a", "legrad", "rollout"), maps_row("b", "legrad", "rollout")],
+    "other methods later": [maps_row("a", "legrad"), maps_row("b", "relevance", "legrad"), maps_row("c")],
+    "one photo failed": [maps_row("a", "libragrad"), maps_row("b", **FAILED)],
+    "no further methods": [maps_row("a"), maps_row("b")],
+}
+
+
+@pytest.mark.parametrize("rows", TABLES_WITH_MAPS.values(), ids=TABLES_WITH_MAPS)
+def test_a_frame_goes_back_to_parquet_and_to_polars_with_all_its_columns(tmp_path, source, rows):
+    write_run(tmp_path / "out", source, rows)
+    frame = read_results(tmp_path / "out")
+    assert [[*row.more_maps] if row.more_maps else [] for row in frame.itertuples()] == [
+        [method for method, _ in row.more_maps or ()] for row in rows
+    ]
+    frame.to_parquet(tmp_path / "copy.parquet")
+    again = pd.read_parquet(tmp_path / "copy.parquet")
+    assert list(again.columns) == list(frame.columns)
+    filled = frame.columns[frame.notna().any()].drop("more_maps", errors="ignore")  # nothing has no type elsewhere
+    pd.testing.assert_frame_equal(again[filled], frame[filled], check_dtype=False)
+    table = pl.from_pandas(frame)
+    assert table["path"].to_list() == frame["path"].to_list()
+    for before, *copies in zip(frame["more_maps"], again["more_maps"], table["more_maps"], strict=True):
+        for copy in copies:  # as a struct: methods of other rows are there, without a map
+            known = {method: values for method, values in (copy or {}).items() if values is not None}
+            assert known.keys() == dict(before or {}).keys()
+            for method, values in known.items():
+                np.testing.assert_array_equal(values, before[method])

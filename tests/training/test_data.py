@@ -19,7 +19,7 @@ def make_data(count=10, batch_size=4, seed=0, augmentation=None):
         MemoryCache(pixels), range(count), range(count), np.arange(count) / 10, 8, augmentation, seed
     )
     mean, scale = torch.full((1, 3, 1, 1), 2.0), torch.full((1, 3, 1, 1), 0.5)
-    return TrainingData({"train": dataset, "validation": dataset}, mean, scale, batch_size, seed)
+    return TrainingData({"train": dataset, "validation": dataset}, "abcdefghij", mean, scale, batch_size, seed)
 
 
 def ids_of(batches):

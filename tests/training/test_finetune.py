@@ -131,9 +131,14 @@ def test_other_files_in_the_folder_stay(finished):
 
 def test_files_are_readable_for_everybody(finished):
     files = [file for file in finished.out.iterdir() if file.is_file()]
-    assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "split.csv"} == {
-        file.name for file in files
-    }
+    assert {
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "README.md",
+        "split.csv",
+        "training.png",
+    } == {file.name for file in files}
     assert {file.stat().st_mode & 0o777 for file in files} == {0o644}
 
 
@@ -153,7 +158,7 @@ def test_overwritten_where_asked(settings, finished, tmp_path):
 def test_saved_model_gives_the_same_numbers_everywhere(settings, photos, tmp_path):
     result = finetune(settings(epochs=3, save_dtype="fp16", notes=None))
     table = pd.read_csv(tmp_path / "out" / "split.csv")
-    assert table.columns.tolist() == ["path", "label", "split"]
+    assert table.columns.tolist() == ["path", "label", "split", "root"]
     assert table.groupby("split").size().to_dict() == {"test": 6, "train": 18, "validation": 6}
     chosen = table[table["split"] == "test"]
     logits, config = compute_plain_logits(tmp_path / "out", [photos / name for name in chosen["path"]])
@@ -178,7 +183,58 @@ def test_preprocessing_without_normalisation_is_the_same_in_a_run(settings, tiny
     assert -np.log(of_truth).mean() == pytest.approx(result.metrics["test"]["loss"], rel=1e-4)
 
 
+def test_evaluate_measures_the_same(settings, photos, tmp_path):
+    """In the machine's own precision: under autocast, some photos between two classes would change sides."""
+    result = finetune(settings(precision="auto", epochs=2))
+    config = {"data": photos, "model": str(tmp_path / "out"), "resamples": 0}
+    for split in ("test", "validation"):
+        measured = evaluate(EvaluateConfig(out=tmp_path / "e", split=split, **config))
+        of_truth = measured.probabilities[np.arange(len(measured.truth)), measured.truth]
+        assert -np.log(of_truth).mean() == pytest.approx(result.metrics[split]["loss"], rel=1e-6)
+        assert {label: f1.value for label, f1 in measured.f1.items()} == pytest.approx(result.f1[split])
+        for name in ("accuracy", "macro_f1"):
+            assert measured.metrics[name].value == result.metrics[split][name]
+
+
+# The split as a data set
+
+
+def test_split_csv_is_a_data_set(finished, settings, photos, tmp_path):
+    """For evaluate and finetune, and from a model trained on a split.csv too."""
+    common = {"workers": 1, "resamples": 0}
+    split = finished.out / "split.csv"
+    measured = evaluate(EvaluateConfig(data=split, model=str(finished.out), out=tmp_path / "e", **common))
+    again = evaluate(EvaluateConfig(data=photos, model=str(finished.out), out=tmp_path / "f", **common))
+    assert (measured.split, again.split) == ("test, by the data", "test, by the model's split.csv")
+    assert measured.metrics["accuracy"] == again.metrics["accuracy"]
+    assert finetune(settings(data=split)).counts == finished.result.counts
+    next_split = pd.read_csv(tmp_path / "out" / "split.csv")
+    assert next_split["path"].tolist() == pd.read_csv(split)["path"].tolist()
+    assert (tmp_path / "out" / next_split["root"][0]).resolve() == photos
+
+
+def test_split_csv_without_its_photos_is_refused(finished, settings, tmp_path):
+    carried = tmp_path / "far" / "away"
+    carried.mkdir(parents=True)
+    shutil.copy(finished.out / "split.csv", carried)
+    with pytest.raises(DataError, match=f"no such file .relative paths start at {carried}"):
+        finetune(settings(data=carried / "split.csv"))
+
+
 # Photos
+
+
+@pytest.mark.parametrize(("test_share", "split"), [(0.15, "test"), (0, None)])
+def test_classes_with_few_photos_are_named(settings, tmp_path, caplog, test_share, split):
+    photos = save_marked_photos(tmp_path / "photos", count=12)
+    for file in sorted((photos / "dot").iterdir())[2:]:
+        file.unlink()
+    result = finetune(settings(data=photos, test_share=test_share))
+    assert result.untested == (["dot"] if split else [])
+    assert "few photos of 'dot' (2): too few to learn from" in caplog.text
+    assert ("no photo of 'dot' is in the test split, so its figures say nothing of them" in caplog.text) == bool(split)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert ("**The test split has no photo of dot**: its figures say nothing of this class." in card) == bool(split)
 
 
 def test_unreadable_photos_are_named_and_left_out(settings, tmp_path, caplog):

@@ -46,7 +46,7 @@ def start(settings, tiny_checkpoint, tmp_path):
         train = PhotoDataset(*make_split(PHOTOS, weight), 32, Augmentation(flips=True), config.seed)
         datasets = {"train": train, "validation": PhotoDataset(*make_split(9), 32)}
         mean, scale = torch.full((1, 3, 1, 1), 127.5), torch.full((1, 3, 1, 1), 1 / 127.5)
-        data = TrainingData(datasets, mean, scale, config.batch_size, config.seed)
+        data = TrainingData(datasets, CLASSES, mean, scale, config.batch_size, config.seed)
         work = tmp_path / folder
         work.mkdir(exist_ok=True)
         training = TrainingLoop(config, model, data, work, lambda: stop(training))
@@ -155,6 +155,8 @@ def test_a_stalled_training_is_not_trained_again(start, caplog):
     first.run()
     assert len(first.history) == 3
     assert "no better validation for 2 epochs: stopping early" in caplog.text
+    assert ", macro_f1 " in caplog.text
+    assert "; F1: bar " in caplog.text
     again = start(epochs=30, learning_rate=rate, patience=2)
     again.run()
     assert again.step == first.step == 3 * STEPS

@@ -74,11 +74,31 @@ def test_origin_says_what_was_kept(write_card):
     assert "with all 3 encoder blocks and a new head for 3 classes." in write_card()
     shortened = SimpleNamespace(blocks=2, blocks_before=3, head_kept=True)
     assert "with the first 2 of 3 encoder blocks and its own head." in write_card(classifier=shortened)
+    for blocks, before, words in ((1, 1, "its only encoder block"), (1, 3, "the first of 3 encoder blocks")):
+        classifier = SimpleNamespace(blocks=blocks, blocks_before=before, head_kept=False)
+        assert f"with {words} and a new head" in write_card(classifier=classifier)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(5, "less than a minute"), (61, "1 minute"), (95, "2 minutes"), (3600, "60 minutes")]
+)
+def test_time_in_words(write_card, seconds, words):
+    assert f"in {words} on a machine." in write_card(result={"seconds": seconds})
+
+
+def test_classes_without_a_test_photo_are_named(write_card):
+    assert "has no photo" not in write_card()
+    counts = {"train": {"bar": 2, "dot": 2, "ok": 2}, "validation": {"bar": 1, "dot": 1, "ok": 1}, "test": {"bar": 1}}
+    f1 = {"validation": {"bar": 0.5, "dot": 1.0, "ok": 0.25}, "test": {"bar": 1.0, "dot": None, "ok": None}}
+    card = write_card(result={"counts": counts, "f1": f1})
+    assert "**The test split has no photo of dot, ok**: its figures say nothing of these classes." in card
+    assert "| class | F1, validation | F1, test |" in card
+    assert "| bar | 0.5000 | 1.0000 |\n| dot | 1.0000 |  |\n| ok | 0.2500 |  |" in card
 
 
 def test_unreadable_photos_are_counted(write_card):
     assert "Unreadable photos" not in write_card()
-    assert "is in `split.csv`. Unreadable photos left out: 4.\n" in write_card(result={"unreadable": 4})
+    assert "leads to the photos. Unreadable photos left out: 4.\n" in write_card(result={"unreadable": 4})
 
 
 def test_without_purpose_and_notes(write_card):

@@ -9,7 +9,16 @@ from torch import nn
 from pipeline.errors import StoppedError
 from pipeline.training.data import PhotoBatch
 from pipeline.training.device import TrainingDevice
-from pipeline.training.validation import Metrics, has_stalled, is_best, measure_batches, weighted_losses
+from pipeline.training.validation import (
+    Metrics,
+    best_epoch,
+    compute_metrics,
+    format_f1,
+    has_stalled,
+    is_best,
+    measure_batches,
+    weighted_losses,
+)
 
 CPU = TrainingDevice("cpu", "fp32")
 
@@ -37,6 +46,27 @@ def test_metrics_of_known_logits():
     assert metrics.loss == pytest.approx(sum(losses) / 3)
     assert metrics.accuracy == pytest.approx(2 / 3)
     assert metrics.macro_f1 == pytest.approx(2 / 3)
+    assert metrics.f1 == pytest.approx((2 / 3, 2 / 3))
+
+
+def test_classes_without_photos_do_not_count():
+    """As in an evaluation: a photo taken for such a class lowers the F1 of its own class alone."""
+    logits = torch.eye(3)[[0, 0, 1, 2]]
+    metrics = compute_metrics(logits, torch.tensor([0, 0, 1, 1]), torch.ones(4))
+    assert metrics.f1 == (1.0, pytest.approx(2 / 3), None)
+    assert metrics.macro_f1 == pytest.approx(5 / 6)
+
+
+def test_lowest_classes_are_listed():
+    metrics = Metrics(0.5, 0.5, 1.0, (0.9, None, 0.25, 1.0))
+    assert format_f1(metrics, "abcd", 10) == "lowest F1: a 0.90, c 0.25, d 1.00"
+    assert format_f1(metrics, "abcd", 2) == "lowest F1: a 0.90, c 0.25"
+    assert format_f1(Metrics(0.5, 0.5, 1.0, (0.9, 0.25)), "ab", 2) == "F1: a 0.90, b 0.25"
+
+
+def test_best_epoch_is_the_last_of_equals():
+    assert best_epoch(history_of("accuracy", 0.1, 0.5, 0.5, 0.4), "accuracy") == 3
+    assert best_epoch(history_of("loss", 0.5, 0.3, math.nan), "loss") == 2
 
 
 def test_a_photo_without_a_finite_loss_is_left_out_of_the_mean():

@@ -38,8 +38,25 @@ def test_masks_are_read_and_checked(tmp_path):
     Image.fromarray(mask).save(tmp_path / "a.png")
     photo = MarkedPhoto(REF, mask=tmp_path / "a.png")
     np.testing.assert_array_equal(photo.draw_defect_area(make_sample(40, 30)), area_of((20, 5, 30, 10), size=(30, 40)))
-    with pytest.raises(DecodeError, match="its mask has 40 x 30 pixels, the photo 30 x 40"):
+    with pytest.raises(DecodeError, match=r"its mask .*a.png has 40 x 30 pixels, the photo 30 x 40"):
         photo.draw_defect_area(make_sample(30, 40))
+
+
+@pytest.mark.parametrize(
+    ("inside", "words"),
+    [
+        ((), "is empty, so pointing is not measured on it"),
+        ((0, 0, 40, 30), "covers everything, so pointing is not measured on it"),
+        ((0, 0, 40, 18), "covers 60% of the photo; black is background, perhaps it is inverted"),
+        ((3, 3, 9, 9), ""),
+    ],
+)
+def test_odd_masks_are_named(tmp_path, caplog, inside, words):
+    area = area_of(inside, size=(30, 40)) if inside else np.zeros((30, 40), bool)
+    Image.fromarray(area).save(tmp_path / "b.png")
+    MarkedPhoto(REF, mask=tmp_path / "b.png").draw_defect_area(make_sample(40, 30))
+    assert len(caplog.messages) == bool(words)
+    assert words in caplog.text
 
 
 def test_photos_are_drawn_with_a_seed(photos):

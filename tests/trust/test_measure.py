@@ -148,13 +148,15 @@ def test_unusable_boxes_and_masks_are_named(photos, tiny_vit, tmp_path, caplog):
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "other.png").touch()
     head = "path,x0,y0,x1,y1\n"
-    with pytest.raises(DataError, match=r"masks: no picture in .* is named like a photo"):
+    with pytest.raises(DataError, match=r"masks: none of the 1 pictures in .* is named like a photo"):
         measure(f"{head}photo-0000.png,1,2,3,4\n", masks=tmp_path / "masks")
     with pytest.raises(DataError, match="no photo can be read; 2 failed"):
         measure(f"{head}photo-0000.png,0.1,0.2,0.3,0.4\nphoto-0001.png,480,400,490,410\n")
     assert "left out photo-0000.png: its box 0.1, 0.2, 0.3, 0.4 is smaller than a pixel" in caplog.text
     assert "left out photo-0001.png: its box 480, 400, 490, 410 lies outside its 48 x 40 pixels" in caplog.text
+    caplog.set_level("INFO")
     measure(f"{head}photo-0000.png,1,2,3,4\nphoto-0001.png,4,4,9,9\n")
+    assert " s a photo: 2 photos take about 00:" in caplog.text
     assert "measured on 2 photos only" in caplog.text
 
 
@@ -192,7 +194,7 @@ def test_a_signal_ends_the_command_with_the_results_so_far(photos, tiny_vit, tmp
             break
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate()
-    assert process.returncode == 143
+    assert process.returncode == 143, stderr
     if "nothing was written" not in stderr:
         assert json.loads(stdout.splitlines()[-1])["photos"] < 13
 

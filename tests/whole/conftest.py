@@ -1,4 +1,4 @@
-"""What the tests of the whole share."""
+"""Small disks for the tests of the whole."""
 
 import pytest
 
@@ -7,6 +7,6 @@ from tests.helpers.disks import small_disks
 
 @pytest.fixture
 def mount():
-    """A function that mounts a disk of a few megabytes on a folder: see `tests.helpers.disks`."""
+    """A function to mount a disk of a few megabytes on a folder: see `tests.helpers.disks`."""
     with small_disks() as mount_disk:
         yield mount_disk

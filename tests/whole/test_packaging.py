@@ -35,7 +35,7 @@ def test_wheel_has_the_command_and_no_tests(built):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         check(names)
         entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
-        assert "vitrollout = jobs.cli:main" in archive.read(entry_points).decode()
+        assert "vitrollout = jobs.command_line.start:main" in archive.read(entry_points).decode()
 
 
 def test_sdist_has_the_sources_and_no_tests(built):

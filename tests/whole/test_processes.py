@@ -1,5 +1,6 @@
 """Runs as processes: killed at random moments, read while they write, measured."""
 
+import os
 import random
 import resource
 import time
@@ -26,13 +27,13 @@ def run_quietly(input_, out, model):
 
 @pytest.fixture(scope="module")
 def server():
-    """Starts runs as processes of their own; the slow imports are done, so that a run takes its own time only."""
+    """The fork server with its imports done, so that a run takes its own time only."""
     start_fork_server()
     return FORK_SERVER
 
 
 def committed_paths(out):
-    """Every row of every part; fails where a file in table/ can't be read."""
+    """Return the path of every row in every part; fails where a file in table/ can't be read."""
     assert all(part.suffix == ".parquet" for part in (out / "table").glob("*"))
     return [path for part in part_files(out) for path in read_part(part, ["path"])["path"].to_pylist()]
 
@@ -107,21 +108,25 @@ def test_table_reads_at_any_moment_of_a_run(tmp_path, server):
 
 
 def peak_memory(input_, out, model, pipe):
-    """Runs, then sends the process's and its largest worker's peak memory in kilobytes."""
+    """Process the photos, then send the peak memory of this process and of its largest worker, in kilobytes."""
     run_quietly(input_, out, model)
     pipe.send([resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)])
 
 
 def test_memory_does_not_grow_with_the_number_of_photos(tmp_path, server):
     model = str(save_tiny_vit(tmp_path / "model"))
+    names = save_photos(tmp_path / "photos-500", 500)
+    for copy in range(10):
+        (tmp_path / "photos-5000" / str(copy)).mkdir(parents=True)
+        for name in names:
+            os.link(tmp_path / "photos-500" / name, tmp_path / "photos-5000" / str(copy) / name)
     peaks = {}
     for count in (500, 5000):
         photos = tmp_path / f"photos-{count}"
-        save_photos(photos, count)
         receiver, sender = server.Pipe(duplex=False)
         run = server.Process(target=peak_memory, args=(photos, tmp_path / f"out-{count}", model, sender))
         run.start()
-        sender.close()  # so that a run that fails is no wait for ever
+        sender.close()  # otherwise `recv` waits forever for a run that fails
         peaks[count] = receiver.recv()
         run.join()
     for few, many in zip(peaks[500], peaks[5000], strict=True):

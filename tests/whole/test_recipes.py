@@ -15,8 +15,10 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+import pipeline
 from pipeline.results.read import part_files, read_part
 from pipeline.results.schema import Row
+from tests.helpers.photos import save_photos
 from tests.helpers.tables import FAILED, make_row, write_run
 
 ROOT = Path(__file__).parents[2]
@@ -31,8 +33,16 @@ def photo(chance: random.Random, path: str) -> Row:
     labels, score = chance.sample(LABELS, 3), chance.uniform(0.5, 1)
     scores = np.array([score, 1 - score, 0], np.float32)
     attention = np.array([chance.random() for _ in range(12)], np.float32)
+    logits = np.array([chance.uniform(-3, 3) for _ in LABELS], np.float32)
     return make_row(
-        path, grid=(3, 4), label=labels[0], score=score, top_labels=labels, top_scores=scores, attention=attention
+        path,
+        grid=(3, 4),
+        logits=logits,
+        label=labels[0],
+        score=score,
+        top_labels=labels,
+        top_scores=scores,
+        attention=attention,
     )
 
 
@@ -51,6 +61,19 @@ def folder(tmp_path_factory):
     truth = [f"{name},{chance.choice(LABELS)}" for name in names]
     (folder / "truth.csv").write_text("\n".join(["path,label", *truth]))
     return folder
+
+
+@pytest.fixture
+def evaluation(folder, tiny_vit) -> dict[str, Any]:
+    """The content of models/mine/evaluation/metrics.json, measured on photos of a good and two defect classes."""
+    out = folder / "models" / "mine" / "evaluation"
+    names = save_photos(folder / "labelled", 6)
+    csv = "".join(f"labelled/{name},class-{index % 3}\n" for index, name in enumerate(names))
+    (folder / "labelled.csv").write_text(f"path,label\n{csv}")
+    positive = ("class-1", "class-2")
+    settings = {"data": folder / "labelled.csv", "model": str(tiny_vit), "out": out, "positive": positive}
+    pipeline.evaluate(**settings, resamples=0, recall=0.5)
+    return json.loads((out / "metrics.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +239,7 @@ def test_every_recipe_is_tested_in_both_languages():
 
 
 @pytest.mark.usefixtures("in_folder")
-def test_readme(rows):
+def test_readme(rows, evaluation):
     names: dict[str, Any] = {}
     for code in blocks("README.md", "python").values():
         if code:
@@ -224,3 +247,8 @@ def test_readme(rows):
     assert len(names["frame"]) == len(rows)
     assert set(names["doubtful"]["path"]) == {row["path"] for row in rows if (row["score"] or 1) < 0.8}
     assert len(names["maps"]) == sum(row["status"] == "ok" for row in rows)
+    threshold = evaluation["any_defect"]["for_recall"]["threshold"]
+    scores = {row["path"]: np.exp(row["logits"]) for row in rows if row["status"] == "ok"}
+    rejects = {path for path, (good, *bad) in scores.items() if sum(bad) / (good + sum(bad)) >= threshold}
+    assert 0 < len(rejects) < len(scores)
+    assert set(names["rejects"]["path"]) == rejects

@@ -1,0 +1,66 @@
+"""The bytes of a file, to hash and to decode: small files are read into memory, large ones stay on the disk."""
+
+import hashlib
+import io
+import os
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from pipeline.errors import UnjudgedError
+from pipeline.photos.discover import mtime_ns
+from pipeline.records import ImageRef
+
+_MOST_BYTES_IN_MEMORY = 2**24
+
+
+@dataclass(frozen=True)
+class Content:
+    """The bytes of one file.
+
+    Attributes:
+        ref: the file, with its size and mtime at the time of reading.
+        hash: BLAKE2b-128 of the bytes, hex.
+        file: the bytes, in memory or on the disk.
+    """
+
+    ref: ImageRef
+    hash: str
+    file: BinaryIO
+
+    def check_unchanged(self) -> None:
+        """Check a file on the disk after its last use.
+
+        Raises:
+            UnjudgedError: it changed after `read_content`.
+        """
+        if not isinstance(self.file, io.BytesIO):
+            status = os.fstat(self.file.fileno())
+            _check_same(self.ref, status, status.st_size)
+
+
+def read_content(ref: ImageRef, stream: io.BufferedReader) -> Content:
+    """Read and hash an opened file.
+
+    Raises:
+        UnjudgedError: it changed meanwhile.
+        OSError: it can't be read.
+    """
+    before = os.fstat(stream.fileno())
+    ref = replace(ref, file_bytes=before.st_size, mtime_ns=mtime_ns(before))
+    if before.st_size <= _MOST_BYTES_IN_MEMORY:
+        data = stream.read()
+        _check_same(ref, os.fstat(stream.fileno()), len(data))
+        return Content(ref, hashlib.blake2b(data, digest_size=16).hexdigest(), io.BytesIO(data))
+    content_hash = hash_stream(stream)
+    _check_same(ref, os.fstat(stream.fileno()), stream.tell())
+    return Content(ref, content_hash, stream)
+
+
+def hash_stream(stream: io.BufferedReader) -> str:
+    """Compute the content hash of an opened file, in pieces."""
+    return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _check_same(ref: ImageRef, status: os.stat_result, bytes_read: int) -> None:
+    if {status.st_size, bytes_read} != {ref.file_bytes} or mtime_ns(status) != ref.mtime_ns:
+        raise UnjudgedError("it changed while it was read; the next run takes it up again")
