@@ -208,7 +208,7 @@ def _summarise_run(
         log.warning("unlike earlier runs: %s", change)
     standing = plan.count_standing(profiler.photos)
     if standing:
-        log.warning("photos failed in earlier runs, not tried again: %d; --retry-failed tries them", standing)
+        log.warning("photos failed in earlier runs, and no different since: %d; --retry-failed tries them", standing)
     return RunSummary(
         run_id=run_id,
         input=os.fspath(config.input),

@@ -1,5 +1,6 @@
 """CSV files with one row per photo: read as text, checked with line numbers."""
 
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,6 +36,8 @@ def read_table(file: Path, *columns: str) -> pd.DataFrame:
     for column in set(_LABEL_COLUMNS) & set(table):
         table[column] = table[column].map(clean_label)
     for column in columns:
+        if column not in table and len(names) == 1 and re.search(r"[;\t]", names[0]):
+            raise DataError(f"{file}: its columns are separated by semicolons or tabs; separate them by commas")
         if column not in table:
             raise DataError(
                 f"{file}: has no column {column!r}, only {', '.join(table.columns)}; the header must name it"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.errors import ModelError, one_line
 from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.checkpoint_files import is_lfs_pointer, list_adapter_files
+from pipeline.model.checkpoint_files import find_quantised_kind, is_lfs_pointer, list_adapter_files
 from pipeline.model.families import FAMILIES
 
 # Largest plausible values. Far beyond them, the mere attempt takes all memory or all day.
@@ -46,6 +46,8 @@ def _find_reasons(checkpoint: Checkpoint) -> Iterator[str]:
             f"a checkpoint of timm ('{config.get('architecture')}'); use the same model in transformers' layout, for "
             "instance google/vit-base-patch16-224"
         )
+    if "model_type" not in config:
+        yield "its config.json has no model_type, so it is not a checkpoint of transformers; fetch the checkpoint again"
     if checkpoint.model_type not in FAMILIES:
         yield (
             f"model type '{checkpoint.model_type}' has no attention rollout; "
@@ -59,9 +61,11 @@ def _find_reasons(checkpoint: Checkpoint) -> Iterator[str]:
             "beside the weights lies an adapter (adapter_config.json), and peft, which would merge it, is not "
             "installed; pip install peft, or move the adapter's files away to run the model without it"
         )
-    for file in checkpoint.weight_files():
+    for file in (checkpoint.folder / "preprocessor_config.json", *checkpoint.weight_files()):
         if is_lfs_pointer(file):
-            yield f"{file.name} is a pointer of git-lfs, not the weights; run git lfs pull in {checkpoint.folder}"
+            yield f"{file.name} is a pointer of git-lfs, not the file; run git lfs pull in {checkpoint.folder}"
+        elif kind := find_quantised_kind(file):
+            yield f"its weights are quantised ({kind} in {file.name}), and maps need plain ones; use the original ones"
 
 
 def _list_parts(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:

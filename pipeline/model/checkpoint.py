@@ -11,6 +11,7 @@ from pipeline.model.checkpoint_files import (
     ADAPTER_CONFIG,
     enter_snapshot,
     hash_pieces,
+    is_lfs_pointer,
     list_adapter_files,
     list_weight_files,
 )
@@ -136,6 +137,10 @@ def _read_config(model: str, folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ModelError(f"--model {model}: {folder} has no config.json; {_suggest_folder(folder)}") from None
     except (OSError, ValueError, RecursionError) as error:
+        if is_lfs_pointer(folder / "config.json"):
+            raise ModelError(
+                f"--model {model}: config.json is a pointer of git-lfs, not the file; run git lfs pull in {folder}"
+            ) from None
         raise ModelError(f"--model {model}: can't read config.json: {error}; fetch the checkpoint again") from None
     if not isinstance(config, dict):
         raise ModelError(f"--model {model}: config.json is not a JSON object; fetch the checkpoint again")

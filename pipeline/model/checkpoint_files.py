@@ -8,6 +8,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from pipeline.errors import ModelError
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -15,6 +17,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _LFS_POINTER = b"version https://git-lfs"
+_FEW_BITS = ("I8", "U8", "I4", "U4", "F8", "F6", "F4")  # types of safetensors
 _PIECE = 2**20  # bytes hashed at once
 
 
@@ -51,6 +54,21 @@ def is_lfs_pointer(file: Path) -> bool:
             return stream.read(len(_LFS_POINTER)) == _LFS_POINTER
     except OSError:
         return False
+
+
+def find_quantised_kind(file: Path) -> str | None:
+    """Return the type of the first weight of few bits in a safetensors file; None without one.
+
+    Loading would cast them, without their scales. None for damaged files too: loading says what is wrong with them.
+    """
+    if file.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(file, framework="numpy") as weights:
+            kinds = (weights.get_slice(name).get_dtype() for name in weights.keys())  # noqa: SIM118 - not a dict
+            return next((kind for kind in kinds if kind.startswith(_FEW_BITS)), None)
+    except Exception:
+        return None
 
 
 def hash_pieces(file: Path) -> list[bytes]:

@@ -8,11 +8,13 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from pipeline.photos.pixel_range import (
+    FEW_LEVELS,
     ValueRange,
     Values,
     range_of_png,
     range_of_white_level,
     scale_to_8_bit,
+    warn_of_few_levels,
 )
 from pipeline.photos.png_chunks import read_significant_bits
 
@@ -65,20 +67,37 @@ def scale_deep(image: Image.Image, depth: Depth | None = None, white_level: floa
     return Image.fromarray(scale_to_8_bit(values, value_range))
 
 
-def read_deep_colours(file: BinaryIO, depth: Depth, white_level: float | None) -> Image.Image | None:
-    """Read a PNG of several 16-bit channels by the range asked for or declared.
+def read_png_samples(file: BinaryIO) -> tuple[Values, int] | None:
+    """Read a PNG of several 16-bit channels as stored, (height, width, channels), and its number of colours.
 
-    None if Pillow does it right: for the full range it takes the upper 8 bits.
+    None for any other PNG.
     """
-    if not depth.png_bits or (depth.png_bits == 16 and not white_level):
-        return None
     file.seek(0)
-    values: Values = imagecodecs.png_decode(file.read())  # (height, width, channels)
+    values: Values = imagecodecs.png_decode(file.read())
     if values.dtype != np.uint16 or values.ndim != 3:
         return None
-    colours = values.shape[2] - (values.shape[2] in (2, 4))
+    return values, values.shape[2] - (values.shape[2] in (2, 4))  # the others hold alpha
+
+
+def read_deep_colours(
+    file: BinaryIO, image: Image.Image, depth: Depth, white_level: float | None
+) -> Image.Image | None:
+    """Read a PNG of several 16-bit channels by the range asked for or declared.
+
+    None if Pillow's picture is right: it has the upper 8 bits, those of the full range.
+    """
+    if not depth.png_bits:
+        return None
+    upper = np.asarray(image)
+    if depth.png_bits == 16 and not white_level and np.count_nonzero(image.histogram()) >= 4 * FEW_LEVELS:
+        return None  # enough grey levels, whatever the channel
+    samples = read_png_samples(file)
+    if samples is None:
+        return None
+    values, colours = samples
     asked = range_of_white_level(white_level) if white_level else range_of_png(values[..., :colours], depth.png_bits)
     if asked.white == _FULL:
+        warn_of_few_levels(values[..., :colours], upper[..., :colours], asked)
         return None
     picture = scale_to_8_bit(values[..., :colours], asked)
     if colours < values.shape[2]:

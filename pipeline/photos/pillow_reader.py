@@ -76,7 +76,7 @@ def read_with_pillow(file: BinaryIO, request: Request, page: int = 0) -> Picture
     if is_deep(image):
         flat = scale_deep(image, depth, request.white_level)
     else:
-        flat = read_deep_colours(file, depth, request.white_level) or image
+        flat = read_deep_colours(file, image, depth, request.white_level) or image
     return Picture(flatten(flat, is_declared=is_alpha), size, orientation, page, partial(_count_frames, image))
 
 

@@ -16,7 +16,7 @@ from pipeline.records import Pixels
 
 Values = npt.NDArray[Any]
 
-_FEW_LEVELS = 32
+FEW_LEVELS = 32
 _SETTING = "the setting white_level"
 _COUNTED_VALUES = 2**20
 _CHUNK_VALUES = 2**22  # values scaled at a time: a copy in float64 of a whole photo would be eight times its size
@@ -100,7 +100,7 @@ def scale_to_8_bit(values: Values, value_range: ValueRange | None, nodata: Value
     scaled = scaled.reshape(values.shape)
     if nodata is not None:
         scaled[nodata] = 0
-    _warn_of_few_levels(values, scaled, value_range)
+    warn_of_few_levels(values, scaled, value_range)
     return scaled
 
 
@@ -132,11 +132,11 @@ def _check_declared(values: Values, declared: ValueRange, nodata: Values | None)
     return by_type.invert() if declared.black > declared.white else by_type
 
 
-def _warn_of_few_levels(values: Values, scaled: Pixels, value_range: ValueRange) -> None:
+def warn_of_few_levels(values: Values, scaled: Pixels, value_range: ValueRange) -> None:
     """Leave a note if scaling to 8 bits merged the photo's values into a few grey levels."""
     levels = np.count_nonzero(np.bincount(scaled.reshape(-1), minlength=256))
     sample = values.reshape(-1)[:: max(1, values.size // _COUNTED_VALUES)]
-    if levels >= _FEW_LEVELS or np.unique(sample).size <= levels:
+    if levels >= FEW_LEVELS or np.unique(sample).size <= levels:
         return
     black, white = _format_value(value_range.black), _format_value(value_range.white)
     hint = "" if value_range.source == _SETTING else "; white_level sets another"

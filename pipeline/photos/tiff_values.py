@@ -15,6 +15,7 @@ from pipeline.photos.pixel_range import (
     range_of_type,
     range_of_white_level,
     scale_to_8_bit,
+    warn_of_few_levels,
 )
 from pipeline.photos.tiff_pages import RGB, WHITE_IS_ZERO, check_layout
 
@@ -33,14 +34,9 @@ def read_page(page: TiffPage, white_level: float | None) -> Image.Image:
     Raises:
         DecodeError: names a layout that is not supported, or the damage.
     """
-    check_layout(page)
-    values = np.asarray(page.asarray(maxworkers=1)).reshape(page.shaped)
-    if page.planarconfig == 2 and page.samplesperpixel > 1:
-        values = np.moveaxis(values[:, 0, :, :, 0], 0, -1)  # (height, width, samples)
-    else:
-        values = values[0, 0]
-    colours = 3 if page.photometric == RGB else 1
-    alpha_kind = _find_alpha(page, colours)
+    values = read_samples(page)
+    colours = count_colours(page)
+    alpha_kind = find_alpha(page)
     picture = _scale_colours(values[..., :colours], page, white_level)
     if not alpha_kind:
         return Image.fromarray(picture[..., 0] if colours == 1 else picture)
@@ -50,9 +46,28 @@ def read_page(page: TiffPage, white_level: float | None) -> Image.Image:
     return Image.frombytes(mode, (data.shape[1], data.shape[0]), data.tobytes())
 
 
-def _find_alpha(page: TiffPage, colours: int) -> int:
+def read_samples(page: TiffPage) -> Values:
+    """Decode a page of greys or RGB as stored: (height, width, samples).
+
+    Raises:
+        DecodeError: names a layout that is not supported, or the damage.
+    """
+    check_layout(page)
+    values = np.asarray(page.asarray(maxworkers=1)).reshape(page.shaped)
+    if page.planarconfig == 2 and page.samplesperpixel > 1:
+        return np.moveaxis(values[:, 0, :, :, 0], 0, -1)
+    samples: Values = values[0, 0]
+    return samples
+
+
+def count_colours(page: TiffPage) -> int:
+    """Return the number of samples with colours, the first ones of a pixel."""
+    return 3 if page.photometric == RGB else 1
+
+
+def find_alpha(page: TiffPage) -> int:
     """Return the kind of the sample after the colours: alpha, premultiplied alpha, or 0. Notes samples left out."""
-    further = page.samplesperpixel - colours
+    further = page.samplesperpixel - count_colours(page)
     kinds = page.extrasamples
     kind = int(kinds[0]) if kinds else 0
     is_alpha = further > 0 and kind in (_ALPHA, _PREMULTIPLIED_ALPHA)
@@ -70,9 +85,11 @@ def _scale_colours(values: Values, page: TiffPage, white_level: float | None) ->
     if value_range is None and values.dtype.kind != "f":
         value_range = range_of_type(values.dtype, int(page.bitspersample))
     nodata = _find_nodata(values, page)
-    is_full_rgb = page.photometric == RGB and value_range == range_of_type(np.dtype(np.uint16))
-    if is_full_rgb and values.dtype == np.uint16 and nodata is None:
-        return (values >> 8).astype(np.uint8)  # as Pillow does for other files of three colours
+    full = range_of_type(np.dtype(np.uint16))
+    if page.photometric == RGB and value_range == full and values.dtype == np.uint16 and nodata is None:
+        upper = (values >> 8).astype(np.uint8)  # as Pillow does for other files of three colours
+        warn_of_few_levels(values, upper, full)
+        return upper
     if page.photometric == WHITE_IS_ZERO and value_range is not None:
         value_range = value_range.invert()
     return scale_to_8_bit(values, value_range, nodata)

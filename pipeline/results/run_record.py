@@ -34,7 +34,7 @@ class RunSummary:
         new: files found without a row.
         changed: files found with other bytes than in their row.
         gone: rows without a file, which was deleted or renamed.
-        standing: files failed in earlier runs and not tried again by this one.
+        standing: files failed in earlier runs, no different since, and so not processed by this one.
         failed_again: of `failed`, files failed in earlier runs too.
         left_out: pictures and folders left out of the walk, counted by rule.
     """

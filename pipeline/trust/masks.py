@@ -6,6 +6,7 @@ noise of a lossy format, only values over half of the largest are.
 
 import filecmp
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline.errors import DecodeError, one_line
 from pipeline.photos.decode import MAX_PIXELS, load_decoders
+from pipeline.photos.depth import read_png_samples
 from pipeline.photos.pillow_reader import FORMATS
+from pipeline.photos.png_chunks import is_png
+from pipeline.photos.tiff_pages import WHITE_IS_ZERO, find_page, is_tiff
+from pipeline.photos.tiff_values import count_colours, find_alpha, read_samples
 
 MaskPixels = npt.NDArray[np.bool_]
 Values = npt.NDArray[Any]
@@ -49,10 +54,12 @@ def read_mask(file: Path, photo: Path) -> MaskPixels:
 def read_mask_picture(data: bytes) -> MaskPixels:
     """Decode the bytes of a mask; see `read_mask`."""
     load_decoders()
+    deep = _read_deep(data)
+    if deep is not None:
+        values, alpha = deep
+        return _separate_defects(_keep_labels(values.max(axis=2)), _find_visible(alpha), is_lossy=False)
     with Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN]) as picture:
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise DecodeError(f"{width} x {height} pixels are more than {MAX_PIXELS}")
+        _check_pixels(picture.size)
         is_lossy = picture.format in _LOSSY_FORMATS
         picture.load()
         if picture.mode in ("P", "PA") and not is_lossy:
@@ -95,22 +102,65 @@ def _read_palette(picture: Image.Image) -> MaskPixels:
     return is_label
 
 
+def _read_deep(data: bytes) -> tuple[Values, Values | None] | None:
+    """Read a TIFF or PNG with more than 8 bits as stored: (h, w, colours), and alpha, (h, w), if it has one.
+
+    None for pictures that Pillow reads as stored. It keeps the upper 8 bits of colours, and these may hold no label.
+    """
+    file = io.BytesIO(data)
+    if is_tiff(file):
+        page = find_page(file)
+        if page is None or not page.needs_tifffile or page.page.photometric == WHITE_IS_ZERO:
+            return None
+        _check_pixels(page.size)
+        samples, colours = read_samples(page.page), count_colours(page.page)
+        with warnings.catch_warnings(action="ignore"):  # further samples matter in photos only
+            has_alpha = find_alpha(page.page) > 0
+    elif is_png(file):
+        with Image.open(file, formats=["PNG"]) as picture:
+            _check_pixels(picture.size)
+            is_deep = picture.tile and str(picture.tile[0].args).endswith("16B")
+        read = read_png_samples(file) if is_deep else None
+        if read is None:
+            return None
+        samples, colours = read
+        has_alpha = samples.shape[2] > colours
+    else:
+        return None
+    return samples[..., :colours], samples[..., colours] if has_alpha else None
+
+
+def _check_pixels(size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise DecodeError(f"{width} x {height} pixels are more than {MAX_PIXELS}")
+
+
 def _find_visible_pixels(picture: Image.Image) -> MaskPixels | None:
-    """Find the pixels that are not transparent; None where transparency tells nothing."""
     if "transparency" not in picture.info and picture.mode not in ("RGBA", "RGBa", "LA", "La"):
         return None
-    alpha = np.asarray(picture.convert("RGBA"))[..., 3]
-    if alpha.min() > 0 or alpha.max() == 0:  # no clear background, or nothing but one
+    return _find_visible(np.asarray(picture.convert("RGBA"))[..., 3])
+
+
+def _find_visible(alpha: Values | None) -> MaskPixels | None:
+    """Find the pixels that are not transparent; None where transparency tells nothing."""
+    if alpha is None or alpha.min() > 0 or alpha.max() == 0:  # no clear background, or nothing but one
         return None
     visible: MaskPixels = alpha > alpha.max() / 2
     return visible
+
+
+def _keep_labels(values: Values) -> Values:
+    """Set everything but positive numbers to 0."""
+    labels: Values = np.where(np.isfinite(values) & (values > 0), values, 0)
+    return labels
 
 
 def _read_values(picture: Image.Image) -> Values:
     """Read one value a pixel, 0 for background: label, grey value, or the brightest of the three colours."""
     if picture.mode in ("1", "L", "F") or picture.mode.startswith("I"):
         values = np.asarray(picture)
-        return np.where(np.isfinite(values) & (values > 0), values, 0) if picture.mode == "F" else values
+        return _keep_labels(values) if picture.mode == "F" else values
     if picture.mode in ("LA", "La"):
         return np.asarray(picture.convert("LA"))[..., 0]
     rgb = picture.convert("RGBA" if picture.mode in ("RGBA", "RGBa") else "RGB")

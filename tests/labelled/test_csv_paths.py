@@ -12,6 +12,13 @@ from pipeline.labelled.read import read_labelled_photos
 COMPOSED, DECOMPOSED = "prüfling-é.png", "pru\u0308fling-e\u0301.png"
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_are_named(separator, tmp_path):
+    (tmp_path / "labels.csv").write_text(f"path{separator}label\na.png{separator}ok\n")
+    with pytest.raises(DataError, match="separated by semicolons or tabs; separate them by commas"):
+        read_paths(tmp_path / "labels.csv", tmp_path, "label")
+
+
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "data" / "sub").mkdir(parents=True)

@@ -65,9 +65,24 @@ def check_only(folder):
 def test_pointers_of_git_lfs_are_named_with_the_command(file, folder):
     (folder / "model.safetensors").unlink()
     (folder / file).write_text(POINTER)
-    assert f"{file} is a pointer of git-lfs, not the weights; run git lfs pull in {folder}" in refusal(
-        folder, check_only
-    )
+    assert f"{file} is a pointer of git-lfs, not the file; run git lfs pull in {folder}" in refusal(folder, check_only)
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
+def test_pointers_in_place_of_settings_are_named_too(file, folder):
+    (folder / file).write_text(POINTER)
+    assert f"{file} is a pointer of git-lfs, not the file; run git lfs pull in" in refusal(folder, check_only)
+
+
+def test_a_config_without_a_type_is_named(folder):
+    (folder / "config.json").write_text("{}")
+    assert "config.json has no model_type" in refusal(folder, check_only)
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(torch.int8, "I8"), (torch.float8_e4m3fn, "F8_E4M3")])
+def test_weights_of_few_bits_are_refused_without_a_word_in_the_config(dtype, kind, folder):
+    edit_weights(folder, lambda weights: weights.update({"classifier.weight": weights["classifier.weight"].to(dtype)}))
+    assert f"its weights are quantised ({kind} in model.safetensors)" in refusal(folder, check_only)
 
 
 def test_a_pointer_among_the_parts_is_found(folder):

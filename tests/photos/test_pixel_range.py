@@ -162,6 +162,16 @@ def test_few_grey_levels_are_said_with_the_range(values, note):
     assert decoded(tiff(values)).note == f"{note}; white_level sets another"
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_few_levels_of_a_colour_are_said_as_those_of_greys(channels):
+    values = np.dstack([of_bits(12)] * 3 + [np.full(RAMP.shape, 65535, np.uint16)] * (channels - 3))
+    alpha = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+    for data in (png16(values), tiff(values, photometric="rgb", **alpha)):
+        assert "only 16 grey levels left: black is 0, white is 65535" in decoded(data).note
+    full = np.dstack([of_bits(16)] * channels)
+    assert decoded(png16(full)).note is None
+
+
 @pytest.mark.parametrize("values", [np.full((20, 20), 777, np.uint16), np.tile(np.uint16([0, 65535]), (20, 10))])
 def test_few_grey_levels_of_the_file_s_own_are_no_loss(values):
     assert decoded(tiff(values)).note is None

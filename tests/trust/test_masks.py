@@ -4,10 +4,12 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from pipeline.errors import DecodeError
 from pipeline.trust.masks import read_mask, read_mask_picture, shrink_mask
+from tests.helpers.image_files import png_bytes
 from tests.trust.areas import area_of
 
 DEFECT = area_of((30, 10, 50, 20), size=(48, 64))
@@ -37,6 +39,20 @@ def with_alpha(colours, alpha):
     return save(np.dstack([np.broadcast_to(colours, (48, 64, 3)).astype(np.uint8), alpha]))
 
 
+def save_tiff(values, **options):
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, values, **options)
+    return stream.getvalue()
+
+
+def save_deep_png(colour_type, *channels):
+    """A PNG of 16 bits, with the label 3 in its first channel."""
+    values = np.dstack([np.where(DEFECT, 3, 0), *channels]).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    return png_bytes(64, 48, bit_depth=16, colour_type=colour_type, rows=rows)
+
+
+NOTHING, OPAQUE = np.zeros((48, 64)), np.full((48, 64), 65535)
 BLACK, WHITE, RED, BLUE = (0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255)
 SPREAD = np.where(DEFECT, 1 + np.arange(64) % 50 * 1000, 0).astype(np.uint16)  # an id for each column
 SMOOTH = Image.fromarray(GREY).resize((256, 192), Image.Resampling.BICUBIC)
@@ -44,6 +60,14 @@ ONCE_JPEG = Image.open(io.BytesIO(save(GREY, "JPEG", quality=40)))
 
 MASKS = {
     "16 bits, full": save((DEFECT * 65535).astype(np.uint16)),
+    "16 bits, colours": save_deep_png(2, NOTHING, NOTHING),
+    "16 bits, colours, opaque": save_deep_png(6, NOTHING, NOTHING, OPAQUE),
+    "16 bits, colours on a clear ground": save_deep_png(6, NOTHING, NOTHING, DEFECT * 65535),
+    "16 bits, opaque greys": save_deep_png(4, OPAQUE),
+    "16 bits, colours, TIFF": save_tiff(np.dstack([LABELS] * 3).astype(np.uint16), photometric="rgb"),
+    "64 bits": save_tiff(LABELS.astype(np.int64), photometric="minisblack"),
+    "float64": save_tiff(LABELS.astype(np.float64), photometric="minisblack"),
+    "float16": save_tiff(LABELS.astype(np.float16), photometric="minisblack"),
     "16 bits, many ids": save(SPREAD, "TIFF"),
     "16 bits, labels": save(LABELS.astype(np.uint16)),
     "32 bits, background below 0": save(np.where(DEFECT, 7, -1).astype(np.int32), "TIFF"),

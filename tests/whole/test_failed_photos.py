@@ -152,7 +152,7 @@ def test_failed_photos_that_stand_are_said_and_are_exit_3(tmp_path, start, tiny_
                           "--overlay-size", "none", "--precision", "fp32")  # fmt: skip
     assert done.returncode == 3
     assert "0 new, 0 changed, 5 the same, 0 gone; 2 failed before; 0 to process" in done.stderr
-    assert "failed in earlier runs, not tried again: 2" in done.stderr
+    assert "failed in earlier runs, and no different since: 2" in done.stderr
 
 
 def test_deleted_photos_are_counted_until_they_are_pruned(tmp_path, start):
