@@ -169,12 +169,22 @@ def _recommend_method(report: TrustReport) -> str:
     estimates = report.estimates[best]
     equal = [method for method in others if report.gains[best][method].mean.low <= 0]
     ties = f"; {', '.join(equal)} {'are' if len(equal) > 1 else 'is'} not significantly different" if equal else ""
-    hit = estimates["hit_grid"].value
-    pointing = "" if math.isnan(hit) else f", points inside the marked defect in {hit:.0%} of {report.pointed} photos"
     return (
         f"Use {best}: of {len(report.seconds)} methods it ranks the patches best (insertion - deletion "
-        f"{format_estimate(estimates['faithfulness'])}; {_describe_gain(report, best)}){pointing}, "
-        f"and takes {report.seconds[best]:.3f} s an image{ties}"
+        f"{format_estimate(estimates['faithfulness'])}; {_describe_gain(report, best)})"
+        f"{_describe_pointing(report, best)}, and takes {report.seconds[best]:.3f} s an image{ties}"
+    )
+
+
+def _describe_pointing(report: TrustReport, method: str) -> str:
+    """Describe the pointing of a method beside that of the best baseline, which may be better; empty without marks."""
+    hits = {name: report.estimates[name]["hit_grid"].value for name in (method, *BASELINES)}
+    if math.isnan(hits[method]):
+        return ""
+    baseline = max(BASELINES, key=lambda name: hits[name])
+    return (
+        f", points inside the marked defect in {hits[method]:.0%} of {report.pointed} photos "
+        f"({baseline}: {hits[baseline]:.0%})"
     )
 
 

@@ -45,6 +45,13 @@ def test_the_sentence_names_the_best_method_and_its_equals():
     assert "; relevance, attention are not significantly different." in more.sentence
 
 
+def test_pointing_is_said_beside_the_best_baseline():
+    hits = {"rollout": 0.0, "edges": 0.58, "random": 0.08, "gaussian": 0.25}
+    failing = {name: {"hit_grid": Estimate(hit)} for name, hit in hits.items()}
+    report = make_report(failing=failing, rollout=0.5, edges=0.4, **BELOW)
+    assert ", points inside the marked defect in 0% of 0 photos (edges: 58%), and takes" in report.sentence
+
+
 def test_small_gains_count_where_each_photo_has_one():
     """Photos differ by 0.2: intervals of the means overlap from 0.33 to 0.47, the difference is known to 0.005."""
     report = make_report(rollout=0.43, edges=0.4, **BELOW)
