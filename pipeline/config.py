@@ -6,18 +6,13 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.maps.methods import LABEL_METHODS, MethodName
-from pipeline.settings import (
+from pipeline.setting_types import (
     AutoCount,
-    BatchSettings,
-    DecodeSettings,
     InputFolder,
     Label,
-    MapSettings,
     NoneOrLabel,
     NoneOrPath,
     OutFolder,
-    OverlaySettings,
-    changes_numbers,
     check_any_method,
     check_explained,
     check_outside,
@@ -26,6 +21,7 @@ from pipeline.settings import (
     resolve_path,
     split_at_commas,
 )
+from pipeline.settings import BatchSettings, DecodeSettings, MapSettings, OverlaySettings, changes_numbers
 
 
 def _parse_globs(value: object) -> object:

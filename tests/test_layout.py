@@ -18,6 +18,7 @@ FLOORS = (
     "photos",
     "labelled",
     "maps",
+    "setting_types",
     "settings",
     "model",
     "results",

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.settings import AutoCount, BatchSettings, LabelledDataSettings, OutFolder, split_at_commas
+from pipeline.setting_types import AutoCount, OutFolder, split_at_commas
+from pipeline.settings import BatchSettings, LabelledDataSettings
 
 
 def _parse_positive(value: object) -> object:

@@ -6,17 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.maps.methods import LABEL_METHODS, MethodName
-from pipeline.settings import (
-    DecodeSettings,
-    Label,
-    MapSettings,
-    ModelSettings,
-    NoneOrLabel,
-    OutFolder,
-    OverlaySettings,
-    check_explained,
-    resolve_path,
-)
+from pipeline.setting_types import Label, NoneOrLabel, OutFolder, check_explained, resolve_path
+from pipeline.settings import DecodeSettings, MapSettings, ModelSettings, OverlaySettings
 
 
 def _check_file_or_url(image: object) -> object:

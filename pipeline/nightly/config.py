@@ -14,7 +14,8 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
-from pipeline.settings import OutFolder, Settings, resolve_path
+from pipeline.setting_types import OutFolder, resolve_path
+from pipeline.settings import Settings
 
 
 def _parse_duration(value: object) -> object:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.settings import LabelledData, LabelledDataSettings, OutFolder, none_or
+from pipeline.setting_types import LabelledData, OutFolder, none_or
+from pipeline.settings import LabelledDataSettings
 
 if TYPE_CHECKING:
     from pipeline.training.augment import Augmentation

@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from pipeline.maps.methods import METHODS, MethodName
-from pipeline.settings import (
-    BatchSettings,
+from pipeline.setting_types import (
     LabelledData,
-    LabelledDataSettings,
     NoneOrPath,
     OutFolder,
     check_any_method,
@@ -18,6 +16,7 @@ from pipeline.settings import (
     resolve_path,
     split_at_commas,
 )
+from pipeline.settings import BatchSettings, LabelledDataSettings
 
 
 def _parse_methods(value: object) -> object:
