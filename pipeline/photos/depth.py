@@ -88,7 +88,6 @@ def read_deep_colours(
     """
     if not depth.png_bits:
         return None
-    upper = np.asarray(image)
     if depth.png_bits == 16 and not white_level and np.count_nonzero(image.histogram()) >= 4 * FEW_LEVELS:
         return None  # enough grey levels, whatever the channel
     samples = read_png_samples(file)
@@ -97,7 +96,7 @@ def read_deep_colours(
     values, colours = samples
     asked = range_of_white_level(white_level) if white_level else range_of_png(values[..., :colours], depth.png_bits)
     if asked.white == _FULL:
-        warn_of_few_levels(values[..., :colours], upper[..., :colours], asked)
+        warn_of_few_levels(values[..., :colours], np.asarray(image)[..., :colours], asked)
         return None
     picture = scale_to_8_bit(values[..., :colours], asked)
     if colours < values.shape[2]:
