@@ -3,6 +3,7 @@
     pipeline.load_model("bundled").predict(images)        labels and maps of a few images, in a notebook
     pipeline.run(input="photos", out="results")           a folder of photos -> a table and overlays
     pipeline.read_results("results")                      the table as a DataFrame
+    pipeline.read_reviews("results")                      people's decisions about its photos, as a DataFrame
     pipeline.analysis                                     the maps of a table: statistics, hot boxes, nearest maps
     pipeline.explain, finetune, evaluate, trust, compact  the other commands, with their options as keyword arguments
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.results.compact import compact
     from pipeline.results.read import read_results
     from pipeline.results.run_record import RunSummary
+    from pipeline.reviews.read import read_reviews
     from pipeline.run import run
     from pipeline.training.finetune import finetune
     from pipeline.trust.measure import trust
@@ -39,6 +41,7 @@ __all__ = [
     "finetune",
     "load_model",
     "read_results",
+    "read_reviews",
     "run",
     "stack_attention",
     "trust",
@@ -51,6 +54,7 @@ _SOURCES = {
     "compact": "pipeline.results.compact:compact",
     "load_model": "pipeline.notebook:load_model",
     "read_results": "pipeline.results.read:read_results",
+    "read_reviews": "pipeline.reviews.read:read_reviews",
     "stack_attention": "pipeline.analysis:stack_attention",
 }
 

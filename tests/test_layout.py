@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     "errors cores",
     "atomic_files folder_lock locale_encoding progress markdown intervals figures records callable_module",
+    # people's decisions: every stage may read them
+    "reviews",
     # the stages of a run, and the settings of their folders
     "photos",
     "labelled",
@@ -29,7 +31,7 @@ FLOORS = (
     "plan",
     "run notebook",
     # the other commands, which know nothing of each other
-    "explain training evaluation trust nightly",
+    "explain training evaluation trust nightly review export",
 )
 FLOOR_OF = {unit: number for number, units in enumerate(FLOORS) for unit in units.split()}
 

@@ -1,0 +1,1 @@
+"""Exporting a reviewed results folder as a data set for other tools."""

@@ -1,0 +1,65 @@
+"""A blind audit: a fair share of the photos, the same for everybody, judged without the model's answer.
+
+The photos of a queue ordered by doubt say nothing of the model's accuracy: they are its worst. Photos drawn by a hash
+of their content are a fair sample, and stay the same ones as the archive grows.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from pipeline.intervals import share_interval
+
+_SALT = b"vitrollout audit"
+
+
+@dataclass(frozen=True)
+class AuditEstimate:
+    """A model's accuracy, estimated from the audit.
+
+    Attributes:
+        photos: answered photos of the audit.
+        correct: of these, photos with the model's label confirmed.
+        unsure: photos the reviewers are unsure of, not among `photos`.
+        low, high: the exact 95% interval of the accuracy (Clopper & Pearson, Biometrika 1934); NaN without photos.
+        low_bound, high_bound: the same with every unsure photo counted as wrong, or as correct.
+    """
+
+    photos: int
+    correct: int
+    unsure: int
+    low: float
+    high: float
+    low_bound: float
+    high_bound: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """Convert to plain numbers for JSON, null for NaN."""
+        return {name: None if number != number else number for name, number in asdict(self).items()}
+
+
+def audit_position(content_hash: str) -> float:
+    """Return a photo's place in the audit, 0 up to 1, evenly spread: the audit of rate r has the places below r."""
+    digest = hashlib.blake2b(content_hash.encode(), digest_size=8, salt=_SALT).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def estimate_accuracy(answers: Iterable[bool | None]) -> AuditEstimate:
+    """Estimate the accuracy of a model from the answers of an audit.
+
+    Args:
+        answers: for each photo, whether the model's label was right; None: the reviewer is unsure.
+    """
+    answers = list(answers)
+    photos, correct = sum(answer is not None for answer in answers), sum(answer is True for answer in answers)
+    unsure = len(answers) - photos
+    low, high = share_interval(correct, photos)
+    return AuditEstimate(
+        photos=photos,
+        correct=correct,
+        unsure=unsure,
+        low=low,
+        high=high,
+        low_bound=share_interval(correct, len(answers))[0],
+        high_bound=share_interval(correct + unsure, len(answers))[1],
+    )
