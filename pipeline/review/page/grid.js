@@ -1,0 +1,95 @@
+// 24 photos of one predicted label at once: mark the wrong ones, confirm the rest.
+
+import { getJson } from "./api.js";
+import { element, format, get } from "./dom.js";
+import { buildThumbnail } from "./thumbnails.js";
+
+const COLUMNS = 6;
+
+export class Grid {
+  #rows = [];
+  #marked = new Set();
+  #cursor = 0;
+  #turn = 0;
+  label = null;
+  left = 0;
+  isOpen = false;
+
+  get wrong() {
+    return this.#rows.filter((facts) => this.#marked.has(facts.row));
+  }
+
+  get right() {
+    return this.#rows.filter((facts) => !this.#marked.has(facts.row));
+  }
+
+  // Show the next photos of a label; return whether there are any.
+  async open(label, isDecided, after = "") {
+    const turn = ++this.#turn;
+    const wanted = label === null ? "" : `label=${encodeURIComponent(label)}&`;
+    const { label: found, rows, left } = await getJson(`/api/grid?${wanted}after=${after}`);
+    if (turn !== this.#turn) return true;  // another label was asked for meanwhile
+    Object.assign(this, { label: found, left, isOpen: true });
+    this.#rows = rows.filter((facts) => !facts.blind && !isDecided(facts.row));
+    this.#marked.clear();
+    this.#cursor = 0;
+    this.#draw();
+    this.shownAt = performance.now();
+    return this.#rows.length > 0;
+  }
+
+  close() {
+    this.#turn++;
+    this.isOpen = false;
+    get("grid").hidden = true;
+    get("stage").hidden = false;
+  }
+
+  last() {
+    return this.#rows.at(-1)?.row ?? "";
+  }
+
+  move(dx, dy) {
+    const next = this.#cursor + dx + dy * COLUMNS;
+    if (next >= 0 && next < this.#rows.length) this.#cursor = next;
+    this.#update();
+  }
+
+  mark(index = this.#cursor) {
+    const facts = this.#rows[index];
+    if (!facts) return;
+    this.#cursor = index;
+    if (!this.#marked.delete(facts.row)) this.#marked.add(facts.row);
+    this.#update();
+  }
+
+  #draw() {
+    get("stage").hidden = true;
+    get("grid").hidden = false;
+    const title = element("h2", {}, "Which of these are not ", element("strong", { textContent: this.label }), "?");
+    const cells = this.#rows.map((facts, index) => this.#cell(facts, index));
+    const place = element("ol", {}, ...cells);
+    const hint = element("p", { className: "quiet", id: "grid-hint" });
+    get("grid").replaceChildren(title, place, hint);
+    this.#update();
+  }
+
+  #cell(facts, index) {
+    const cell = element("button", { type: "button", title: facts.path },
+      buildThumbnail(facts.row), element("span", { textContent: facts.score?.toFixed(2) ?? "" }));
+    cell.addEventListener("click", () => this.mark(index));
+    return element("li", {}, cell);
+  }
+
+  #update() {
+    get("grid").querySelectorAll("li").forEach((cell, index) => {
+      const isWrong = this.#marked.has(this.#rows[index].row);
+      cell.classList.toggle("cursor", index === this.#cursor);
+      cell.classList.toggle("wrong", isWrong);
+      cell.firstChild.setAttribute("aria-pressed", isWrong);
+    });
+    const more = Math.max(0, this.left - this.#rows.length);
+    get("grid-hint").textContent = `Enter confirms ${this.right.length}; ${this.#marked.size} marked wrong are shown next. `
+      + `${format(more)} more of this label.`;
+  }
+}
