@@ -5,7 +5,7 @@ the server lives. Maps are not among the columns: see `pipeline.review.row_maps`
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -34,6 +34,27 @@ COLUMNS = tuple(name for name in _WANTED if name in SCHEMA.names)
 
 
 @dataclass(frozen=True)
+class RowPlaces:
+    """Where rows lie in the table's parts.
+
+    Attributes:
+        parts: files of the table.
+        part_rows: number of rows in each.
+        numbers: of each row, counted through all parts.
+    """
+
+    parts: tuple[Path, ...]
+    part_rows: tuple[int, ...]
+    numbers: Integers
+
+    def find(self, row: int) -> tuple[Path, int]:
+        """Return the part with a row, and the row's number in it."""
+        ends = np.cumsum(self.part_rows)
+        part = int(np.searchsorted(ends, self.numbers[row], side="right"))
+        return self.parts[part], int(self.numbers[row] - ends[part] + self.part_rows[part])
+
+
+@dataclass(frozen=True)
 class ReviewRows:
     """The rows, and arrays made from them, one value a row.
 
@@ -43,6 +64,7 @@ class ReviewRows:
         table: with `COLUMNS`.
         selected: rows meeting the condition of --where; all without one.
         failed: number of photos without a prediction, left out.
+        places: the parts of the table with these rows.
     """
 
     out: Path
@@ -50,6 +72,7 @@ class ReviewRows:
     table: pa.Table
     selected: Flags
     failed: int
+    places: RowPlaces
 
     def __len__(self) -> int:
         return len(self.table)
@@ -75,7 +98,7 @@ class ReviewRows:
         return None if row < 0 else int(row)
 
     def photo_file(self, row: int) -> bytes | None:
-        """Return the name of a photo's file for the operating system, None if its path leads out of the input folder."""
+        """Return the name of a photo's file for the system; None for a path out of the input folder."""
         path = self.value("path_bytes", row) or os.fsencode(self.value("path", row))
         parts = PurePosixPath(os.fsdecode(path)).parts
         if self.source is None or b"\0" in path or ".." in parts or path.startswith(b"/"):
@@ -140,32 +163,38 @@ def read_rows(out: Path, condition: pc.Expression | None = None) -> ReviewRows:
         raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
     while True:
         try:
-            table = _read_newest(out, condition)
+            table, places = _read_newest(out, condition)
             break
         except FileNotFoundError:
             continue  # compacted meanwhile; the new parts have its rows
     is_ok = pc.equal(table["status"].cast(pa.string()), "ok")
     failed = len(table) - int(pc.sum(is_ok).as_py() or 0)
-    table = table.filter(is_ok)
+    table, numbers = table.filter(is_ok), places.numbers[is_ok.to_numpy()]
     if not len(table):
         photos = f"{failed} failed photos, see vitrollout status" if failed else "no photos yet"
         raise ConfigError(f"{out} has nothing to review: {photos}; run vitrollout on its input folder first")
     selected = table["selected"].combine_chunks().to_numpy(zero_copy_only=False)
     source = input_folder_of_results(out)
     table = table.select(COLUMNS).combine_chunks()
-    return ReviewRows(out, Path(source) if source else None, table, selected, failed)
+    return ReviewRows(out, Path(source) if source else None, table, selected, failed, replace(places, numbers=numbers))
 
 
-def _read_newest(out: Path, condition: pc.Expression | None) -> pa.Table:
-    """Read `COLUMNS`, status and selected of the newest rows, sorted by path."""
-    names = [*COLUMNS, "status"] if condition is None else list(SCHEMA.names)
+def _read_newest(out: Path, condition: pc.Expression | None) -> tuple[pa.Table, RowPlaces]:
+    """Read `COLUMNS`, status and selected of the newest rows, sorted by path, and their places."""
+    names = [*COLUMNS, "status"]
     if condition is not None:  # a few more columns for the condition, never the bulk of the table
-        names = [name for name in names if name in COLUMNS or not pa.types.is_nested(SCHEMA.field(name).type)]
-    table = concatenate_parts([read_part(part, names) for part in part_files(out)], names)
-    table = table.take(newest_rows(table))
+        names += [
+            name for name in SCHEMA.names if name not in names and not pa.types.is_nested(SCHEMA.field(name).type)
+        ]
+    parts = part_files(out)
+    tables = [read_part(part, names) for part in parts]
+    table = concatenate_parts(tables, names)
+    newest = newest_rows(table)
+    table = table.take(newest)
     selected = np.ones(len(table), bool)
     if condition is not None:
         numbered = table.append_column("row", pa.array(np.arange(len(table))))
         selected[:] = False
         selected[numbered.filter(condition)["row"].to_numpy()] = True
-    return table.append_column("selected", pa.array(selected))
+    places = RowPlaces(tuple(parts), tuple(map(len, tables)), newest.to_numpy().astype(np.int64))
+    return table.append_column("selected", pa.array(selected)), places

@@ -48,15 +48,52 @@ def read_review_table(out: Path) -> pa.Table:
     Raises:
         StoreError: a file is damaged.
     """
-    while True:
-        try:
-            tables = [_read_folded(file) for file in folded_files(out)]
-            tables += [read_session(file) for file in session_files(out)]
-            break
-        except FileNotFoundError:
-            continue  # folded meanwhile; the folded file has its records
-    table = pa.concat_tables([REVIEW_SCHEMA.empty_table(), *tables])
-    return _drop_repeated_ids(table).sort_by([("at", "ascending"), ("id", "ascending")])
+    return ReviewReader(out).read_new()
+
+
+class ReviewReader:
+    """Reads the decisions of a results folder, and later only those made since.
+
+    Attributes:
+        ids: of all records read so far. A record with an id added by others is left out of later reads.
+    """
+
+    def __init__(self, out: Path) -> None:
+        """Remember the folder; nothing is read yet."""
+        self.ids: set[str] = set()
+        self._out = out
+        self._ends: dict[Path, int] = {}  # bytes read of each session
+        self._folded: set[Path] = set()
+
+    def read_new(self) -> pa.Table:
+        """Read the records since the last call as an Arrow table of `REVIEW_SCHEMA`, each id once, ordered by time.
+
+        Raises:
+            StoreError: a file is damaged.
+        """
+        while True:
+            try:
+                folded = {file: _read_folded(file) for file in folded_files(self._out) if file not in self._folded}
+                sessions = {file: read_session_from(file, self._ends.get(file, 0)) for file in self._grown_sessions()}
+                break
+            except FileNotFoundError:
+                continue  # folded meanwhile; the folded file has its records
+        self._folded.update(folded)
+        self._ends.update((file, end) for file, (_, end) in sessions.items())
+        tables = [*folded.values(), *(table for table, _ in sessions.values())]
+        table = self._drop_known_ids(pa.concat_tables([REVIEW_SCHEMA.empty_table(), *tables]))
+        return table.sort_by([("at", "ascending"), ("id", "ascending")])
+
+    def _grown_sessions(self) -> list[Path]:
+        return [file for file in session_files(self._out) if file.stat().st_size > self._ends.get(file, 0)]
+
+    def _drop_known_ids(self, table: pa.Table) -> pa.Table:
+        """Keep the first record of each id: a fold stopped half-way leaves its records in two files."""
+        is_new = []
+        for record_id in table["id"].to_pylist():
+            is_new.append(record_id not in self.ids)
+            self.ids.add(record_id)
+        return table if all(is_new) else table.filter(pa.array(is_new, pa.bool_()))
 
 
 def read_session(file: Path) -> pa.Table:
@@ -65,15 +102,27 @@ def read_session(file: Path) -> pa.Table:
     Raises:
         FileNotFoundError: it was folded meanwhile.
     """
-    content = file.read_bytes()
+    return read_session_from(file, 0)[0]
+
+
+def read_session_from(file: Path, start: int) -> tuple[pa.Table, int]:
+    """Read the whole lines of a session from a byte on; return their records, and the byte after the last of them.
+
+    Raises:
+        FileNotFoundError: it was folded meanwhile.
+    """
+    with file.open("rb") as stream:
+        stream.seek(start)
+        content = stream.read()
     content = content[: content.rfind(b"\n") + 1]
+    end = start + len(content)
     if not content:
-        return REVIEW_SCHEMA.empty_table()
+        return REVIEW_SCHEMA.empty_table(), end
     parsing = pj.ParseOptions(explicit_schema=REVIEW_SCHEMA, unexpected_field_behavior="ignore")
     try:
-        return pj.read_json(io.BytesIO(content), pj.ReadOptions(block_size=_BLOCK_BYTES), parsing)
+        return pj.read_json(io.BytesIO(content), pj.ReadOptions(block_size=_BLOCK_BYTES), parsing), end
     except pa.ArrowException:
-        return _read_good_lines(file, content)
+        return _read_good_lines(file, content), end
 
 
 def _read_good_lines(file: Path, content: bytes) -> pa.Table:
@@ -98,12 +147,3 @@ def _read_folded(file: Path) -> pa.Table:
         raise StoreError(
             f"{file}: is damaged ({one_line(error, 200)}); restore it from a backup, or move it away"
         ) from None
-
-
-def _drop_repeated_ids(table: pa.Table) -> pa.Table:
-    """Keep the first record of each id: a fold stopped half-way leaves its records in two files."""
-    ids = table["id"].to_pylist()
-    if len(set(ids)) == len(ids):
-        return table
-    first = {record_id: row for row, record_id in reversed(list(enumerate(ids)))}
-    return table.take(pa.array(sorted(first.values())))

@@ -20,7 +20,7 @@ TruthState = Literal["reviewed", "unsure", "rejected", "disputed"]
 _SAME_BOX_OVERLAP = 0.5  # intersection over union
 
 _KEYS = ["id", "content_hash", "who", "verdict", "replaces"]
-_USED = [*_KEYS, "at", "path", "label", "boxes", "boxes_complete", "fingerprint", "label_before"]
+_USED = [*_KEYS, "at", "path", "label", "boxes", "boxes_complete", "fingerprint", "label_before", "note"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Truth:
         answers: label of each standing record, or its verdict without one.
         fingerprint: of the row judged by the newest one.
         label_before: the model's answer at that time.
+        note: of the newest one, or None.
     """
 
     content_hash: str
@@ -56,6 +57,7 @@ class Truth:
     answers: tuple[str, ...]
     fingerprint: str
     label_before: str | None
+    note: str | None = None
 
 
 def resolve_truths(table: pa.Table) -> dict[str, Truth]:
@@ -128,6 +130,7 @@ def _resolve_photo(content_hash: str, records: Sequence[Mapping[str, Any]]) -> T
         answers=answers,
         fingerprint=records[-1]["fingerprint"] or "",
         label_before=records[-1]["label_before"],
+        note=records[-1]["note"],
     )
 
 
