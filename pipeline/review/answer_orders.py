@@ -40,7 +40,7 @@ def rank_contradicted(queue: QueueInput) -> Ranking:
 
 def rank_outdated(queue: QueueInput) -> Ranking:
     """Rank the photos reviewed before a class existed: first those the model takes for it, then the oldest review."""
-    classes = [(_parse_time(each), each.name) for each in without_retired(queue.classes)]
+    classes = [(_parse_time(each.since), each.name) for each in without_retired(queue.classes)]
 
     def list_newer_classes(row: int) -> list[str]:
         return [name for since, name in classes if since > queue.truth_of_row[row].at]

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from pipeline.records import Floats
+from pipeline.records import Doubles
 from pipeline.review.answer_orders import rank_disputed
 from pipeline.review.near_duplicates import push_back_near_duplicates
 from pipeline.review.ranking import QueueInput, Ranking, sort_rows
-from pipeline.review.rows import Integers, ReviewRows
+from pipeline.review.rows import Integers
 
 _AUDIT_EVERY = 10  # photos of the mixed order
 _HEAD = 500  # photos of a queue kept free of near-duplicates
@@ -17,12 +17,10 @@ ALL_REVIEWED = "every photo is reviewed; --second-opinion shows those reviewed b
 def rank_by_margin(queue: QueueInput) -> Ranking:
     """Rank by the lead of the best label over the second, the least first; near-duplicates are moved apart."""
     chosen, left_out = queue.choose_doubtful()
-    rows = sort_rows(np.flatnonzero(chosen), measure_lead(queue.rows))
+    rows = sort_rows(np.flatnonzero(chosen), measure_lead(queue))
     head = rows[:_HEAD]
     head = head[push_back_near_duplicates(queue.source.read_maps(head), queue.rows.label_codes[head])]
-    return Ranking(
-        np.concatenate([head, rows[_HEAD:]]), lambda row: _explain_lead(queue.rows, row), ALL_REVIEWED, left_out
-    )
+    return Ranking(np.concatenate([head, rows[_HEAD:]]), lambda row: _explain_lead(queue, row), ALL_REVIEWED, left_out)
 
 
 def rank_by_score(queue: QueueInput) -> Ranking:
@@ -75,15 +73,24 @@ def interleave(rows: Integers, audit: Integers) -> Integers:
     return mixed
 
 
-def measure_lead(rows: ReviewRows) -> Floats:
+def measure_lead(queue: QueueInput) -> Doubles:
     """Return the lead of each row's best label over the second, 0..1.
 
-    With sigmoid scores, several labels may be right at once; there it is the distance of the most doubtful score from
-    0.5, doubled.
+    With sigmoid scores several labels may be right at once: there it is the distance of the score nearest to 0.5 from
+    it, doubled.
     """
-    return rows.margins
+    top = queue.top_scores
+    lead = queue.rows.margins.astype(np.float64)
+    if top.is_multi_label.any():
+        distance = np.ones(len(lead))
+        np.minimum.at(distance, top.rows, 2 * np.abs(top.scores - 0.5))
+        lead = np.where(top.is_multi_label, distance, lead)
+    return lead
 
 
-def _explain_lead(rows: ReviewRows, row: int) -> str:
-    best = rows.value("top_labels", row)[:2]
-    return f"margin {rows.margins[row]:.2f}: {' or '.join(best)}"
+def _explain_lead(queue: QueueInput, row: int) -> str:
+    labels, scores = (queue.rows.value(name, row) for name in ("top_labels", "top_scores"))
+    if queue.top_scores.is_multi_label[row]:
+        place = int(np.argmin(np.abs(np.array(scores) - 0.5)))
+        return f"{labels[place]} or not: score {scores[place]:.2f}"
+    return f"margin {queue.rows.margins[row]:.2f}: {' or '.join(labels[:2])}"

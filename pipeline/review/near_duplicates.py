@@ -1,17 +1,21 @@
 """Keeps near-duplicates apart in the queue: a burst of the same board is one question, not ten."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.records import Floats
 from pipeline.review.rows import Flags, Integers
+
+LabelCodes = npt.NDArray[np.integer[Any]]
 
 _LAST_SHOWN = 50
 _NEAR = 0.98  # correlation of two maps
 
 
-def push_back_near_duplicates(maps: Sequence[Floats | None], labels: Integers, last: int = _LAST_SHOWN) -> Integers:
+def push_back_near_duplicates(maps: Sequence[Floats | None], labels: LabelCodes, last: int = _LAST_SHOWN) -> Integers:
     """Move photos near to one of the last few back, until those are out of sight.
 
     Two photos are near if they have the same label, and maps of the same grid with a correlation of 0.98 or more. If
@@ -39,7 +43,7 @@ def push_back_near_duplicates(maps: Sequence[Floats | None], labels: Integers, l
     return order
 
 
-def _find_near_pairs(maps: Sequence[Floats | None], labels: Integers) -> Flags:
+def _find_near_pairs(maps: Sequence[Floats | None], labels: LabelCodes) -> Flags:
     """Compare all photos with each other: (n, n)."""
     is_near = np.zeros((len(maps), len(maps)), bool)
     sizes = np.array([0 if each is None else len(each) for each in maps], np.int64)

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-import numpy as np
-
 from pipeline.review.config import Order, ReviewConfig
 from pipeline.review.ranking import QueueInput, Ranking
 from pipeline.review.rows import Flags, Integers, ReviewRows

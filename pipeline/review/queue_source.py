@@ -1,17 +1,21 @@
 """Everything that only some orders of the queue need, read from the disk when they ask for it."""
 
-import csv
-import json
-import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import DataError, one_line
+from pipeline.errors import DataError
 from pipeline.records import Floats
+from pipeline.results.names import part_files
+from pipeline.results.parts import read_part
+from pipeline.review.held_out import find_test_photos, find_training_photos
 from pipeline.review.rows import Flags, Integers, ReviewRows
 from pipeline.reviews.files import REVIEWS, SPLITS_FILE
 
@@ -28,37 +32,77 @@ class QueueSource:
     rows: ReviewRows
     labels: Path | None = None
 
-    def find_test_photos(self) -> Flags:
-        """Find the photos of groups in the test split of splits.csv; none without the file."""
+    @cached_property
+    def is_test(self) -> Flags:
+        """Photos of groups in the test split of splits.csv."""
         return find_test_photos(self.rows, self.rows.out / REVIEWS / SPLITS_FILE)
 
+    @cached_property
+    def is_trained_on(self) -> Flags:
+        """Photos used for the training of the model behind their row."""
+        return find_training_photos(self.rows)
+
+    def read_given_labels(self) -> tuple[Integers, list[str]]:
+        """Read the CSV of labels: rows, and a label for each; a photo may have several.
+
+        Raises:
+            DataError: it can't be read, lacks a column, or names none of the photos.
+        """
+        from pipeline.labelled.csv_paths import match_names, name_csv_path
+        from pipeline.labelled.csv_table import read_table  # imports pandas
+
+        assert self.labels is not None
+        table = read_table(self.labels, "path", "label")
+        folder = self.rows.source or self.labels.parent
+        row_of = {path: row for row, path in enumerate(self.rows.table["path"].to_pylist())}
+        # most are spelled as in the table
+        names = [path if path in row_of else name_csv_path(path, folder) for path in table["path"].tolist()]
+        row_of = match_names(row_of, names)
+        found = [
+            (row_of[name], label) for name, label in zip(names, table["label"].tolist(), strict=True) if name in row_of
+        ]
+        if not found:
+            raise DataError(
+                f"{self.labels}: names no photo of the table; give paths as in the table, relative to {folder}"
+            )
+        return np.array([row for row, _ in found], np.int64), [label for _, label in found]
+
     def read_maps(self, rows: Integers) -> list[Floats | None]:
-        """Read the maps of a few rows; None for a row replaced meanwhile."""
-        from pipeline.results.read import read_results
+        """Read the maps of a few rows; None for a row without one, or moved to another part meanwhile."""
+        maps: list[Floats | None] = [None] * len(rows)
+        by_part: dict[Path, list[tuple[int, int]]] = defaultdict(list)
+        for place, row in enumerate(rows.tolist()):
+            part, number = self.rows.places.find(row)
+            by_part[part].append((place, number))
+        for part, found in by_part.items():
+            with suppress(FileNotFoundError):
+                column = read_part(part, ["attention"])["attention"]
+                cells = column.take(pa.array([number for _, number in found])).combine_chunks()
+                for (place, _), values in zip(found, cells, strict=True):
+                    maps[place] = values.values.to_numpy() if values.is_valid else None
+        return maps
 
-        paths = self.rows.table["path"].take(rows)
-        frame = read_results(self.rows.out, ["path", "attention"], pc.field("path").isin(paths))
-        maps = dict(zip(frame["path"], frame["attention"], strict=True))
-        return [maps.get(path) for path in paths.to_pylist()]
+    def read_parts(self, columns: Sequence[str]) -> Iterator[tuple[Integers, pa.Table]]:
+        """Read columns part by part: numbers of rows, and a table with these rows; columns of old parts may be missing.
 
+        After a compaction meanwhile, rows come once more.
+        """
+        while True:
+            try:
+                for part in part_files(self.rows.out):
+                    table = read_part(part, ["path", "run_id", *columns])
+                    numbers, is_current = self._find_rows(table)
+                    if len(numbers):
+                        yield numbers, table.filter(is_current)
+                return
+            except FileNotFoundError:
+                continue  # compacted meanwhile
 
-def find_test_photos(rows: ReviewRows, file: Path) -> Flags:
-    """Find the photos of test groups by a splits.csv.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    is_test = np.zeros(len(rows), bool)
-    if not file.is_file():
-        return is_test
-    try:
-        head, *lines = file.read_text(encoding="utf-8").splitlines()
-        rule = str(json.loads(head.removeprefix("#"))["group"])
-        tests = {group for group, split, *_ in csv.reader(lines[1:]) if split == "test"}
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: can't be read ({one_line(error, 200)}); correct it, or restore it") from None
-    pattern = re.compile(rule)
-    for row, path in enumerate(rows.table["path"].to_pylist()):
-        found = pattern.search(path)
-        is_test[row] = found is not None and found[1 if pattern.groups else 0] in tests
-    return is_test
+    def _find_rows(self, table: pa.Table) -> tuple[Integers, pa.Array]:
+        """Find the rows with the same path and run as those of a part, and tell which of the part's they are."""
+        places = pc.index_in(table["path"].combine_chunks(), self.rows.table["path"].combine_chunks())
+        run_ids = self.rows.table["run_id"].cast(pa.string()).take(places)
+        is_current = pc.fill_null(pc.equal(run_ids, table["run_id"].cast(pa.string())), False)
+        is_current = pa.chunked_array(is_current.chunks if isinstance(is_current, pa.ChunkedArray) else [is_current])
+        numbers: Integers = places.filter(is_current.combine_chunks()).to_numpy().astype(np.int64)
+        return numbers, is_current

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pipeline.review.config import ReviewConfig
 from pipeline.review.queue_source import QueueSource
 from pipeline.review.rows import Flags, Integers, ReviewRows
+from pipeline.review.top_scores import TopScores
 from pipeline.reviews.classes import ReviewClass
 from pipeline.reviews.truth import Truth
 
@@ -57,6 +59,11 @@ class QueueInput:
         return QueueSource(self.rows, self.config.labels)
 
     @cached_property
+    def top_scores(self) -> TopScores:
+        """The best scores of all rows."""
+        return TopScores(self.rows.table)
+
+    @cached_property
     def truth_of_row(self) -> dict[int, Truth]:
         """The truth of every selected row answered by anybody, one row for each content."""
         found: dict[str, int] = {}
@@ -70,10 +77,10 @@ class QueueInput:
     @cached_property
     def is_candidate(self) -> Flags:
         """The selected rows, one for each content: copies share their reviews, so one answer is enough."""
-        selected = np.flatnonzero(self.rows.selected)
-        _, first = np.unique(self.rows.content_hashes[selected], return_index=True)
-        is_candidate = np.zeros(len(self.rows), bool)
-        is_candidate[selected[first]] = True
+        is_candidate = self.rows.selected.copy()
+        hashes = self.rows.table["content_hash"].filter(pa.array(is_candidate)).combine_chunks()
+        codes = hashes.dictionary_encode().indices.to_numpy()  # counted up, content by content
+        is_candidate[is_candidate] = np.diff(np.maximum.accumulate(codes), prepend=-1) > 0
         return is_candidate
 
     @cached_property
@@ -97,7 +104,7 @@ class QueueInput:
         Photos of the audit and of test groups are left out: answered in an order of doubt, they would no longer be a
         fair sample.
         """
-        is_test = self.source.find_test_photos()
+        is_test = self.source.is_test
         counts = {
             IN_AUDIT: int((self.is_open & self.is_audit & ~is_test).sum()),
             IN_TEST_GROUPS: int((self.is_open & is_test).sum()),
@@ -110,7 +117,7 @@ class QueueInput:
 
     def label(self, row: int) -> str:
         """Return the model's label of a row."""
-        return self.rows.label_names[self.rows.label_codes[row]]
+        return str(self.rows.label_names[self.rows.label_codes[row]])
 
 
 def sort_rows(rows: npt.NDArray[np.integer[Any]], *keys: npt.NDArray[Any]) -> Integers:

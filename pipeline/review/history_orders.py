@@ -1,0 +1,61 @@
+"""The order `changed`: photos with another label than before."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.results.parts import newest_rows
+from pipeline.results.read import read_all_rows
+from pipeline.results.schema import SCHEMA
+from pipeline.review.ranking import QueueInput, Ranking
+from pipeline.review.rows import ReviewRows
+
+_NOTHING = (
+    "no label differs from that of an earlier model or earlier settings (compacting the table drops its earlier rows)"
+)
+
+
+def rank_changed(queue: QueueInput) -> Ranking:
+    """Rank the photos whose label differs from that under the previous fingerprint, the surest of both first."""
+    chosen, left_out = queue.choose_doubtful()
+    before = find_earlier_answers(queue.rows)
+    rows = before["row"].to_numpy()
+    labels = np.array(before["label"].to_pylist(), object)
+    names = np.array(queue.rows.label_names, object)
+    is_changed = chosen[rows] & (names[queue.rows.label_codes[rows]] != labels)
+    rows, labels, scores = rows[is_changed], labels[is_changed], before["score"].to_numpy()[is_changed]
+    order = np.argsort(-np.minimum(scores, queue.rows.scores[rows]), kind="stable")
+    label_before = dict(zip(rows.tolist(), labels.tolist(), strict=True))
+    return Ranking(
+        rows[order].astype(np.int64),
+        lambda row: f"was {label_before[row]}, now {queue.label(row)}",
+        _NOTHING,
+        left_out if len(rows) else {},
+    )
+
+
+def find_earlier_answers(rows: ReviewRows) -> pa.Table:
+    """Find the answer of the model, or of the settings, before the present ones.
+
+    Returns:
+        row, label and score: one row for each photo with an earlier answer about the same bytes.
+    """
+    columns = ["path", "content_hash", "label", "score", "fingerprint", "run_id"]
+    table = read_all_rows(rows.out, columns) or SCHEMA.empty_table().select(columns)
+    place = pc.index_in(table["path"], rows.table["path"].combine_chunks())
+    table = table.append_column("row", place).filter(pc.and_(place.is_valid(), table["label"].is_valid()))
+    now = rows.table.select(["content_hash", "fingerprint"]).take(table["row"])
+    is_other = pc.and_(
+        pc.equal(table["content_hash"], now["content_hash"]),
+        pc.not_equal(table["fingerprint"].cast(pa.string()), now["fingerprint"].cast(pa.string())),
+    )
+    table = table.filter(is_other)
+    newest = newest_rows(table)
+    earlier = table.take(newest)
+    return pa.table(
+        {
+            "row": earlier["row"].cast(pa.int64()),
+            "label": earlier["label"].cast(pa.string()),
+            "score": earlier["score"].cast(pa.float64()),
+        }
+    )
