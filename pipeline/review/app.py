@@ -17,8 +17,16 @@ from starlette.routing import Route
 from pipeline.errors import DataError, DecodeError, FolderBusyError, StoreError
 from pipeline.review.desk import ReviewDesk
 from pipeline.review.examples import grid_page, guide_examples
-from pipeline.review.pictures import PhotoChangedError, PictureFile, PictureMissingError, Pictures
-from pipeline.review.security import BodyTooLargeError, Guard
+from pipeline.review.pictures import PictureFile, Pictures
+from pipeline.review.refusals import (
+    BadRequestError,
+    HiddenAnswerError,
+    PhotoChangedError,
+    PictureMissingError,
+    TooLargeError,
+    UnknownPhotoError,
+)
+from pipeline.review.security import Guard
 from pipeline.review.seeds import propose_boxes
 from pipeline.review.similar import SimilarPhotos
 from pipeline.review.start import start_answer
@@ -28,12 +36,13 @@ MOST_ROWS = 64  # of one request
 _PAGE = resources.files("pipeline.review") / "page"
 _STATIC_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _STATUS_OF = {
-    LookupError: 409,
-    ValueError: 400,
+    BadRequestError: 400,
+    HiddenAnswerError: 403,
     PictureMissingError: 404,
     PhotoChangedError: 409,
+    UnknownPhotoError: 409,
+    TooLargeError: 413,
     DecodeError: 422,
-    BodyTooLargeError: 413,
     StoreError: 507,
     DataError: 500,
     FolderBusyError: 503,
@@ -93,7 +102,7 @@ class _Api:
     def rows(self, request: Request) -> Response:
         texts = [text for text in request.query_params.get("rows", "").split(",") if text]
         if len(texts) > MOST_ROWS:
-            raise ValueError(f"rows: at most {MOST_ROWS} at once")
+            raise BadRequestError(f"rows: at most {MOST_ROWS} at once")
         return JSONResponse({"rows": [self._desk.describe(self._check_row(text)) for text in texts]})
 
     def photo(self, request: Request) -> Response:
@@ -133,9 +142,15 @@ class _Api:
     def changes(self, request: Request) -> Response:
         since = request.query_params.get("since", "0")
         if not since.isdecimal() or len(since) > 18:
-            raise ValueError("since: must be a number")
+            raise BadRequestError("since: must be a number")
         position, rows = self._desk.changes_since(int(since))
-        answer = {"next": position, "rows": [self._desk.describe(row) for row in rows], "counts": self._desk.counts()}
+        classes = request.query_params.get("classes")
+        answer = {
+            "next": position,
+            "rows": [self._desk.describe(row) for row in rows],
+            "counts": self._desk.counts(),
+            "classes": None if classes in (None, str(len(self._desk.classes))) else _list_classes(self._desk),
+        }
         return JSONResponse(answer)
 
     async def record(self, request: Request) -> Response:
@@ -145,15 +160,15 @@ class _Api:
     async def add_class(self, request: Request) -> Response:
         content = await _read_json(request)
         if not isinstance(content, dict) or not isinstance(content.get("name"), str):
-            raise ValueError("name: must be a text")
+            raise BadRequestError("name: must be a text")
         await run_in_threadpool(self._desk.add_class, content["name"])
-        return JSONResponse({"classes": [vars(each) for each in self._desk.classes]})
+        return JSONResponse({"classes": _list_classes(self._desk)})
 
     def _send(self, request: Request, read: Callable[[int], PictureFile]) -> Response:
-        """Send a picture; its tag is that of the photo's content, so a browser need not load it twice."""
+        """Send a picture; its tag names the photo's content and the run, so a browser need not load it twice."""
         row = self._row_of(request)
         picture = read(row)
-        tag = f'"{self._desk.rows.value("content_hash", row)}"'
+        tag = f'"{self._desk.rows.value("content_hash", row)}-{self._desk.rows.value("run_id", row)}"'
         headers = {"etag": tag, "cache-control": "private, no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
@@ -169,7 +184,11 @@ class _Api:
 
     def _refuse_blind(self, row: int) -> None:
         if self._desk.is_blind(row):
-            raise HTTPException(403, "a photo of the audit shows the model's answer after yours")
+            raise HiddenAnswerError("a photo of the audit shows the model's answer after yours")
+
+
+def _list_classes(desk: ReviewDesk) -> list[dict[str, Any]]:
+    return [vars(each) for each in desk.classes]
 
 
 def _page(_: Request) -> Response:
@@ -201,7 +220,7 @@ async def _read_json(request: Request) -> Any:
     try:
         return json.loads(await request.body())
     except (ValueError, RecursionError):
-        raise ValueError("the request is not JSON") from None
+        raise BadRequestError("the request is not JSON") from None
 
 
 async def _answer_error(_: Request, error: Exception) -> Response:
@@ -209,4 +228,4 @@ async def _answer_error(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
     status = next(status for kind, status in _STATUS_OF.items() if isinstance(error, kind))
-    return JSONResponse({"error": str(error) or "the request is too large"}, status)
+    return JSONResponse({"error": str(error)}, status)

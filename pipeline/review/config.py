@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
+from pipeline.review.class_names import clean_class_name
 from pipeline.setting_types import NoneOrPath, OutFolder, none_or, resolve_file, split_at_commas
 from pipeline.settings import Settings
 
@@ -56,6 +57,11 @@ class ReviewConfig(Settings):
     @classmethod
     def _check_labels_file(cls, file: Path | None) -> Path | None:
         return None if file is None else resolve_file(file)
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(clean_class_name, names))
 
     @field_validator("i_know_others_can_see_it")
     @classmethod

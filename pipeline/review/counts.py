@@ -6,18 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.review.audit_tally import AuditTally
 from pipeline.review.reviewed import DISPUTED, ReviewedPhotos
 from pipeline.review.rows import Integers
 from pipeline.reviews.record import VERDICTS, ReviewRecord
 
 
-def count_reviews(own: Collection[ReviewRecord], reviewed: ReviewedPhotos, queue: Integers) -> dict[str, Any]:
+def count_reviews(
+    own: Collection[ReviewRecord], reviewed: ReviewedPhotos, queue: Integers, tally: AuditTally
+) -> dict[str, Any]:
     """Count the decisions.
 
     Args:
         own: the records of this session, for verdicts and pace.
         reviewed: everybody's decisions.
         queue: the rows to review.
+        tally: answers of the audit.
     """
     verdicts = [record.verdict for record in own]
     seconds = [record.seconds for record in own if record.seconds and record.verdict != "withdrawn"]
@@ -26,6 +30,6 @@ def count_reviews(own: Collection[ReviewRecord], reviewed: ReviewedPhotos, queue
         "reviewed": int(np.count_nonzero(reviewed.states)),
         "disputed": int(np.count_nonzero(reviewed.states == DISPUTED)),
         "seconds_median": round(median(seconds), 2) if seconds else None,
-        "estimate": None,
+        "estimate": tally.as_json(),
         "left": int(np.count_nonzero(~reviewed.is_decided[queue])),
     }

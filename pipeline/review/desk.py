@@ -1,25 +1,29 @@
 """The desk of a reviewer: the rows, the queue, the classes, the decisions. Knows nothing of HTTP."""
 
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
 import numpy as np
 
+from pipeline.review.audit_tally import AuditTally
+from pipeline.review.class_names import clean_class_name
 from pipeline.review.config import ReviewConfig
 from pipeline.review.counts import count_reviews
 from pipeline.review.first_classes import list_model_classes
+from pipeline.review.held_out import find_test_photos
+from pipeline.review.queue import build_queue
+from pipeline.review.refusals import BadRequestError, UnknownPhotoError
 from pipeline.review.reviewed import ReviewedPhotos
 from pipeline.review.row_json import row_as_json, truth_as_json
 from pipeline.review.row_maps import MapReader
-from pipeline.review.rows import ReviewRows, read_rows
-from pipeline.review.simple_queue import build_queue
+from pipeline.review.rows import Flags, ReviewRows, read_rows
 from pipeline.review.submission import Circumstances, Submission, make_record
-from pipeline.reviews.classes import current_names, extend_classes, without_retired
+from pipeline.reviews.classes import current_names, extend_classes, read_classes, without_retired
+from pipeline.reviews.files import REVIEWS, SPLITS_FILE
 from pipeline.reviews.record import ReviewRecord
 from pipeline.reviews.session import ReviewSession
-
-_LONGEST_NAME = 100  # of a class
 
 
 class ReviewDesk:
@@ -56,19 +60,27 @@ class ReviewDesk:
         by_model = list_model_classes(self.rows)
         names = [name for classes in by_model.values() for name in classes] + list(self.rows.label_names)
         self.classes = extend_classes(out, [*names, *config.classes])
-        self.queue = build_queue(self.rows, self.reviewed.truths, config)
+        self._current_names = current_names(self.classes)
+        self.queue = build_queue(self.rows, self.reviewed.truths, self.classes, config)
         self.warnings = (*_list_warnings(self.rows, by_model), *self.queue.warnings)
         self.own: dict[str, ReviewRecord] = {}
         self._lock = RLock()
         self._changes: list[int] = []
         self._methods: dict[str, list[str]] = {}
         self._answered = self.reviewed.recorded_by(config.person) if config.second_opinion else self.reviewed.recorded
+        self._tally = AuditTally(self.rows, self.reviewed, config.audit, self.current_label)
         self._session = ReviewSession(out, config.person, self.reviewed.known_ids)
 
     @property
     def session(self) -> str:
         """Name of the session."""
         return self._session.name
+
+    @cached_property
+    def is_held_out(self) -> Flags:
+        """Photos of the audit and of test groups, a fair sample as long as nobody chooses among them."""
+        is_audit: Flags = self.rows.audit_positions < self.config.audit
+        return is_audit | find_test_photos(self.rows, self.config.out / REVIEWS / SPLITS_FILE)
 
     def close(self) -> None:
         """End the session."""
@@ -96,14 +108,14 @@ class ReviewDesk:
         """Write a decision to the disk; a record sent once more is not written again.
 
         Raises:
-            LookupError: no photo here has this content.
-            ValueError: the record is wrong; one line.
+            UnknownPhotoError: no photo here has this content.
+            BadRequestError: the record is wrong; one line.
             StoreError: the disk is full or can't be written.
         """
         rows = self.rows.find_hash(submission.content_hash)
         if not len(rows):
-            raise LookupError("no photo of this review has this content; it was replaced, or its row is gone")
-        row = int(rows[0])
+            raise UnknownPhotoError("no photo of this review has this content; it was replaced, or its row is gone")
+        row = submission.row if submission.row is not None and submission.row in rows else int(rows[0])
         with self._lock:
             is_repeated = submission.id in self.reviewed.known_ids
             verdict = submission.verdict
@@ -121,27 +133,33 @@ class ReviewDesk:
         """Append a class.
 
         Raises:
-            ValueError: the name is empty, too long, or taken; one line.
+            BadRequestError: the name is empty, too long, or taken; one line.
             StoreError: the disk is full or can't be written.
         """
-        name = name.strip()
-        if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-            raise ValueError(f"a class needs a name of 1 to {_LONGEST_NAME} letters")
+        try:
+            name = clean_class_name(name)
+        except ValueError as error:
+            raise BadRequestError(str(error)) from None
         with self._lock:
+            self._read_classes()
             if any(name in (each.name, *each.formerly) for each in self.classes):
-                raise ValueError(f"there is a class {name!r} already")
-            self.classes = extend_classes(self.config.out, [name])
+                raise BadRequestError(f"there is a class {name!r} already")
+            extend_classes(self.config.out, [name])
+            self._read_classes()
 
     def changes_since(self, position: int) -> tuple[int, list[int]]:
-        """Take in the decisions of other sessions; return the next position, and the rows changed since this one."""
+        """Take in decisions and classes of other sessions; return the next position, and the rows changed since one."""
         with self._lock:
-            self._changes += self.reviewed.read_others()
+            self._read_classes()
+            changed = self.reviewed.read_others()
+            self._tally.update(changed)
+            self._changes += changed
             return len(self._changes), sorted(set(self._changes[max(0, position) :]))
 
     def counts(self) -> dict[str, Any]:
         """Count the decisions for the page."""
         with self._lock:
-            return count_reviews(self.own.values(), self.reviewed, self.queue.rows)
+            return count_reviews(self.own.values(), self.reviewed, self.queue.rows, self._tally)
 
     def undo_stack(self) -> list[str]:
         """List the ids of this session's records that can be taken back, oldest first."""
@@ -154,10 +172,15 @@ class ReviewDesk:
     def current_label(self, row: int) -> str | None:
         """Return the model's answer by the current name of its class."""
         label: str | None = self.rows.value("label", row)
-        return None if label is None else current_names(self.classes).get(label, label)
+        return None if label is None else self._current_names.get(label, label)
+
+    def _read_classes(self) -> None:
+        """Read the classes again, for those added by others and for corrected guides."""
+        self.classes = read_classes(self.config.out)
+        self._current_names = current_names(self.classes)
 
     def _take_in(self, record: ReviewRecord) -> None:
-        self.reviewed.add(record)
+        self._tally.update(self.reviewed.add(record))
         self._answered.add(record.content_hash)
         self.own[record.id] = record
 
@@ -176,7 +199,7 @@ class ReviewDesk:
         records = {record["id"]: record for record in self.reviewed.records_of(submission.content_hash)}
         own = {key for key, record in records.items() if record["who"] == self.config.person}
         if not submission.replaces or not own.issuperset(submission.replaces):
-            raise ValueError("withdrawn: replaces must name a record of yours about this photo")
+            raise BadRequestError("withdrawn: replaces must name a record of yours about this photo")
 
     def _list_methods(self, row: int) -> list[str]:
         """List the methods beside the main one, the same for all rows of a fingerprint."""

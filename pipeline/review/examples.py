@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.review.desk import ReviewDesk
+from pipeline.review.refusals import BadRequestError
 from pipeline.review.rows import Integers
 
 _GRID = 24
@@ -12,7 +13,9 @@ _EXAMPLES, _COUNTER_EXAMPLES, _BORDERLINE = 4, 3, 3
 
 
 def grid_page(desk: ReviewDesk, label: str | None, after: int | None) -> dict[str, Any]:
-    """Return the next photos with the same label by the model, not reviewed and not blind, most certain first.
+    """Return the next photos with the same label by the model, not reviewed, most certain first.
+
+    Photos of the audit and of test groups are left out: chosen by certainty, they would be no fair sample.
 
     Args:
         desk: the review.
@@ -20,15 +23,15 @@ def grid_page(desk: ReviewDesk, label: str | None, after: int | None) -> dict[st
         after: the last row of the previous page.
 
     Raises:
-        ValueError: no photo has this label.
+        BadRequestError: no photo has this label.
     """
     rows = desk.rows
-    is_left = (desk.reviewed.states == 0) & rows.selected & (rows.audit_positions >= desk.config.audit)
+    is_left = (desk.reviewed.states == 0) & rows.selected & ~desk.is_held_out
     if label is None:
         counts = np.bincount(rows.label_codes[is_left], minlength=len(rows.label_names))
         label = rows.label_names[int(counts.argmax())]
     if label not in rows.label_names:
-        raise ValueError(f"label: no photo is labelled {label!r}")
+        raise BadRequestError(f"label: no photo is labelled {label!r}")
     found = np.flatnonzero(rows.label_codes == rows.label_names.index(label))
     found = found[np.argsort(-rows.scores[found], kind="stable")]
     if after is not None:
@@ -46,11 +49,11 @@ def guide_examples(desk: ReviewDesk, name: str) -> dict[str, Any]:
     """Return a class's guide, with photos reviewed as it, corrected away from it, and hardly it.
 
     Raises:
-        ValueError: there is no such class.
+        BadRequestError: there is no such class.
     """
     guide = next((each.guide for each in desk.classes if each.name == name), None)
     if guide is None:
-        raise ValueError(f"class: no such class: {name!r}")
+        raise BadRequestError(f"class: no such class: {name!r}")
     truths = sorted(desk.reviewed.truths.values(), key=lambda truth: -truth.at)
     confirmed = [row for truth in truths if truth.label == name for row in _first_row(desk, truth.content_hash)]
     corrected = [

@@ -30,7 +30,7 @@ def _read_config(model: str) -> tuple[str, ...]:
 
 
 def _read_from_table(rows: ReviewRows, model: str) -> Iterable[str]:
-    """Yield the classes seen among the best of any row by their ids: the best label has the largest logit, and so on."""
+    """List the classes seen among the best of any row by their ids: the best label has the largest logit."""
     by_id: dict[int, str] = {}
     for part in part_files(rows.out):
         table = read_part(part, ["model", "top_labels", "logits"])

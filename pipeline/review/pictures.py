@@ -6,24 +6,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from pipeline.errors import DecodeError, VitrolloutError
+from pipeline.errors import DecodeError
 from pipeline.results.names import OVERLAYS, thumbnail_name
 from pipeline.results.run_record import newest_run_records
 from pipeline.review.photo_format import browser_type
+from pipeline.review.refusals import PhotoChangedError, PictureMissingError
 from pipeline.review.renditions import Renderer, RenditionTask
 from pipeline.review.row_maps import MapReader
 from pipeline.review.rows import ReviewRows
 
 _THUMBNAILS_KEPT = 512
 _RENDITIONS_KEPT = 6  # full photos as PNG: tens of megabytes each
-
-
-class PictureMissingError(VitrolloutError):
-    """The file of a picture is gone."""
-
-
-class PhotoChangedError(VitrolloutError):
-    """The file of a photo has other bytes than in the run."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,8 @@ class Pictures:
         self._renderer = renderer
         record = next(newest_run_records(rows.out), None)
         settings = record.settings if record else {}
-        self._white_level, self._max_pixels = settings.get("white_level"), settings.get("max_pixels")
+        self._white_level = settings.get("white_level")
+        self._max_pixels = settings.get("max_pixels")
         self._render_photo = lru_cache(_RENDITIONS_KEPT)(self._render_photo_now)
         self.thumbnail = lru_cache(_THUMBNAILS_KEPT)(self._thumbnail)
 

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import DecodeError
+from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.worker_process import Worker, WorkerDiedError, WorkerTimeoutError
 from pipeline.records import Box, Floats
 
@@ -93,7 +94,7 @@ def render(task: RenditionTask) -> bytes:
     if task.kind == "left half":
         with Image.open(io.BytesIO(task.content), formats=["JPEG"]) as both:
             return _encode_jpeg(both.crop((0, 0, both.width // 2, both.height)))
-    from pipeline.photos.decode import MAX_PIXELS, decode
+    from pipeline.photos.decode import decode
 
     sides = {"photo": None, "small": (1, THUMBNAIL_SIDE), "map": (1, _MAP_SIDE)}
     photo = decode(

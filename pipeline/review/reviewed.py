@@ -49,10 +49,10 @@ class ReviewedPhotos:
         present = set(hashes)
         self._stale = {truth.path: truth for key, truth in self.truths.items() if key not in present}
 
-    def add(self, record: ReviewRecord) -> None:
-        """Take in a record of this session, already on the disk."""
+    def add(self, record: ReviewRecord) -> list[int]:
+        """Take in a record of this session, already on the disk; return the rows concerned."""
         self._reader.ids.add(record.id)
-        self._take_in([{**vars(record), "boxes": [vars(box) for box in record.boxes]}])
+        return self._take_in([{**vars(record), "boxes": [vars(box) for box in record.boxes]}])
 
     def read_others(self) -> list[int]:
         """Take in the records written by others since the last call; return the rows concerned."""

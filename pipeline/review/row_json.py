@@ -36,7 +36,14 @@ def row_as_json(
         "truth": truth,
     }
     if is_blind:
-        hidden = {"label": None, "score": None, "top": [], "reason": "audit", "overlay": False, "methods": []}
+        hidden: dict[str, Any] = {
+            "label": None,
+            "score": None,
+            "top": [],
+            "reason": "audit",
+            "overlay": False,
+            "methods": [],
+        }
         return shown | hidden | {"decision": None, "defect_score": None}
     top = zip(rows.value("top_labels", row) or (), rows.value("top_scores", row) or (), strict=False)
     return shown | {
@@ -75,7 +82,7 @@ def truth_as_json(truth: Truth, *, is_stale: bool = False) -> dict[str, Any]:
 
 def describe_margin(rows: ReviewRows, row: int) -> str:
     """Describe how near the two best labels are: "margin 0.03: spur or open"."""
-    labels = rows.value("top_labels", row) or ()
+    labels: list[str] = rows.value("top_labels", row) or []
     if len(labels) < 2:
         return ""
     return f"margin {rows.margins[row]:.2f}: {labels[0]} or {labels[1]}"

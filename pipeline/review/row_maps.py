@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import StoreError, one_line
 from pipeline.records import Box, Floats
-from pipeline.results.names import part_files
-from pipeline.results.parts import concatenate_parts, newest_rows, read_part
-from pipeline.review.rows import ReviewRows, RowPlaces
+from pipeline.results.parts import concatenate_parts, newest_rows
+from pipeline.review.rows import ReviewRows, RowPlaces, read_parts
 
 _COLUMNS = ["path", "run_id", "attention", "more_maps", "grid_h", "grid_w", "map_box", "method"]
 _ROWS_KEPT = 32
@@ -68,7 +67,7 @@ class MapReader:
         x0, y0, x1, y1 = values["map_box"]
         return RowMaps(values["method"], maps, (x0, y0, x1, y1)) if maps else None
 
-    def _read_values(self, row: int) -> dict[str, object] | None:
+    def _read_values(self, row: int) -> dict[str, Any] | None:
         part, number = self._places.find(row)
         try:
             with pq.ParquetFile(part) as file:
@@ -89,15 +88,9 @@ class MapReader:
 
 def _find_places(rows: ReviewRows) -> RowPlaces:
     """Find the rows in the table as it is now."""
-    while True:
-        try:
-            parts = part_files(rows.out)
-            tables = [read_part(part, ["path", "run_id"]) for part in parts]
-            break
-        except FileNotFoundError:
-            continue  # compacted once more
+    parts, tables = read_parts(rows.out, ["path", "run_id"])
     table = concatenate_parts(tables, ["path", "run_id"])
     newest = newest_rows(table)
     found = pc.index_in(rows.table["path"].combine_chunks(), table["path"].take(newest).combine_chunks())
     numbers = newest.take(found.fill_null(0)).to_numpy().astype(np.int64)  # other rows are told apart by their path
-    return RowPlaces(tuple(map(Path, parts)), tuple(map(len, tables)), numbers)
+    return RowPlaces(tuple(parts), tuple(map(len, tables)), numbers)

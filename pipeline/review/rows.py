@@ -5,6 +5,7 @@ the server lives. Maps are not among the columns: see `pipeline.review.row_maps`
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -161,12 +162,7 @@ def read_rows(out: Path, condition: pc.Expression | None = None) -> ReviewRows:
     """
     if not (out / TABLE).is_dir():
         raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
-    while True:
-        try:
-            table, places = _read_newest(out, condition)
-            break
-        except FileNotFoundError:
-            continue  # compacted meanwhile; the new parts have its rows
+    table, places = _read_newest(out, condition)
     is_ok = pc.equal(table["status"].cast(pa.string()), "ok")
     failed = len(table) - int(pc.sum(is_ok).as_py() or 0)
     table, numbers = table.filter(is_ok), places.numbers[is_ok.to_numpy()]
@@ -179,6 +175,16 @@ def read_rows(out: Path, condition: pc.Expression | None = None) -> ReviewRows:
     return ReviewRows(out, Path(source) if source else None, table, selected, failed, replace(places, numbers=numbers))
 
 
+def read_parts(out: Path, names: Sequence[str]) -> tuple[list[Path], list[pa.Table]]:
+    """Read columns of all parts of the table as they are at one moment."""
+    while True:
+        try:
+            parts = part_files(out)
+            return parts, [read_part(part, names) for part in parts]
+        except FileNotFoundError:
+            continue  # compacted meanwhile; the new parts have the rows
+
+
 def _read_newest(out: Path, condition: pc.Expression | None) -> tuple[pa.Table, RowPlaces]:
     """Read `COLUMNS`, status and selected of the newest rows, sorted by path, and their places."""
     names = [*COLUMNS, "status"]
@@ -186,8 +192,7 @@ def _read_newest(out: Path, condition: pc.Expression | None) -> tuple[pa.Table, 
         names += [
             name for name in SCHEMA.names if name not in names and not pa.types.is_nested(SCHEMA.field(name).type)
         ]
-    parts = part_files(out)
-    tables = [read_part(part, names) for part in parts]
+    parts, tables = read_parts(out, names)
     table = concatenate_parts(tables, names)
     newest = newest_rows(table)
     table = table.take(newest)

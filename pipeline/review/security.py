@@ -10,6 +10,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.review.refusals import TooLargeError
+
 MOST_BYTES = 64 * 1024  # of a request
 TOKEN_HEADER = "x-review-token"
 _POLICY = (
@@ -85,10 +87,6 @@ class Guard:
         return None
 
 
-class BodyTooLargeError(Exception):
-    """A request goes on beyond `MOST_BYTES`."""
-
-
 def _limit_body(receive: Receive) -> Receive:
     """Count the bytes of a request sent without a length."""
     received = 0
@@ -98,7 +96,7 @@ def _limit_body(receive: Receive) -> Receive:
         message = await receive()
         received += len(message.get("body", b""))
         if received > MOST_BYTES:
-            raise BodyTooLargeError
+            raise TooLargeError(f"more than {MOST_BYTES} bytes")
         return message
 
     return receive_limited

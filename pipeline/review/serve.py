@@ -24,13 +24,24 @@ _SECONDS_TO_END = 2
 
 @dataclass(frozen=True)
 class ReviewOutcome:
-    """The numbers of a review at its end."""
+    """The numbers of a review at its end: `counts` as the page gets them."""
 
+    session: str
     counts: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
         """Return the last line on stdout."""
-        return self.counts
+        estimate = self.counts["estimate"]
+        return {
+            "session": self.session,
+            "records": self.counts["by_verdict"],
+            "seconds_median": self.counts["seconds_median"],
+            "reviewed": self.counts["reviewed"],
+            "disputed": self.counts["disputed"],
+            "left": self.counts["left"],
+            "estimate": estimate
+            and {"n": estimate["photos"], "k": estimate["correct"], "low": estimate["low"], "high": estimate["high"]},
+        }
 
 
 def review(
@@ -55,7 +66,7 @@ def review(
             with _open_socket(config) as listening:
                 _serve(desk, renderer, listening, announce, stop)
             desk.changes_since(0)
-            return ReviewOutcome(desk.counts())
+            return ReviewOutcome(desk.session, desk.counts())
         finally:
             desk.close()
     finally:

@@ -79,4 +79,5 @@ def _unit_directions(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
     cells = np.minimum(cells, np.where(top > cells.min(axis=1, keepdims=True), top, np.inf))
     cells = cells - cells.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(cells, axis=1, keepdims=True)
-    return (cells / np.where(lengths > 0, lengths, 1)).astype(np.float16)
+    directions: npt.NDArray[np.float16] = (cells / np.where(lengths > 0, lengths, 1)).astype(np.float16)
+    return directions

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from pipeline.review.refusals import BadRequestError
 from pipeline.review.rows import ReviewRows
 from pipeline.reviews.record import BoxSource, How, ReviewBox, ReviewRecord, Verdict, current_moment
 
@@ -33,6 +34,7 @@ class Submission(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: _Id
+    row: int | None = None
     content_hash: Annotated[str, Field(min_length=1, max_length=128)]
     verdict: Verdict
     label: _Label | None = None
@@ -69,29 +71,29 @@ def parse_submission(content: Any) -> Submission:
     """Check the form of a decision.
 
     Raises:
-        ValueError: it is wrong; one line.
+        BadRequestError: it is wrong; one line.
     """
     try:
         return Submission.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the record"
-        raise ValueError(f"{place}: {first['msg']}") from None
+        raise BadRequestError(f"{place}: {first['msg']}") from None
 
 
 def make_record(submission: Submission, rows: ReviewRows, row: int, known: Circumstances) -> ReviewRecord:
     """Make the record of a decision about a row.
 
     Raises:
-        ValueError: its label or a box is wrong; one line.
+        BadRequestError: its label or a box is wrong; one line.
     """
     has_label = submission.verdict in ("confirmed", "corrected")
     if has_label != (submission.label is not None):
-        raise ValueError(f"{submission.verdict}: {'needs a label' if has_label else 'takes no label'}")
+        raise BadRequestError(f"{submission.verdict}: {'needs a label' if has_label else 'takes no label'}")
     if submission.label is not None and submission.label not in known.labels:
-        raise ValueError(f"label: no such class: {submission.label!r}")
+        raise BadRequestError(f"label: no such class: {submission.label!r}")
     if submission.boxes_complete and not has_label:
-        raise ValueError(f"{submission.verdict}: takes no complete boxes")
+        raise BadRequestError(f"{submission.verdict}: takes no complete boxes")
     verdict = submission.verdict
     if has_label:
         verdict = "confirmed" if submission.label == known.model_label else "corrected"
@@ -128,10 +130,10 @@ def _make_box(box: SubmittedBox, size: tuple[int, int], labels: frozenset[str]) 
     width, height = size
     corners = f"{box.x0:g}, {box.y0:g}, {box.x1:g}, {box.y1:g}"
     if box.label not in labels:
-        raise ValueError(f"boxes: no such class: {box.label!r}")
+        raise BadRequestError(f"boxes: no such class: {box.label!r}")
     if min(box.x0, box.y0, width - box.x1, height - box.y1) < -_ROUNDING:
-        raise ValueError(f"boxes: {corners} reaches out of the photo, {width} x {height} pixels")
+        raise BadRequestError(f"boxes: {corners} reaches out of the photo, {width} x {height} pixels")
     x0, y0, x1, y1 = max(0.0, box.x0), max(0.0, box.y0), min(float(width), box.x1), min(float(height), box.y1)
     if x0 >= x1 or y0 >= y1:
-        raise ValueError(f"boxes: {corners} is empty")
+        raise BadRequestError(f"boxes: {corners} is empty")
     return ReviewBox(x0, y0, x1, y1, box.label, box.source, box.note)
