@@ -18,9 +18,9 @@ export class BoxEditor {
   label = null;       // of new boxes
   isOn = false;
 
-  // colourOf(label) -> #rrggbb; changed(): after each change
-  constructor(view, colourOf, changed) {
-    Object.assign(this, { view, colourOf, changed, svg: get("boxes") });
+  // colourOf(label) -> #rrggbb
+  constructor(view, colourOf) {
+    Object.assign(this, { view, colourOf, svg: get("boxes"), changed: () => {} });
     view.changed = () => this.#draw();
     this.svg.addEventListener("pointerdown", (event) => this.#drag(event));
     this.svg.addEventListener("pointermove", (event) => {

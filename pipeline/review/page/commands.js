@@ -1,7 +1,7 @@
 // What the keys do, as told to people.
 
 export const BUTTONS = [
-  ["u", "unsure"], ["x", "unusable"], ["z", "undo"], ["l", "other label"], ["b", "boxes"], ["g", "grid"],
+  ["u", "unsure"], ["x", "unusable"], ["z", "undo"], ["l", "label"], ["b", "boxes"], ["g", "grid"],
   ["o", "heat map"], ["m", "next map"], ["s", "similar"], ["c", "note"], ["t", "guide"], ["?", "keys"],
 ];
 

@@ -37,19 +37,24 @@ export class Facts {
   // `shown` is the label that Enter confirms, null without one.
   show(facts, { place, total, shown, note }) {
     const slash = facts.path.lastIndexOf("/") + 1;
-    get("path").replaceChildren(element("span", { className: "quiet", textContent: facts.path.slice(0, slash) }),
-      facts.path.slice(slash));
-    get("path").title = facts.path;
-    get("place").textContent = `${format(place + 1)} of ${format(total)} · ${facts.width} × ${facts.height} px`;
+    get("folder").textContent = facts.path.slice(0, slash);
+    get("path").textContent = facts.path.slice(slash);
+    get("path").title = get("folder").title = facts.path;
+    const where = place === undefined ? "" : `${format(place + 1)} of ${format(total)} · `;
+    get("place").textContent = `${where}${facts.width} × ${facts.height} px`;
     this.#showAnswer(facts, shown);
     const scores = new Map(facts.top ?? []);
     for (const [name, { bar, score, button }] of this.#shares) {
       bar.style.width = `${100 * (scores.get(name) ?? 0)}%`;
-      score.textContent = scores.has(name) ? scores.get(name).toFixed(2) : "";
+      score.textContent = scores.get(name) >= 0.005 ? scores.get(name).toFixed(2) : "";
       button.setAttribute("aria-current", name === shown);
     }
     this.#showTruth(facts.truth);
     fill("note", note ? `Note: ${note}` : facts.note);
+  }
+
+  clear() {
+    for (const id of ["folder", "path", "place", "shown", "reason", "truth", "note"]) get(id).textContent = "";
   }
 
   #showAnswer(facts, shown) {

@@ -11,9 +11,12 @@ export class Grid {
   #marked = new Set();
   #cursor = 0;
   #turn = 0;
+  #unseen = 0;         // pictures not there yet
+  #shownAt = 0;
   label = null;
   left = 0;
   isOpen = false;
+  changed = () => {};  // called after each move and mark
 
   get wrong() {
     return this.#rows.filter((facts) => this.#marked.has(facts.row));
@@ -34,8 +37,16 @@ export class Grid {
     this.#marked.clear();
     this.#cursor = 0;
     this.#draw();
-    this.shownAt = performance.now();
     return this.#rows.length > 0;
+  }
+
+  // Give out the judged photos, once: what is right, and what is marked. Null while a picture is missing.
+  take() {
+    if (this.#unseen || !this.#rows.length) return null;
+    const { right, wrong } = this, last = this.#rows.at(-1).row;
+    const seconds = (performance.now() - this.#shownAt) / 1000 / this.#rows.length;
+    this.#rows = [];
+    return { right, wrong, seconds, last };
   }
 
   close() {
@@ -45,8 +56,8 @@ export class Grid {
     get("stage").hidden = false;
   }
 
-  last() {
-    return this.#rows.at(-1)?.row ?? "";
+  get current() {
+    return this.#rows[this.#cursor];
   }
 
   move(dx, dy) {
@@ -63,7 +74,16 @@ export class Grid {
     this.#update();
   }
 
+  // A picture is there; one that can't be seen can't be right either.
+  #count(index, isSeen) {
+    if (!isSeen) this.#marked.add(this.#rows[index].row);
+    this.#unseen -= 1;
+    this.#shownAt = performance.now();
+    this.#update();
+  }
+
   #draw() {
+    this.#unseen = this.#rows.length;
     get("stage").hidden = true;
     get("grid").hidden = false;
     const title = element("h2", {}, "Which of these are not ", element("strong", { textContent: this.label }), "?");
@@ -75,21 +95,25 @@ export class Grid {
   }
 
   #cell(facts, index) {
-    const cell = element("button", { type: "button", title: facts.path },
-      buildThumbnail(facts.row), element("span", { textContent: facts.score?.toFixed(2) ?? "" }));
+    const image = buildThumbnail(facts.row), turn = this.#turn;
+    image.ready.then((isSeen) => turn === this.#turn && this.#count(index, isSeen));
+    const score = element("span", { textContent: facts.score?.toFixed(2) ?? "" });
+    const cell = element("button", { type: "button", title: facts.path }, image, score);
     cell.addEventListener("click", () => this.mark(index));
     return element("li", {}, cell);
   }
 
   #update() {
+    if (!this.#rows.length) return;
     get("grid").querySelectorAll("li").forEach((cell, index) => {
       const isWrong = this.#marked.has(this.#rows[index].row);
       cell.classList.toggle("cursor", index === this.#cursor);
       cell.classList.toggle("wrong", isWrong);
       cell.firstChild.setAttribute("aria-pressed", isWrong);
     });
-    const more = Math.max(0, this.left - this.#rows.length);
-    get("grid-hint").textContent = `Enter confirms ${this.right.length}; ${this.#marked.size} marked wrong are shown next. `
-      + `${format(more)} more of this label.`;
+    get("grid-hint").replaceChildren(element("kbd", { textContent: "Enter" }),
+      ` ${this.right.length} are ${this.label} · ${this.#marked.size} marked wrong, shown one by one afterwards · `
+        + `${format(this.left)} more of this label`);
+    this.changed();
   }
 }

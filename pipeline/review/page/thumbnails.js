@@ -3,11 +3,21 @@
 import { getPicture } from "./api.js";
 import { element } from "./dom.js";
 
+// An image whose promise `ready` tells whether it can be seen.
 export function buildThumbnail(row) {
   const image = element("img", { alt: "" });
-  getPicture(`/api/thumbnail/${row}`).then((address) => {
-    image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
-    image.src = address;
-  }, () => (image.alt = "no picture"));
+  image.ready = load(row, image);
   return image;
+}
+
+async function load(row, image) {
+  try {
+    image.src = await getPicture(`/api/thumbnail/${row}`);
+    await image.decode();
+    URL.revokeObjectURL(image.src);
+    return true;
+  } catch {
+    image.alt = "no picture";
+    return false;
+  }
 }
