@@ -11,7 +11,7 @@ from pipeline.review.rows import Integers
 _AUDIT_EVERY = 10  # photos of the mixed order
 _HEAD = 500  # photos of a queue kept free of near-duplicates
 
-ALL_REVIEWED = "every photo is reviewed; --second-opinion shows those reviewed by others"
+ALL_REVIEWED = "every photo of this order is reviewed; --second-opinion shows those reviewed by others"
 
 
 def rank_by_margin(queue: QueueInput) -> Ranking:

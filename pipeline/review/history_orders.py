@@ -20,8 +20,8 @@ def rank_changed(queue: QueueInput) -> Ranking:
     chosen, left_out = queue.choose_doubtful()
     before = find_earlier_answers(queue.rows)
     rows = before["row"].to_numpy()
-    labels = np.array(before["label"].to_pylist(), object)
-    names = np.array(queue.rows.label_names, object)
+    labels = np.array([queue.current_name(label) for label in before["label"].to_pylist()], object)
+    names = np.array([queue.current_name(name) for name in queue.rows.label_names], object)
     is_changed = chosen[rows] & (names[queue.rows.label_codes[rows]] != labels)
     rows, labels, scores = rows[is_changed], labels[is_changed], before["score"].to_numpy()[is_changed]
     order = np.argsort(-np.minimum(scores, queue.rows.scores[rows]), kind="stable")

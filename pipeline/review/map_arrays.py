@@ -30,7 +30,8 @@ class MethodMaps:
 def gather_maps(table: pa.Table) -> list[MethodMaps]:
     """Gather the maps of a table with method, attention and more_maps, those of the main method first."""
     rows = np.arange(len(table))
-    gathered = list(_split_maps(*(table[name].combine_chunks() for name in ("method", "attention")), rows))
+    methods, main = (table[name].combine_chunks() for name in ("method", "attention"))
+    gathered = list(_split_maps(methods, main, rows))
     if "more_maps" in table.column_names:
         more = table["more_maps"].combine_chunks()
         rows = np.repeat(rows, np.diff(more.offsets.to_numpy()))

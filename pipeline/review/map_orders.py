@@ -1,5 +1,6 @@
 """The orders that look at every map: methods at odds with each other, and photos unlike the usual ones."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 from pipeline.maps.statistics import cell_shares, concentration
 from pipeline.records import Doubles, Floats
 from pipeline.report.drift import Average, earlier_profiles
+from pipeline.results.run_record import newest_run_records
 from pipeline.review.map_arrays import gather_maps, pair_maps
 from pipeline.review.ranking import QueueInput, Ranking
 
@@ -112,10 +114,13 @@ def _measure_photos(queue: QueueInput) -> Doubles:
 def _find_usual(queue: QueueInput) -> Doubles:
     """Find the usual mean and deviation of each number for each photo: (n, 3, 2), NaN without a run of its kind."""
     usual = np.full((len(queue.rows), len(_LEAST_DEVIATION), 2), np.nan)
-    fingerprints = queue.rows.table["fingerprint"].cast(pa.string())
-    for fingerprint in pc.unique(fingerprints).to_pylist():
-        profiles = earlier_profiles(queue.rows.out, fingerprint, _MOST_RUNS)
-        is_of_it = pc.equal(fingerprints, fingerprint).to_numpy()
+    run_ids = queue.rows.table["run_id"].cast(pa.string())
+    runs: dict[str, list[str]] = defaultdict(list)  # by the run's fingerprint; a row's own may depend on its photo
+    for record in newest_run_records(queue.rows.out):
+        runs[record.fingerprint].append(record.summary.run_id)
+    for fingerprint, of_fingerprint in runs.items():
+        is_of_it = pc.is_in(run_ids, pa.array(of_fingerprint)).to_numpy()
+        profiles = earlier_profiles(queue.rows.out, fingerprint, _MOST_RUNS) if is_of_it.any() else []
         for number, name in enumerate(_LEAST_DEVIATION):
             known = [(profile.averages[name], profile.photos) for profile in profiles if name in profile.averages]
             if known:

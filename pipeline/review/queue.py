@@ -77,7 +77,7 @@ def build_queue(
     def explain(row: int) -> str:
         return "audit" if is_blind[row] else ranking.explain(row)
 
-    return Queue(order, is_blind[order], tuple(_list_warnings(ranking)), explain)
+    return Queue(order, is_blind[order], tuple(_list_warnings(queue, ranking)), explain)
 
 
 def _find_ranking(order: Order) -> Callable[[QueueInput], Ranking]:
@@ -86,6 +86,10 @@ def _find_ranking(order: Order) -> Callable[[QueueInput], Ranking]:
     return function
 
 
-def _list_warnings(ranking: Ranking) -> list[str]:
-    nothing = [] if len(ranking.rows) else [f"nothing to show: {ranking.nothing}"]
-    return nothing + [f"{count:,} photos are left out: {reason}" for reason, count in ranking.left_out.items() if count]
+def _list_warnings(queue: QueueInput, ranking: Ranking) -> list[str]:
+    reason = ranking.nothing if queue.rows.selected.any() else "no photo meets --where"
+    nothing = [] if len(ranking.rows) else [f"nothing to show: {reason}"]
+    counts = ((count, reason) for reason, count in ranking.left_out.items() if count)
+    return nothing + [
+        f"{count:,} {'photo is' if count == 1 else 'photos are'} left out: {reason}" for count, reason in counts
+    ]

@@ -58,14 +58,12 @@ class QueueSource:
         # most are spelled as in the table
         names = [path if path in row_of else name_csv_path(path, folder) for path in table["path"].tolist()]
         row_of = match_names(row_of, names)
-        found = [
-            (row_of[name], label) for name, label in zip(names, table["label"].tolist(), strict=True) if name in row_of
-        ]
-        if not found:
+        given = [(row_of[name], label) for name, label in zip(names, table["label"], strict=True) if name in row_of]
+        if not given:
             raise DataError(
                 f"{self.labels}: names no photo of the table; give paths as in the table, relative to {folder}"
             )
-        return np.array([row for row, _ in found], np.int64), [label for _, label in found]
+        return np.array([row for row, _ in given], np.int64), [label for _, label in given]
 
     def read_maps(self, rows: Integers) -> list[Floats | None]:
         """Read the maps of a few rows; None for a row without one, or moved to another part meanwhile."""

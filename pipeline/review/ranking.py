@@ -13,7 +13,7 @@ from pipeline.review.config import ReviewConfig
 from pipeline.review.queue_source import QueueSource
 from pipeline.review.rows import Flags, Integers, ReviewRows
 from pipeline.review.top_scores import TopScores
-from pipeline.reviews.classes import ReviewClass
+from pipeline.reviews.classes import ReviewClass, current_names
 from pipeline.reviews.truth import Truth
 
 IN_AUDIT = "kept for the audit"
@@ -61,7 +61,7 @@ class QueueInput:
     @cached_property
     def top_scores(self) -> TopScores:
         """The best scores of all rows."""
-        return TopScores(self.rows.table)
+        return TopScores(self.rows.table, self._renamed)
 
     @cached_property
     def truth_of_row(self) -> dict[int, Truth]:
@@ -116,8 +116,16 @@ class QueueInput:
         return np.array([row for row, truth in self.truth_of_row.items() if matches(truth)], np.int64)
 
     def label(self, row: int) -> str:
-        """Return the model's label of a row."""
-        return str(self.rows.label_names[self.rows.label_codes[row]])
+        """Return the model's label of a row, by its current name."""
+        return self.current_name(self.rows.label_names[self.rows.label_codes[row]])
+
+    def current_name(self, label: str) -> str:
+        """Return the current name of a label, which a model may know by an earlier one."""
+        return self._renamed.get(label, label)
+
+    @cached_property
+    def _renamed(self) -> Mapping[str, str]:
+        return current_names(self.classes)
 
 
 def sort_rows(rows: npt.NDArray[np.integer[Any]], *keys: npt.NDArray[Any]) -> Integers:

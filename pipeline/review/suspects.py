@@ -51,7 +51,7 @@ def order_suspects(rows: Integers, probabilities: Doubles, scores: Floats | Doub
     Returns:
         The photos, each once, and the place of its least probable label among the p.
     """
-    order = np.lexsort([-scores[rows], probabilities])
+    order = np.lexsort([rows, -scores[rows], probabilities])
     order = order[~np.isnan(probabilities[order])]
     _, first = np.unique(rows[order], return_index=True)
     pairs = order[np.sort(first)]

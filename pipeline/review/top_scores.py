@@ -1,7 +1,7 @@
 """The best scores of all rows in one array, and what they say of labels beyond the best."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -20,9 +20,11 @@ class TopScores:
 
     Attributes:
         table: with top_labels, top_scores and fingerprint, n rows; every row has a score.
+        renamed: current names of labels by earlier ones.
     """
 
     table: pa.Table
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def rows(self) -> Integers:
@@ -64,18 +66,19 @@ class TopScores:
 
         Args:
             rows: (p,) photos.
-            labels: (p,) a label for each.
+            labels: (p,) a label for each, by its current name.
 
         Returns:
             (p,), 0..1: the highest possible score for a label beyond the listed ones; NaN for a label unknown to the
             model, never among the best of any photo.
         """
         listed = pc.list_flatten(self.table["top_labels"].combine_chunks()).dictionary_encode()
-        codes = pc.index_in(pa.array(labels, pa.string()), listed.dictionary)
-        keys = self.rows * len(listed.dictionary) + listed.indices.to_numpy()
-        wanted = rows * len(listed.dictionary) + codes.fill_null(0).to_numpy()
+        names = [self.renamed.get(name, name) for name in listed.dictionary.to_pylist()]
+        code_of = {name: code for code, name in enumerate(names)}
+        codes = np.array([code_of.get(label, -1) for label in labels], np.int64)
+        keys = self.rows * len(names) + np.array([code_of[name] for name in names])[listed.indices.to_numpy()]
+        wanted = rows * len(names) + codes
         order = np.argsort(keys, kind="stable")  # fast on these: they almost rise
         nearest = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
         scores = np.where(keys[nearest] == wanted, self.scores[nearest], self.limits[rows])
-        scores[codes.is_null().to_numpy(zero_copy_only=False)] = np.nan
-        return scores
+        return np.where(codes < 0, np.nan, scores)

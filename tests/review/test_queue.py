@@ -1,0 +1,153 @@
+"""The queue as a whole: what is in it, beside its order."""
+
+import numpy as np
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.review.config import ReviewConfig
+from pipeline.review.queue import build_queue
+from pipeline.review.rows import read_rows
+from pipeline.reviews.audit import audit_position
+from tests.helpers.queues import hash_of, make_answer, make_photo, paths_of, queue_of, reasons_of, resolve
+
+ALL_ORDERS = (
+    "mixed margin score suspects contradicted changed methods drift outdated disputed unsure random audit".split()
+)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "results"
+
+
+def doubtful(path, score=0.6, **changes):
+    return make_photo(path, {"open": score, "spur": 1 - score}, **changes)
+
+
+def photos(count):
+    """Return photos with rising scores."""
+    return [doubtful(f"{number:03d}.png", 0.51 + 0.4 * number / count) for number in range(count)]
+
+
+@pytest.mark.parametrize("order", ["mixed", "margin", "score", "random"])
+def test_reviewed_photos_are_left_out(out, order):
+    records = [make_answer("001.png", "open"), make_answer("002.png", None, who="Bob")]
+    assert set(paths_of(queue_of(out, photos(4), records, order=order), out)) == {"000.png", "003.png"}
+
+
+@pytest.mark.parametrize("order", ["mixed", "margin", "score", "random"])
+def test_a_second_opinion_shows_what_others_have_reviewed(out, order):
+    records = [make_answer("001.png", "open"), make_answer("002.png", "open", who="Bob")]
+    queue = queue_of(out, photos(4), records, order=order, second_opinion=True)
+    assert set(paths_of(queue, out)) == {"000.png", "001.png", "003.png"}
+
+
+def test_an_answer_taken_back_reopens_the_photo(out):
+    answer = make_answer("001.png", "open")
+    back = make_answer("001.png", None, verdict="withdrawn", replaces=(answer.id,), minutes=1)
+    assert "001.png" in paths_of(queue_of(out, photos(2), [answer, back], order="margin"), out)
+
+
+@pytest.mark.parametrize("order", ["mixed", "margin", "score", "random", "audit"])
+def test_copies_of_a_photo_are_shown_once(out, order):
+    copy = doubtful("copy.png", 0.55, content_hash=hash_of("000.png"))
+    queue = queue_of(out, [*photos(3), copy], order=order, audit=1 if order == "audit" else 0)
+    assert len(queue.rows) == 3
+
+
+def test_an_answer_about_a_copy_counts_for_both(out):
+    copy = doubtful("copy.png", 0.55, content_hash=hash_of("000.png"))
+    queue = queue_of(out, [*photos(2), copy], [make_answer("000.png", "open")], order="margin")
+    assert paths_of(queue, out) == ["001.png"]
+
+
+@pytest.mark.parametrize("order", ALL_ORDERS)
+def test_only_selected_rows_are_shown(out, order, tmp_path):
+    """Every order has photos in this table, and none of them once the condition selects no row."""
+    queue_of(out, [doubtful("a.png")], order="margin")
+    rows = read_rows(out)
+    rows.selected[:] = False
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\na.png,spur\n")
+    records = [make_answer("a.png", "open"), make_answer("a.png", "spur", who="Eve")]
+    for some in ([], records):
+        config = ReviewConfig(out=out, order=order, labels=labels, audit=1, who="Bob")
+        queue = build_queue(rows, resolve(some), (), config)
+        assert len(queue.rows) == 0
+        assert queue.warnings[0] == "nothing to show: no photo meets --where"
+
+
+def test_the_limit_is_the_number_of_photos(out):
+    queue = queue_of(out, photos(5), order="margin", limit=2)
+    assert paths_of(queue, out) == ["000.png", "001.png"]
+    assert len(queue.is_audit) == 2
+
+
+@pytest.mark.parametrize("order", ALL_ORDERS)
+def test_an_empty_queue_says_why(out, order):
+    records = [make_answer("a.png", None, verdict="rejected")]
+    queue = queue_of(out, [doubtful("a.png")], records, order=order)
+    assert len(queue.rows) == 0
+    assert queue.warnings[0].startswith("nothing to show: ")
+    assert len(queue.warnings) == 1
+
+
+def test_photos_of_the_audit_are_blind_and_give_no_reason(out):
+    queue = queue_of(out, photos(60), order="random", audit=0.5)
+    assert 10 < queue.is_audit.sum() < 50
+    positions = [audit_position(hash_of(path)) for path in paths_of(queue, out)]
+    assert queue.is_audit.tolist() == [position < 0.5 for position in positions]
+    assert {reason for reason, blind in zip(reasons_of(queue), queue.is_audit, strict=True) if blind} == {"audit"}
+
+
+@pytest.mark.parametrize("order", ["margin", "score", "suspects"])
+def test_orders_by_doubt_keep_out_of_the_audit(out, order, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\n" + "".join(f"{number:03d}.png,spur\n" for number in range(60)))
+    queue = queue_of(out, photos(60), order=order, audit=0.5, labels=labels)
+    assert not queue.is_audit.any()
+    assert all(audit_position(hash_of(path)) >= 0.5 for path in paths_of(queue, out))
+    assert f"{60 - len(queue.rows)} photos are left out: kept for the audit" in queue.warnings
+
+
+def write_splits(out, text):
+    (out / "reviews").mkdir(parents=True, exist_ok=True)
+    (out / "reviews" / "splits.csv").write_text(text)
+
+
+def test_orders_by_doubt_keep_out_of_test_groups(out):
+    write_splits(out, '# {"group": "^(b\\\\d)"}\ngroup,split,since\nb1,train,\nb2,test,\n')
+    rows = [doubtful(path) for path in ("b1-1.png", "b2-1.png", "b2-2.png", "other.png")]
+    queue = queue_of(out, rows, order="margin")
+    assert set(paths_of(queue, out)) == {"b1-1.png", "other.png"}
+    assert queue.warnings == ("2 photos are left out: in test groups",)
+    assert len(queue_of(out, order="random").rows) == 4
+    assert len(queue_of(out, order="audit", audit=1).rows) == 4
+
+
+def test_damaged_splits_are_refused(out):
+    write_splits(out, "group,split\n")
+    with pytest.raises(DataError, match=r"splits\.csv: can't be read"):
+        queue_of(out, photos(1), order="margin")
+
+
+def test_the_mixed_order_has_a_photo_of_the_audit_in_every_tenth_place(out):
+    queue = queue_of(out, photos(150), audit=0.1)
+    audit = queue.is_audit.sum()
+    assert audit >= 5
+    assert np.flatnonzero(queue.is_audit)[:5].tolist() == [9, 19, 29, 39, 49]
+    assert len(np.unique(queue.rows)) == 150
+    margin = paths_of(queue_of(out, order="margin", audit=0.1), out)
+    assert [path for path, blind in zip(paths_of(queue, out), queue.is_audit, strict=True) if not blind] == margin
+
+
+def test_the_mixed_order_begins_with_disputes_for_a_third_person(out):
+    records = [
+        make_answer("001.png", "open"),
+        make_answer("001.png", "spur", who="Eve"),
+        make_answer("002.png", "open"),
+        make_answer("002.png", "spur", who="Bob"),
+    ]
+    queue = queue_of(out, photos(4), records)
+    assert paths_of(queue, out) == ["001.png", "000.png", "003.png"]
+    assert reasons_of(queue)[0] == "2 reviewers disagree: open, spur"
