@@ -1,6 +1,7 @@
 """Photos the queue must not choose by doubt, or by the model's own opinion: test groups, and training photos."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -11,33 +12,57 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import DataError, one_line
-from pipeline.labelled.csv_paths import to_nfc
+from pipeline.errors import ConfigError, DataError, one_line
+from pipeline.labelled.csv_paths import match_names, name_csv_path, to_nfc
 from pipeline.labelled.csv_table import read_table, splits_of
 from pipeline.model.checkpoint import SPLIT_FILE
 from pipeline.results.run_record import newest_run_records
 from pipeline.review.rows import Flags, ReviewRows
 
+_COLUMN = "column:"
 
-def find_test_photos(rows: ReviewRows, file: Path) -> Flags:
+
+def find_test_photos(rows: ReviewRows, file: Path, labels: Path | None = None) -> Flags:
     """Find the photos of groups in the test split of a splits.csv; none without the file.
 
+    Args:
+        rows: the photos.
+        file: the splits.csv, with the rule of its groups: a regular expression on the path, `column:NAME`, or `photo`.
+        labels: the CSV with that column.
+
     Raises:
-        DataError: the file is damaged.
+        ConfigError: the groups are in the column of a CSV, and none is named.
+        DataError: a file is damaged, or lacks the column.
     """
-    is_test = np.zeros(len(rows), bool)
     if not file.is_file():
-        return is_test
+        return np.zeros(len(rows), bool)
     try:
-        head, *lines = file.read_text(encoding="utf-8").splitlines()
-        pattern = re.compile(json.loads(head.removeprefix("#"))["group"])
-        tests = {group for group, split, *_ in csv.reader(lines[1:]) if split == "test"}
-    except (ValueError, KeyError, TypeError, re.error) as error:
+        head, _, body = file.read_text(encoding="utf-8").partition("\n")
+        rule = str(json.loads(head.removeprefix("#"))["group"])
+        tests = {row["group"] for row in csv.DictReader(io.StringIO(body, newline="")) if row["split"] == "test"}
+        re.compile(rule)
+    except (ValueError, KeyError, TypeError, re.error, csv.Error) as error:
         raise DataError(f"{file}: can't be read ({one_line(error, 200)}); correct it, or restore it") from None
-    for row, path in enumerate(rows.table["path"].to_pylist()):
-        found = pattern.search(path)
-        is_test[row] = found is not None and found[1 if pattern.groups else 0] in tests
-    return is_test
+    return np.array([group in tests for group in _name_groups(rows, rule, labels)], bool)
+
+
+def _name_groups(rows: ReviewRows, rule: str, labels: Path | None) -> list[str | None]:
+    """Name the group of each photo, None for a photo outside all groups."""
+    paths = rows.table["path"].to_pylist()
+    if rule == "photo":
+        hashes: list[str | None] = rows.table["content_hash"].to_pylist()
+        return hashes
+    if rule.startswith(_COLUMN):
+        column = rule.removeprefix(_COLUMN)
+        if labels is None:
+            raise ConfigError(f"the groups of the splits are in column {column!r} of a CSV; name it: --labels")
+        table = read_table(labels, "path", column)
+        names = [name_csv_path(path, rows.source or labels.parent) for path in table["path"]]
+        groups = match_names(dict(zip(names, table[column].str.strip(), strict=True)), paths)
+        return [groups.get(path) for path in paths]
+    pattern = re.compile(rule)
+    matches = (pattern.search(path) for path in paths)
+    return [match and match[1 if pattern.groups else 0] for match in matches]
 
 
 def find_training_photos(rows: ReviewRows) -> Flags:

@@ -35,7 +35,7 @@ class QueueSource:
     @cached_property
     def is_test(self) -> Flags:
         """Photos of groups in the test split of splits.csv."""
-        return find_test_photos(self.rows, self.rows.out / REVIEWS / SPLITS_FILE)
+        return find_test_photos(self.rows, self.rows.out / REVIEWS / SPLITS_FILE, self.labels)
 
     @cached_property
     def is_trained_on(self) -> Flags:

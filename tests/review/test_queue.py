@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
 from pipeline.review.config import ReviewConfig
 from pipeline.review.queue import build_queue
 from pipeline.review.rows import read_rows
@@ -108,27 +107,6 @@ def test_orders_by_doubt_keep_out_of_the_audit(out, order, tmp_path):
     assert not queue.is_audit.any()
     assert all(audit_position(hash_of(path)) >= 0.5 for path in paths_of(queue, out))
     assert f"{60 - len(queue.rows)} photos are left out: kept for the audit" in queue.warnings
-
-
-def write_splits(out, text):
-    (out / "reviews").mkdir(parents=True, exist_ok=True)
-    (out / "reviews" / "splits.csv").write_text(text)
-
-
-def test_orders_by_doubt_keep_out_of_test_groups(out):
-    write_splits(out, '# {"group": "^(b\\\\d)"}\ngroup,split,since\nb1,train,\nb2,test,\n')
-    rows = [doubtful(path) for path in ("b1-1.png", "b2-1.png", "b2-2.png", "other.png")]
-    queue = queue_of(out, rows, order="margin")
-    assert set(paths_of(queue, out)) == {"b1-1.png", "other.png"}
-    assert queue.warnings == ("2 photos are left out: in test groups",)
-    assert len(queue_of(out, order="random").rows) == 4
-    assert len(queue_of(out, order="audit", audit=1).rows) == 4
-
-
-def test_damaged_splits_are_refused(out):
-    write_splits(out, "group,split\n")
-    with pytest.raises(DataError, match=r"splits\.csv: can't be read"):
-        queue_of(out, photos(1), order="margin")
 
 
 def test_the_mixed_order_has_a_photo_of_the_audit_in_every_tenth_place(out):
