@@ -5,11 +5,11 @@ import numpy as np
 from pipeline.records import Doubles
 from pipeline.review.answer_orders import rank_disputed
 from pipeline.review.near_duplicates import push_back_near_duplicates
-from pipeline.review.ranking import QueueInput, Ranking, sort_rows
+from pipeline.review.ranking import IN_AUDIT, QueueInput, Ranking, sort_rows
 from pipeline.review.rows import Integers
 
 _AUDIT_EVERY = 10  # photos of the mixed order
-_HEAD = 500  # photos of a queue kept free of near-duplicates
+_HEAD = 500  # photos cleared of near-duplicates, a day's work; the maps of more would take long to read
 
 ALL_REVIEWED = "every photo of this order is reviewed; --second-opinion shows those reviewed by others"
 
@@ -50,15 +50,18 @@ def rank_mixed(queue: QueueInput) -> Ranking:
     """Rank by margin with a photo of the audit in every tenth place, after the disputes of other people."""
     margin, audit, disputed = rank_by_margin(queue), rank_audit(queue), rank_disputed(queue)
     who = queue.config.person
-    for_a_third = [row for row in disputed.rows.tolist() if who not in queue.truth_of_row[row].who]
+    first = [row for row in disputed.rows.tolist() if who not in queue.truth_of_row[row].who]
     rest = interleave(margin.rows, audit.rows)
-    rows = np.concatenate([np.array(for_a_third, np.int64), rest[~np.isin(rest, for_a_third)]])
-    set_disputed = set(for_a_third)
 
     def explain(row: int) -> str:
-        return disputed.explain(row) if row in set_disputed else margin.explain(row)
+        return (disputed if row in first else margin).explain(row)
 
-    return Ranking(rows, explain, ALL_REVIEWED, margin.left_out)
+    return Ranking(
+        np.concatenate([np.array(first, np.int64), rest[~np.isin(rest, first)]]),
+        explain,
+        ALL_REVIEWED,
+        {reason: count for reason, count in margin.left_out.items() if reason != IN_AUDIT},
+    )
 
 
 def interleave(rows: Integers, audit: Integers) -> Integers:

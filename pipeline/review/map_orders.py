@@ -14,7 +14,7 @@ from pipeline.records import Doubles, Floats
 from pipeline.report.drift import Average, earlier_profiles
 from pipeline.results.run_record import newest_run_records
 from pipeline.review.map_arrays import gather_maps, pair_maps
-from pipeline.review.ranking import QueueInput, Ranking
+from pipeline.review.ranking import QueueInput, Ranking, sort_rows
 
 _MOST_RUNS = 100  # behind the usual values
 # A smaller deviation counts as this one: photos of one camera have the same size.
@@ -42,8 +42,7 @@ def rank_by_overlap(queue: QueueInput) -> Ranking:
     """Rank by the overlap of the maps of two methods, the least first; of several methods, the two most at odds."""
     chosen, left_out = queue.choose_doubtful()
     overlaps = _measure_overlaps(queue)
-    rows = np.flatnonzero(chosen & ~np.isnan(overlaps.shares))
-    rows = rows[np.argsort(overlaps.shares[rows], kind="stable")]
+    rows = sort_rows(np.flatnonzero(chosen & ~np.isnan(overlaps.shares)), overlaps.shares)
 
     def explain(row: int) -> str:
         return f"the maps of {overlaps.names[overlaps.pairs[row]]} overlap by {overlaps.shares[row]:.0%}"
@@ -60,7 +59,8 @@ def map_overlap(maps: Floats, others: Floats) -> Doubles:
 def rank_by_drift(queue: QueueInput) -> Ranking:
     """Rank by the distance from the usual score, size and concentration of the map, the farthest first.
 
-    The usual values are those of all runs with the same fingerprint; distances are in standard deviations of photos.
+    The usual values are those of earlier runs with the same fingerprint, or of the only one; distances are in standard
+    deviations of their photos.
     """
     chosen, left_out = queue.choose_doubtful()
     names = list(_LEAST_DEVIATION)
@@ -69,8 +69,7 @@ def rank_by_drift(queue: QueueInput) -> Ranking:
     distances = np.abs(values - usual[..., 0]) / deviation  # (n, 3), NaN for a fingerprint without a profile
     farthest = np.nan_to_num(distances, nan=-1).argmax(axis=1)
     distance = distances[np.arange(len(distances)), farthest]
-    rows = np.flatnonzero(chosen & ~np.isnan(distance))
-    rows = rows[np.argsort(-distance[rows], kind="stable")]
+    rows = sort_rows(np.flatnonzero(chosen & ~np.isnan(distance)), -distance)
 
     def explain(row: int) -> str:
         number = farthest[row]
@@ -121,6 +120,7 @@ def _find_usual(queue: QueueInput) -> Doubles:
     for fingerprint, of_fingerprint in runs.items():
         is_of_it = pc.is_in(run_ids, pa.array(of_fingerprint)).to_numpy()
         profiles = earlier_profiles(queue.rows.out, fingerprint, _MOST_RUNS) if is_of_it.any() else []
+        profiles = profiles[1:] or profiles  # the newest run is the one in question
         for number, name in enumerate(_LEAST_DEVIATION):
             known = [(profile.averages[name], profile.photos) for profile in profiles if name in profile.averages]
             if known:

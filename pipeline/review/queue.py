@@ -1,8 +1,7 @@
 """The review queue: photos in an order, and the reason for each.
 
-Photos of the audit appear in its own order alone, blind, be it in the order `audit`, `mixed` or `random`; the orders by
-doubt leave them out. Otherwise the doubtful ones would be answered first, and the audit would take them for a fair
-sample.
+The orders by doubt leave out the photos of the audit. With its most doubtful photos answered first, an unfinished audit
+would say too little of the model. The orders `audit`, `mixed` and `random` show them, blind and in an order of chance.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -128,9 +128,6 @@ class QueueInput:
         return current_names(self.classes)
 
 
-def sort_rows(rows: npt.NDArray[np.integer[Any]], *keys: npt.NDArray[Any]) -> Integers:
-    """Sort rows by keys of the whole table, the most important first; equal ones stay in their order."""
-    order = (
-        np.lexsort([key[rows] for key in reversed(keys)]) if len(keys) > 1 else np.argsort(keys[0][rows], kind="stable")
-    )
-    return rows[order].astype(np.int64)
+def sort_rows(rows: npt.NDArray[np.integer[Any]], key: npt.NDArray[Any]) -> Integers:
+    """Sort rows by a value of each row of the table, the least first; equal ones stay in their order."""
+    return rows[np.argsort(key[rows], kind="stable")].astype(np.int64)

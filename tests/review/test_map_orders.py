@@ -98,11 +98,11 @@ def test_pool_averages():
     assert (pooled.mean, pooled.deviation) == pytest.approx((photos.mean(), photos.std()))
 
 
-def write_profile(out, tmp_path, averages, photos=100):
-    """Give each run of the table a record with this profile."""
-    averages = {name: Average(*numbers) for name, numbers in averages.items()}
-    for part in (out / "table").glob("*.parquet"):
-        run_id = part.stem.split("-")[1]
+def write_profiles(out, tmp_path, *nights, photos=100):
+    """Give each run of the table a record, and a profile with these averages, oldest first."""
+    run_ids = sorted(part.stem.split("-")[1] for part in (out / "table").glob("*.parquet"))
+    for run_id, averages in zip(run_ids, nights, strict=True):
+        averages = {name: Average(*numbers) for name, numbers in averages.items()}
         record = make_record(tmp_path / "photos", run_id=run_id)
         record = replace(record, fingerprint="f1", profile=Profile(photos, averages, {}).as_json())
         (out / "runs" / f"{run_id}.json").write_text(json.dumps(record.as_json()))
@@ -118,7 +118,7 @@ def test_photos_unlike_the_usual_come_first(out, tmp_path):
     ]
     queue_of(out, rows)
     averages = {"score": (0.9, 0.1), "megapixels": (0.0006, 0.0), "map concentration": (0.0, 0.05)}
-    write_profile(out, tmp_path, averages)
+    write_profiles(out, tmp_path, averages)
     queue = queue_of(out, order="drift")
     assert paths_of(queue, out) == ["large", "sharp", "unsure", "usual"]
     assert reasons_of(queue)[:3] == [
@@ -128,7 +128,18 @@ def test_photos_unlike_the_usual_come_first(out, tmp_path):
     ]
 
 
+def test_the_newest_run_does_not_set_the_usual(out, tmp_path):
+    """A night out of focus is far from the nights before, and not from itself."""
+    queue_of(out, [make_photo("before", {"ok": 0.9})])
+    queue_of(out, [make_photo("before", {"ok": 0.9})])
+    queue_of(out, [make_photo("tonight", {"ok": 0.5})])
+    write_profiles(out, tmp_path, {"score": (0.9, 0.1)}, {"score": (0.8, 0.1)}, {"score": (0.5, 0.1)})
+    reasons = reasons_of(queue_of(out, order="drift"))
+    assert reasons[0].startswith("score 0.5, usually 0.85: ")
+    assert reasons[1].startswith("score 0.9, usually 0.85: ")
+
+
 def test_drift_needs_a_profile_of_enough_photos(out, tmp_path):
     queue_of(out, [photo("a")])
-    write_profile(out, tmp_path, {"score": (0.9, 0.1)}, photos=5)
+    write_profiles(out, tmp_path, {"score": (0.9, 0.1)}, photos=5)
     assert queue_of(out, order="drift").warnings[0].startswith("nothing to show: drift needs the profile of a run")

@@ -115,6 +115,7 @@ def test_the_mixed_order_has_a_photo_of_the_audit_in_every_tenth_place(out):
     assert audit >= 5
     assert np.flatnonzero(queue.is_audit)[:5].tolist() == [9, 19, 29, 39, 49]
     assert len(np.unique(queue.rows)) == 150
+    assert queue.warnings == ()
     margin = paths_of(queue_of(out, order="margin", audit=0.1), out)
     assert [path for path, blind in zip(paths_of(queue, out), queue.is_audit, strict=True) if not blind] == margin
 
