@@ -34,6 +34,7 @@ from pipeline.review.submission import parse_submission
 
 MOST_ROWS = 64  # of one request
 _PAGE = resources.files("pipeline.review") / "page"
+_MOST_DIGITS = 9
 _STATIC_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _STATUS_OF = {
     BadRequestError: 400,
@@ -140,10 +141,10 @@ class _Api:
         return JSONResponse(guide_examples(self._desk, request.query_params.get("class", "")))
 
     def changes(self, request: Request) -> Response:
-        since = request.query_params.get("since", "0")
-        if not since.isdecimal() or len(since) > 18:
+        since = _parse_number(request.query_params.get("since", "0"))
+        if since is None:
             raise BadRequestError("since: must be a number")
-        position, rows = self._desk.changes_since(int(since))
+        position, rows = self._desk.changes_since(since)
         classes = request.query_params.get("classes")
         answer = {
             "next": position,
@@ -178,13 +179,18 @@ class _Api:
         return self._check_row(str(request.path_params["row"]))
 
     def _check_row(self, text: str) -> int:
-        if not text.isdecimal() or len(text) > 9 or int(text) >= len(self._desk.rows):
+        row = _parse_number(text)
+        if row is None or row >= len(self._desk.rows):
             raise HTTPException(404, "no such row")
-        return int(text)
+        return row
 
     def _refuse_blind(self, row: int) -> None:
         if self._desk.is_blind(row):
             raise HiddenAnswerError("a photo of the audit shows the model's answer after yours")
+
+
+def _parse_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def _list_classes(desk: ReviewDesk) -> list[dict[str, Any]]:

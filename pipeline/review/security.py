@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.review.refusals import TooLargeError
 
 MOST_BYTES = 64 * 1024  # of a request
+_MOST_DIGITS = 9
 TOKEN_HEADER = "x-review-token"
 _POLICY = (
     "default-src 'none'; img-src 'self' blob:; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -82,7 +83,7 @@ class Guard:
             if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 return 415, "only JSON is taken"
             length = headers.get("content-length", "0")
-            if not length.isdecimal() or int(length) > MOST_BYTES:
+            if not length.isdecimal() or len(length) > _MOST_DIGITS or int(length) > MOST_BYTES:
                 return 413, f"more than {MOST_BYTES} bytes"
         return None
 

@@ -67,17 +67,21 @@ def _read_directions(rows: ReviewRows) -> npt.NDArray[np.float16]:
 
 def _unit_directions(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
     """Shrink maps to the common grid, clip each at its 98th percentile, subtract its mean, scale to length 1."""
-    count, grid_h, grid_w = maps.shape
-    y, x = (np.minimum(np.arange(_MOST_SIDE) * side // _MOST_SIDE, side - 1) for side in (grid_h, grid_w))
-    if grid_h > _MOST_SIDE or grid_w > _MOST_SIDE:
-        sums = np.add.reduceat(np.add.reduceat(maps, y, axis=1), x, axis=2)
-        cells = sums / np.outer(np.diff(np.append(y, grid_h)), np.diff(np.append(x, grid_w)))
-    else:
-        cells = maps[:, y][:, :, x]
-    cells = cells.reshape(count, -1)
+    cells = _resample(_resample(maps, 1), 2).reshape(len(maps), -1)
     top = np.partition(cells, int(cells.shape[1] * 0.98), axis=1)[:, int(cells.shape[1] * 0.98), None]
     cells = np.minimum(cells, np.where(top > cells.min(axis=1, keepdims=True), top, np.inf))
     cells = cells - cells.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(cells, axis=1, keepdims=True)
     directions: npt.NDArray[np.float16] = (cells / np.where(lengths > 0, lengths, 1)).astype(np.float16)
     return directions
+
+
+def _resample(maps: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+    """Bring one axis to the common side: averaged down from more cells, repeated from fewer."""
+    side = maps.shape[axis]
+    starts = np.arange(_MOST_SIDE) * side // _MOST_SIDE
+    if side <= _MOST_SIDE:
+        return maps.take(starts, axis)
+    shape = (-1, 1) if axis == 1 else (-1,)
+    means: npt.NDArray[np.float32] = np.add.reduceat(maps, starts, axis) / np.diff(starts, append=side).reshape(shape)
+    return means

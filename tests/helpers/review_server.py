@@ -3,8 +3,8 @@
 import json
 import os
 import re
+import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 
 from pipeline.photos.content import hash_stream
+from tests.helpers.commands import FRESH_COMMAND, start_vitrollout
 from tests.helpers.photos import save_photos
 from tests.helpers.tables import make_row, write_run
 
@@ -40,16 +41,24 @@ class ReviewServer:
         url: of the page, with the token in its fragment.
         token: the secret of the address.
         port: of 127.0.0.1.
-        process: a `subprocess.Popen`.
+        process: with pid, returncode, send_signal and the like.
         stdout, stderr: its output, after `stop` or `wait`.
     """
 
-    def __init__(self, out, *options, preexec_fn=None):
-        words = [sys.executable, "-m", "jobs.cli", "review", out, "--no-browser", *options]
-        self.process = subprocess.Popen(
-            list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=preexec_fn,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
+    def __init__(self, out, *options, fresh=False):
+        """Start it and wait for its address.
+
+        Args:
+            out: results folder.
+            options: of the command line.
+            fresh: in a new Python, imports and all.
+        """
+        words = list(map(str, ("review", out, "--no-browser", *options)))
+        if fresh:
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            self.process = subprocess.Popen([*FRESH_COMMAND, *words], **pipes)
+        else:
+            self.process = start_vitrollout(*words)
         self.stdout, self.stderr, self.url = "", "", ""
         for line in self.process.stderr:
             self.stderr += line
@@ -102,19 +111,17 @@ class ReviewServer:
         }
         return self.post("/api/records", content | changes)
 
-    def stop(self, number=None):
-        """End the server by SIGINT or another signal; return the JSON of its last line, None if it was killed."""
-        import signal
-
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT if number is None else number)
-        self.wait()
+    def stop(self, number=signal.SIGINT):
+        """End the server by a signal; return the JSON of its last line, None if it was killed."""
+        if not self.process.stderr.closed:
+            self.process.send_signal(number)
+            self.wait()
         lines = self.stdout.splitlines()
         return json.loads(lines[-1]) if lines else None
 
     def wait(self):
         """Wait for its end; return the exit code."""
-        stdout, stderr = self.process.communicate(timeout=TIMEOUT)
+        stdout, stderr = self.process.communicate()
         self.stdout, self.stderr = self.stdout + stdout, self.stderr + stderr
         return self.process.returncode
 
@@ -135,7 +142,7 @@ def running_review_server(out, *options, **how):
 
 
 def photo_row(source: Path, name: str, **changes):
-    """Return the row of a photo as a run would have written it, with a map of 4 x 4 cells; `changes` replace columns."""
+    """Return the row of a photo of 48 x 40 pixels as a run would have written it; `changes` replace columns."""
     file = source / name
     status = file.stat()
     with file.open("rb") as stream:
