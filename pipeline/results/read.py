@@ -80,7 +80,7 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None, where: W
 
 def read_done_files(out: Path) -> dict[str, DoneFile]:
     """Read the parts of the current rows needed for planning a run."""
-    table = read_all_rows(out, _DONE_COLUMNS)
+    table = _read_all_rows(out, _DONE_COLUMNS)
     if table is None:
         return {}
     table = table.take(newest_rows(table))
@@ -94,7 +94,7 @@ def read_done_files(out: Path) -> dict[str, DoneFile]:
 
 def read_labels_before(out: Path, run_id: str) -> "pd.Series[str]":
     """Read the label of each path as it was before a run, "failed" for failed photos; none for new photos."""
-    table = read_all_rows(out, ["path", "label", "run_id"])
+    table = _read_all_rows(out, ["path", "label", "run_id"])
     if table is None:
         table = SCHEMA.empty_table().select(["path", "label", "run_id"])
     table = table.filter(pc.less(table["run_id"].cast(pa.string()), run_id))
@@ -103,7 +103,7 @@ def read_labels_before(out: Path, run_id: str) -> "pd.Series[str]":
     return labels
 
 
-def read_all_rows(out: Path, columns: Sequence[str]) -> pa.Table | None:
+def _read_all_rows(out: Path, columns: Sequence[str]) -> pa.Table | None:
     """Read columns of every row, also of replaced ones; None without any part."""
     while True:
         try:

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError, DataError, one_line
 from pipeline.labelled.csv_paths import match_names, name_csv_path, to_nfc
-from pipeline.labelled.csv_table import read_table, splits_of
 from pipeline.model.checkpoint import SPLIT_FILE
 from pipeline.results.run_record import newest_run_records
 from pipeline.review.rows import Flags, ReviewRows
@@ -56,6 +55,8 @@ def _name_groups(rows: ReviewRows, rule: str, labels: Path | None) -> list[str |
         column = rule.removeprefix(_COLUMN)
         if labels is None:
             raise ConfigError(f"the groups of the splits are in column {column!r} of a CSV; name it: --labels")
+        from pipeline.labelled.csv_table import read_table  # imports pandas, half a second before the first photo
+
         table = read_table(labels, "path", column)
         names = [name_csv_path(path, rows.source or labels.parent) for path in table["path"]]
         groups = match_names(dict(zip(names, table[column].str.strip(), strict=True)), paths)
@@ -93,6 +94,8 @@ def _read_training_names(file: Path, source: Path | None) -> set[str]:
 
     If the way from the model to its data leads nowhere, on another machine, their names must do.
     """
+    from pipeline.labelled.csv_table import read_table, splits_of  # imports pandas
+
     table = read_table(file, "path", "split")
     splits = splits_of(file, table)
     names = [name for name, split in zip(table["path"], splits, strict=True) if split in ("train", "validation")]

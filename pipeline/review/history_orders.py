@@ -1,12 +1,14 @@
 """The order `changed`: photos with another label than before."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.results.parts import newest_rows
-from pipeline.results.read import read_all_rows
-from pipeline.results.schema import SCHEMA
+from pipeline.results.names import part_files
+from pipeline.results.parts import concatenate_parts, newest_rows, read_part
 from pipeline.review.ranking import QueueInput, Ranking
 from pipeline.review.rows import ReviewRows
 
@@ -40,8 +42,7 @@ def find_earlier_answers(rows: ReviewRows) -> pa.Table:
     Returns:
         row, label and score: one row for each photo with an earlier answer about the same bytes.
     """
-    columns = ["path", "content_hash", "label", "score", "fingerprint", "run_id"]
-    table = read_all_rows(rows.out, columns) or SCHEMA.empty_table().select(columns)
+    table = _read_all_rows(rows.out, ["path", "content_hash", "label", "score", "fingerprint", "run_id"])
     place = pc.index_in(table["path"], rows.table["path"].combine_chunks())
     table = table.append_column("row", place).filter(pc.and_(place.is_valid(), table["label"].is_valid()))
     now = rows.table.select(["content_hash", "fingerprint"]).take(table["row"])
@@ -50,8 +51,7 @@ def find_earlier_answers(rows: ReviewRows) -> pa.Table:
         pc.not_equal(table["fingerprint"].cast(pa.string()), now["fingerprint"].cast(pa.string())),
     )
     table = table.filter(is_other)
-    newest = newest_rows(table)
-    earlier = table.take(newest)
+    earlier = table.take(newest_rows(table))
     return pa.table(
         {
             "row": earlier["row"].cast(pa.int64()),
@@ -59,3 +59,12 @@ def find_earlier_answers(rows: ReviewRows) -> pa.Table:
             "score": earlier["score"].cast(pa.float64()),
         }
     )
+
+
+def _read_all_rows(out: Path, columns: Sequence[str]) -> pa.Table:
+    """Read columns of every row, also of replaced ones."""
+    while True:
+        try:
+            return concatenate_parts([read_part(part, columns) for part in part_files(out)], columns)
+        except FileNotFoundError:
+            continue  # compacted meanwhile
