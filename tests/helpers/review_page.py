@@ -9,7 +9,9 @@ from contextlib import contextmanager
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 REFUSED = re.compile("Failed to load resource")  # the browser's own line about a server out of reach
 
-_OTHER_PHOTO = "before => { const now = document.getElementById('stage').dataset.painted; return now && now !== before; }"
+_OTHER_PHOTO = (
+    "before => { const now = document.getElementById('stage').dataset.painted; return now && now !== before; }"
+)
 
 
 class ReviewPage:
@@ -23,6 +25,7 @@ class ReviewPage:
 
     def __init__(self, tab):
         self.tab, self.said, self.asked = tab, [], []
+        tab.set_default_timeout(15_000)
         tab.on("console", lambda message: self.said.append(message.text))
         tab.on("pageerror", lambda error: self.said.append(str(error)))
         tab.on("request", lambda request: self.asked.append(request.url))

@@ -128,9 +128,10 @@ export class BoxEditor {
 
   undo() {
     if (!this.#past.length) return false;
-    Object.assign(this, { label: this.#past.at(-1).label });
-    this.#items = this.#past.pop().items;
-    this.#selected = Math.min(this.#selected, this.#items.length - 1);
+    const { items, label, selected } = this.#past.pop();
+    this.#items = items;
+    this.#selected = selected;
+    this.label = label;
     this.#draw();
     this.changed();
     return true;
@@ -139,7 +140,7 @@ export class BoxEditor {
   #edit(action, kind = null) {
     // many nudges in a row are undone as one
     if (!kind || this.#past.at(-1)?.kind !== kind)
-      this.#past.push({ items: this.#items.map((item) => ({ ...item })), label: this.label, kind });
+      this.#past.push({ items: this.#items.map((item) => ({ ...item })), label: this.label, selected: this.#selected, kind });
     action();
     this.#draw();
     this.changed();

@@ -44,6 +44,14 @@ export class Decisions {
     return last.row;
   }
 
+  // A record of an earlier page has been sent: it belongs to this session now.
+  adopt({ id, verdict, replaces }, { row, content_hash }) {
+    this.#undoable = this.#undoable.filter((each) => !replaces.includes(each.id) || verdict !== "withdrawn");
+    if (verdict === "withdrawn") return void this.queue.decided.delete(row);
+    this.#undoable.push({ id, row, content_hash });
+    this.queue.decided.add(row);
+  }
+
   // The server refused a record: as if it had never been.
   revert({ id, row, verdict }) {
     this.#undoable = this.#undoable.filter((each) => each.id !== id);

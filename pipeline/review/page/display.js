@@ -35,7 +35,7 @@ export class Display {
   async show(place, text) {
     const { queue, rows, photos, view } = this;
     queue.place = place;
-    this.shownAt = null;
+    this.suspend();
     if (text !== undefined) this.footer.say(text);
     const { row } = queue, isCurrent = () => queue.place === place && queue.row === row;
     photos.keep(row, [...queue.ahead(AHEAD), ...queue.behind()]);
@@ -85,6 +85,7 @@ export class Display {
   // No decision until the photo is shown again.
   suspend() {
     this.shownAt = null;
+    delete get("stage").dataset.painted;
   }
 
   resume(text) {
@@ -123,13 +124,13 @@ export class Display {
 
   #finish(text) {
     const { queue } = this;
-    Object.assign(this, { shownAt: null, facts: null });
+    this.suspend();
+    this.facts = null;
     queue.place = queue.length;
     this.footer.say(text);
     this.draw();
     this.side.clear();
     this.view.show(null, 1, 1);
-    delete get("stage").dataset.painted;
     fill("gone", queue.total ? "All photos of this queue are decided. z takes the last one back." : "Nothing to review.");
   }
 }

@@ -15,7 +15,6 @@ export class Grid {
   #shownAt = 0;
   label = null;
   left = 0;
-  isOpen = false;
   changed = () => {};  // called after each move and mark
 
   get wrong() {
@@ -32,7 +31,7 @@ export class Grid {
     const wanted = label === null ? "" : `label=${encodeURIComponent(label)}&`;
     const { label: found, rows, left } = await getJson(`/api/grid?${wanted}after=${after}`);
     if (turn !== this.#turn) return true;  // another label was asked for meanwhile
-    Object.assign(this, { label: found, left, isOpen: true });
+    Object.assign(this, { label: found, left });
     this.#rows = rows.filter((facts) => !facts.blind && !isDecided(facts.row));
     this.#marked.clear();
     this.#cursor = 0;
@@ -51,7 +50,6 @@ export class Grid {
 
   close() {
     this.#turn++;
-    this.isOpen = false;
     get("grid").hidden = true;
     get("stage").hidden = false;
   }

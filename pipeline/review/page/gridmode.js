@@ -3,23 +3,20 @@
 import { Grid } from "./grid.js";
 
 export class GridMode {
+  isOpen = false;  // from the key on, before the photos have come
+
   constructor({ display, decisions, footer, panels }) {
     Object.assign(this, { display, decisions, footer, panels, grid: new Grid() });
     this.grid.changed = () => display.side.show(this.grid.current, { shown: this.grid.label });
   }
 
-  get isOpen() {
-    return this.grid.isOpen;
-  }
-
   async open(label, after = "") {
     const { queue } = this.display, isDecided = (row) => queue.decided.has(row) || queue.others.has(row);
+    this.isOpen = this.display.isCovered = true;
     this.display.suspend();
+    this.panels.close();
     try {
-      const isFilled = await this.grid.open(label, isDecided, after);
-      this.panels.close();
-      this.display.isCovered = isFilled;
-      if (!isFilled) this.close(`No more photos of ${this.grid.label} for the grid.`);
+      if (!await this.grid.open(label, isDecided, after)) this.close(`No more photos of ${this.grid.label} for the grid.`);
     } catch (error) {
       this.close(`The grid can't be shown: ${error.message}`);
     }
@@ -27,13 +24,13 @@ export class GridMode {
 
   close(text = "") {
     this.grid.close();
-    this.display.isCovered = false;
+    this.isOpen = this.display.isCovered = false;
     this.display.resume(text);
   }
 
   confirm() {
     const taken = this.grid.take(), { label } = this.grid;
-    if (!taken) return;
+    if (!taken) return this.footer.say("Some pictures are still on their way.", true);
     const { right, wrong, seconds, last } = taken;
     for (const facts of right) {
       this.decisions.add(facts, { label, how: "grid", seconds });

@@ -44,14 +44,16 @@ export class Outbox {
     this.#send();
   }
 
-  // Take up what earlier pages and servers left behind; return how many that are.
-  recover() {
+  // Take up what earlier pages and servers left behind, and wait until it is sent, or can't be; return how many that are.
+  async recover() {
     const number = (key) => key.slice(key.lastIndexOf(" "));
     const keys = Object.keys(localStorage).filter((key) => key.startsWith(this.#prefix));
     keys.sort((a, b) => (number(a) < number(b) ? -1 : 1));
-    this.#items.unshift(...keys.map((key) => JSON.parse(localStorage.getItem(key))));
+    const found = keys.map((key) => ({ ...JSON.parse(localStorage.getItem(key)), isLeftOver: true }));
+    this.#items.unshift(...found);
     this.#send();
-    return keys.length;
+    while (this.count && !this.problem) await pause(0.02);
+    return found.length;
   }
 
   async #send() {

@@ -78,7 +78,8 @@ function visit(facts) {
 
 // Answers of the server
 
-function answered({ record }, { row, counts }) {
+function answered({ record, isLeftOver }, { row, counts }) {
+  if (isLeftOver) decisions.adopt(record, row);
   takeOver([row], counts);
   if (record.verdict === "withdrawn" && row.row === display.facts?.row && !boxes.boxes.length) display.load(row);
 }
@@ -180,7 +181,7 @@ document.title = `${start.name} – review`;
 rows.put(...start.rows);
 display.counts = start.counts;
 takeClasses(start.classes);
-const left = outbox.recover();
-const news = [left ? `${left} unsaved decisions are being sent` : "", ...start.warnings].filter(Boolean);
+const left = await outbox.recover();
+const news = [left ? `Sent from last time: ${left}` : "", ...start.warnings].filter(Boolean);
 display.goOn(news.join(" · ") || start.order_text);
 watchColleagues({ start, display, takeOver });

@@ -14,8 +14,9 @@ def out(tmp_path):
     return make_review_folder(tmp_path, 60)
 
 
-def open_grid(page, key="g"):
+def open_grid(page, key="g", label=""):
     page.press(key)
+    page.wait_for("#grid h2", label)
     page.tab.wait_for_function(
         "() => [...document.querySelectorAll('#grid img')].length > 0"
         " && [...document.querySelectorAll('#grid img')].every((image) => image.complete && image.naturalWidth)"
@@ -24,8 +25,7 @@ def open_grid(page, key="g"):
 
 def test_mark_the_wrong_ones_and_confirm_the_rest(page, out, keys):
     open_grid(page)
-    open_grid(page, keys["short"])
-    page.wait_for("#grid h2", "short")
+    open_grid(page, keys["short"], "short")
     paths = page.tab.locator("#grid button").evaluate_all("buttons => buttons.map((button) => button.title)")
     assert len(paths) == 24
     page.press("ArrowRight", "ArrowDown", "x")
