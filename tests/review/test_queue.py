@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.results.compact import compact
 from pipeline.review.config import ReviewConfig
 from pipeline.review.queue import build_queue
 from pipeline.review.rows import read_rows
@@ -99,6 +100,26 @@ def test_photos_of_the_audit_are_blind_and_give_no_reason(out):
     assert {reason for reason, blind in zip(reasons_of(queue), queue.is_audit, strict=True) if blind} == {"audit"}
 
 
+def test_photos_of_the_audit_are_open_to_see_once_answered(out):
+    records = [make_answer("000.png", None)]
+    queue = queue_of(out, photos(1), records, order="unsure", audit=1)
+    assert queue.is_audit.tolist() == [False]
+    assert reasons_of(queue) == ["Ann: unsure"]
+    assert queue_of(out, (), records, order="random", audit=1, second_opinion=True).is_audit.tolist() == [True]
+
+
+@pytest.mark.parametrize("order", ["margin", "methods", "changed"])
+def test_a_compaction_meanwhile_is_no_harm(out, order):
+    """Rows read before it, and its parts gone since."""
+    first = [doubtful(f"{number}.png", more_maps=[("legrad", np.ones(6, np.float32))]) for number in range(3)]
+    queue_of(out, first)
+    queue_of(out, [doubtful("3.png")])
+    rows = read_rows(out)
+    compact(out)
+    queue = build_queue(rows, {}, (), ReviewConfig(out=out, order=order, audit=0))
+    assert len(queue.rows) == {"margin": 4, "methods": 3, "changed": 0}[order]
+
+
 @pytest.mark.parametrize("order", ["margin", "score", "suspects"])
 def test_orders_by_doubt_keep_out_of_the_audit(out, order, tmp_path):
     labels = tmp_path / "labels.csv"
@@ -130,3 +151,5 @@ def test_the_mixed_order_begins_with_disputes_for_a_third_person(out):
     queue = queue_of(out, photos(4), records)
     assert paths_of(queue, out) == ["001.png", "000.png", "003.png"]
     assert reasons_of(queue)[0] == "2 reviewers disagree: open, spur"
+    queue = queue_of(out, (), records, second_opinion=True)
+    assert paths_of(queue, out) == ["001.png", "000.png", "003.png"]
