@@ -1,4 +1,4 @@
-"""Photos the queue must not choose by doubt, or by the model's own opinion: test groups, and training photos."""
+"""Photos of test groups, not to be chosen by doubt, and photos used for training, whose labels the model has learnt."""
 
 import csv
 import io

@@ -19,7 +19,7 @@ def push_back_near_duplicates(maps: Sequence[Floats | None], labels: LabelCodes,
     """Move photos near to one of the last few back, until those are out of sight.
 
     Two photos are near if they have the same label, and maps of the same grid with a correlation of 0.98 or more. If
-    every photo left is near to one of the last few, the one nearest before it the longest ago comes first.
+    all remaining photos are near to one in sight, the one whose twin was shown the longest ago comes first.
 
     Args:
         maps: the map of each photo in the order of the queue, cells in one row; None: near to no other.

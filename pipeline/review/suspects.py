@@ -1,9 +1,8 @@
-"""Photos whose given label is probably wrong: the model gives it least.
+"""Photos with a doubtful label, ranked by the probability the model gives it.
 
-Ranked, never flipped, and no threshold: a plain ranking by the probability of the given label finds label errors as
-well as confident learning does (Northcutt, Jiang & Chuang, JAIR 2021), and a person decides.
-
-The model must not have trained on the photo: it would have learnt the wrong label.
+This is the self-confidence of Kuan & Mueller (DataPerf workshop, ICML 2022). There is no threshold, and no label is
+changed: a person decides. Photos used for the training of the model are left out, since it has learnt their labels,
+wrong ones too.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pipeline.review.rows import Integers
 _TRAINED_ON = "used for the training of the model, which has learnt their labels"
 _UNKNOWN = "labelled with a class unknown to the model"
 _NOTHING = (
-    "suspects need labels of photos the model has not trained on; name a CSV path,label: --labels, or review some first"
+    "suspects need labels of photos not used for the model's training; name a CSV path,label: --labels, or review some"
 )
 
 
