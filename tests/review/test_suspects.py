@@ -92,7 +92,7 @@ def test_several_labels_of_a_photo_count_by_the_least_probable(out, labels):
         make_photo("one.png", {"open": 0.95, "spur": 0.2}),
         make_photo("none.png", {"open": 0.1, "ok": 0.05}),
     ]
-    csv = labels("both.png,open", "both.png,spur", "one.png,open", "one.png,spur", "none.png,spur")
+    csv = labels("both.png,open", "both.png,spur", "both.png,ok", "one.png,open", "one.png,spur", "none.png,spur")
     queue = queue_of(out, rows, order="suspects", labels=csv)
     assert reasons_of(queue) == [
         "labels.csv says spur, the model gives it 0.05",
