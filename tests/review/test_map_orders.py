@@ -98,13 +98,14 @@ def test_pool_averages():
     assert (pooled.mean, pooled.deviation) == pytest.approx((photos.mean(), photos.std()))
 
 
-def write_profiles(out, tmp_path, *nights, photos=100):
+def write_profiles(out, tmp_path, *nights, photos=100, fingerprints=None):
     """Give each run of the table a record, and a profile with these averages, oldest first."""
+    fingerprints = fingerprints or ["f1"] * len(nights)
     run_ids = sorted(part.stem.split("-")[1] for part in (out / "table").glob("*.parquet"))
-    for run_id, averages in zip(run_ids, nights, strict=True):
+    for run_id, averages, fingerprint in zip(run_ids, nights, fingerprints, strict=True):
         averages = {name: Average(*numbers) for name, numbers in averages.items()}
         record = make_record(tmp_path / "photos", run_id=run_id)
-        record = replace(record, fingerprint="f1", profile=Profile(photos, averages, {}).as_json())
+        record = replace(record, fingerprint=fingerprint, profile=Profile(photos, averages, {}).as_json())
         (out / "runs" / f"{run_id}.json").write_text(json.dumps(record.as_json()))
 
 
@@ -137,6 +138,16 @@ def test_the_newest_run_does_not_set_the_usual(out, tmp_path):
     reasons = reasons_of(queue_of(out, order="drift"))
     assert reasons[0].startswith("score 0.5, usually 0.85: ")
     assert reasons[1].startswith("score 0.9, usually 0.85: ")
+
+
+def test_each_model_has_its_own_usual(out, tmp_path):
+    queue_of(out, [make_photo("old", {"ok": 0.5})])
+    queue_of(out, [make_photo("new", {"ok": 0.9}, fingerprint="f2")])
+    write_profiles(out, tmp_path, {"score": (0.6, 0.1)}, {"score": (0.7, 0.1)}, fingerprints=["f1", "f2"])
+    assert reasons_of(queue_of(out, order="drift")) == [
+        "score 0.9, usually 0.7: 2.0 standard deviations away",
+        "score 0.5, usually 0.6: 1.0 standard deviations away",
+    ]
 
 
 def test_drift_needs_a_profile_of_enough_photos(out, tmp_path):
