@@ -51,7 +51,6 @@ export class BoxMode {
 
   describe() {
     const { boxes } = this;
-    document.body.classList.toggle("boxing", boxes.isOn);
     this.display.draw();
     if (!boxes.isOn) return fill("box-line", null);
     const count = boxes.boxes.length, dashed = boxes.seedCount ? `, ${boxes.seedCount} dashed (a accepts)` : "";

@@ -3,7 +3,8 @@
 import { fill, get } from "./dom.js";
 import { buildThumbnail } from "./thumbnails.js";
 
-const AHEAD = 4;  // photos decoded before they are needed
+const AHEAD = 4;               // photos decoded before they are needed
+const THUMBNAIL_AFTER = 300;   // milliseconds
 
 export class Display {
   facts = null;      // of the photo on the screen
@@ -63,6 +64,7 @@ export class Display {
   draw() {
     const { queue, boxes, note, counts } = this;
     const label = boxes.isOn ? boxes.label : this.label;
+    document.body.dataset.mode = this.isCovered ? "grid" : boxes.isOn ? "boxes" : "photo";
     if (this.facts && !this.isCovered) this.side.show(this.facts, { place: queue.place, total: queue.length, shown: label, note });
     this.footer.showProgress(queue.done, queue.total, counts);
   }
@@ -100,11 +102,15 @@ export class Display {
     this.step(1);
   }
 
+  // Bridge a long wait, as for a photo in a format that the server must convert first.
   #showThumbnail({ row, width, height }, isCurrent) {
+    const isWaiting = () => isCurrent() && !this.photos.get(row);
     fill("gone", null);
     this.view.show(null, width, height);
-    const small = buildThumbnail(row);
-    small.ready.then((isSeen) => isSeen && isCurrent() && !this.photos.get(row) && this.view.show(small, width, height));
+    setTimeout(async () => {
+      const small = isWaiting() && buildThumbnail(row);
+      if (small && await small.ready && isWaiting()) this.view.show(small, width, height);
+    }, THUMBNAIL_AFTER);
   }
 
   #showPhoto({ image, error }) {

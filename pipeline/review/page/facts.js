@@ -37,7 +37,7 @@ export class Facts {
   // `shown` is the label that Enter confirms, null without one.
   show(facts, { place, total, shown, note }) {
     const slash = facts.path.lastIndexOf("/") + 1;
-    get("folder").textContent = facts.path.slice(0, slash);
+    get("folder").textContent = slash ? facts.path.slice(0, slash) : "";
     get("path").textContent = facts.path.slice(slash);
     get("path").title = get("folder").title = facts.path;
     const where = place === undefined ? "" : `${format(place + 1)} of ${format(total)} · `;

@@ -14,6 +14,7 @@ export class GridMode {
     const { queue } = this.display, isDecided = (row) => queue.decided.has(row) || queue.others.has(row);
     this.isOpen = this.display.isCovered = true;
     this.display.suspend();
+    this.display.draw();
     this.panels.close();
     try {
       if (!await this.grid.open(label, isDecided, after)) this.close(`No more photos of ${this.grid.label} for the grid.`);

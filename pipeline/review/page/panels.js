@@ -111,7 +111,7 @@ export class Panels {
   #buildCards(rows) {
     return element("ol", { className: "cards" }, ...rows.map((facts) => {
       const said = facts.truth?.label ?? facts.truth?.state;
-      const text = said ? `${said} ✓` : facts.blind ? "" : `${facts.label} ${facts.score?.toFixed(2) ?? ""}`;
+      const text = said ? `${said} ✓` : facts.blind ? "blind" : `${facts.label} ${facts.score?.toFixed(2) ?? ""}`;
       const button = element("button", { type: "button", title: facts.path }, buildThumbnail(facts.row),
         element("span", { textContent: text }));
       button.addEventListener("click", () => this.visit(facts));
@@ -119,8 +119,10 @@ export class Panels {
     }));
   }
 
+  // The keys of the mode first.
   #buildKeys() {
-    return Object.entries(HELP).flatMap(([title, keys]) => [element("h3", { textContent: title }),
+    const { mode } = document.body.dataset, parts = [HELP[mode], ...Object.values(HELP).filter((part) => part !== HELP[mode])];
+    return parts.flatMap(([title, keys]) => [element("h3", { textContent: title }),
       element("dl", {}, ...keys.flatMap(([key, text]) =>
         [element("dt", {}, element("kbd", { textContent: key })), element("dd", { textContent: text })]))]);
   }

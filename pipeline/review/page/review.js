@@ -1,6 +1,6 @@
 // The review: what each key does. Decisions are sent behind, never waited for.
 
-import { getJson, postJson } from "./api.js";
+import { postJson } from "./api.js";
 import { BoxEditor } from "./boxes.js";
 import { BoxMode } from "./boxmode.js";
 import { watchColleagues } from "./colleagues.js";
@@ -18,10 +18,11 @@ import { Panels } from "./panels.js";
 import { Photos } from "./photos.js";
 import { Queue } from "./queue.js";
 import { Rows } from "./rows.js";
+import { started } from "./start.js";
 import { View } from "./view.js";
 
 const footer = new Footer();
-const start = await getJson("/api/start").catch((error) => {
+const start = await started.catch((error) => {
   get("path").textContent = error.status === 403 ? "Open the whole address printed by vitrollout review" : error.message;
   throw error;
 });
@@ -166,10 +167,16 @@ function act(key, event) {
   return Boolean(command);
 }
 
-for (const [key, text] of BUTTONS) {
-  const button = element("button", { type: "button" }, element("kbd", { textContent: key }), ` ${text}`);
-  button.addEventListener("click", (event) => act(key, event));
-  get("commands").append(button);
+for (const [mode, buttons] of Object.entries(BUTTONS)) {
+  const nav = element("nav", { className: "commands" }, ...buttons.map(([key, text]) => {
+    const button = element("button", { type: "button" },
+      element("kbd", { textContent: key === "Delete" ? "Del" : key }), ` ${text}`);
+    button.addEventListener("click", (event) => act(key, event));
+    return button;
+  }));
+  nav.dataset.mode = mode;
+  nav.setAttribute("aria-label", "Commands");
+  document.querySelector("aside").append(nav);
 }
 // a click leaves the focus where it is, so Enter and Space still mean the photo
 document.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
