@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.atomic_files import atomic_write_path
+from pipeline.decision import combine_classes
 from pipeline.evaluation.figure import draw_figure
-from pipeline.evaluation.result import Evaluation, PredictedPhoto, combine_classes
+from pipeline.evaluation.result import Evaluation, PredictedPhoto
 from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
 from pipeline.markdown import markdown_table

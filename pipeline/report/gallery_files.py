@@ -18,7 +18,7 @@ from pipeline.results.names import THUMBNAILS, thumbnail_name
 
 COLUMNS = [
     "path", "path_bytes", "width", "height", "status", "error", "note", "label", "score", "top_labels", "top_scores",
-    "overlay", "run_id", "processed_at",
+    "overlay", "run_id", "processed_at", "defect_score", "decision",
 ]  # fmt: skip
 ROWS_PER_FILE = 200  # few: in a gallery sorted by score, each photo of a page comes from another file
 
@@ -42,6 +42,7 @@ def write_data_files(frame: pd.DataFrame, out: Path, folder: Path) -> None:
         "path": frame["path"].tolist(),
         "label": [numbers.get(label, -1) for label in frame["label"]],  # -1: failed
         "score": [None if math.isnan(score) else round(score, 6) for score in frame["score"].astype(float)],
+        "decision": _index_decisions(frame),
         "run": frame["run_id"].astype(str).map({run: number for number, run in enumerate(runs)}).tolist(),
     }
     _write_call(folder / "index.js", "vitrolloutIndex", index)
@@ -51,6 +52,12 @@ def write_data_files(frame: pd.DataFrame, out: Path, folder: Path) -> None:
         records = block.astype(object).where(block.notna(), None).to_dict("records")
         rows = [_details_of_row(record, numbers, thumbnails) for record in records]
         _write_call(folder / f"rows-{number}.js", "vitrolloutRows", number, rows)
+
+
+def _index_decisions(frame: pd.DataFrame) -> list[str | None] | None:
+    """Return the decision of each row; None if no row has one."""
+    decisions = frame["decision"].astype(object)
+    return decisions.where(decisions.notna(), None).tolist() if decisions.notna().any() else None
 
 
 def _details_of_row(record: dict[Any, Any], numbers: dict[str, int], thumbnails: set[str]) -> dict[str, Any]:
@@ -65,6 +72,7 @@ def _details_of_row(record: dict[Any, Any], numbers: dict[str, int], thumbnails:
         "size": [int(record["width"]), int(record["height"])] if ok else None,
         "error": record["error"],
         "note": record["note"],
+        "defectScore": None if record["defect_score"] is None else round(record["defect_score"], 6),
         "top": [[numbers[label], round(score, 4)] for label, score in top],
         "processed": f"{record['processed_at']:%Y-%m-%d %H:%M} UTC",
     }

@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.decision import OUTCOMES
 from pipeline.results.folder import was_pruned_since
 from pipeline.results.names import part_files
 from pipeline.results.read import read_results
 from pipeline.results.run_record import RunRecord, newest_run_records
 
-_COLUMNS = ["path", "status", "error", "label", "score", "run_id", "processed_at"]
+_COLUMNS = ["path", "status", "error", "label", "score", "run_id", "processed_at", "decision"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Status:
         gone: rows without a photo when the newest run looked; `compact --prune` drops them.
         parts: number of files in the table.
         labels: photos by label, most frequent first.
+        decisions: photos by decision: pass, review and reject; empty without decisions.
         reasons: failed photos by reason, most frequent first.
         failures: (path, reason) of the newest failures.
     """
@@ -39,6 +41,7 @@ class Status:
     gone: int
     parts: int
     labels: dict[str, int]
+    decisions: dict[str, int]
     reasons: dict[str, int]
     failures: Sequence[tuple[str, str]]
 
@@ -72,7 +75,7 @@ def read_status(out: Path, *, runs: int = 5, failures: int = 10) -> Status:
 
 
 def status_of_rows(out: Path, frame: pd.DataFrame, *, runs: int = 5, failures: int = 10) -> Status:
-    """Return the status of a results folder from its current rows, with the columns path to processed_at."""
+    """Return the status of a results folder from its current rows, with the columns of `_COLUMNS`."""
     failed = frame[frame["status"] == "failed"].sort_values("processed_at", ascending=False, kind="stable")
     labels, reasons = frame["label"].value_counts(), failed["error"].value_counts()
     newest = failed.head(failures)
@@ -83,10 +86,16 @@ def status_of_rows(out: Path, frame: pd.DataFrame, *, runs: int = 5, failures: i
         broken=_count_broken(out, failed),
         gone=min(len(frame), _count_gone(out)),
         parts=len(part_files(out)),
+        decisions=_count_decisions(frame),
         labels={str(label): int(count) for label, count in labels.items() if count},
         reasons={str(reason): int(count) for reason, count in reasons.items()},
         failures=list(zip(newest["path"], newest["error"], strict=True)),
     )
+
+
+def _count_decisions(frame: pd.DataFrame) -> dict[str, int]:
+    decisions = frame["decision"].dropna()
+    return {outcome: int((decisions == outcome).sum()) for outcome in OUTCOMES} if len(decisions) else {}
 
 
 def _count_broken(out: Path, failed: pd.DataFrame) -> int:
@@ -112,6 +121,9 @@ def format_status(status: Status) -> str:
     paragraphs = [f"{status.photos} photos, {status.failed} failed{kinds}; {status.parts} parts{gone}"]
     if status.labels:
         paragraphs.append("labels: " + ", ".join(f"{label} {count}" for label, count in status.labels.items()))
+    if status.decisions:
+        counts = ", ".join(f"{outcome} {count}" for outcome, count in status.decisions.items())
+        paragraphs.append(f"decisions: {counts}")
     paragraphs.append("last runs:\n" + (_format_runs(status.runs) if status.runs else "  none has finished yet"))
     paragraphs += [f"unlike earlier runs: {change}" for record in status.runs[:1] for change in record.summary.changes]
     if status.failed:

@@ -33,6 +33,7 @@
       if (photosOf[number]) form.elements.label.append(new Option(`${label} (${photosOf[number]})`, number));
     });
     index.runs.forEach((run, number) => form.elements.run.append(new Option(run, number)));
+    form.elements.decision.parentElement.hidden = !index.decision;
     select();
   };
 
@@ -72,6 +73,7 @@
       const failed = index.label[row] < 0, score = index.score[row];
       if (label !== null && index.label[row] !== label) continue;
       if (run !== null && index.run[row] !== run) continue;
+      if (wanted.decision && index.decision?.[row] !== wanted.decision) continue;
       if (wanted.status && failed !== (wanted.status === "failed")) continue;
       if (lowest !== null && (failed || score < lowest)) continue;
       if (highest !== null && (failed || score > highest)) continue;
@@ -111,6 +113,7 @@
       element("span", { className: failed ? "label failed" : "label" },
         element("span", { textContent: failed ? "failed" : index.labels[index.label[row]] }),
         element("span", { textContent: failed ? "" : index.score[row].toFixed(3) })),
+      decision(row),
       element("span", { className: "path", textContent: index.path[row] }));
     button.dataset.place = place;
     details(row).then((more) => {
@@ -119,6 +122,11 @@
       else picture.textContent = more.error ?? "no picture";
     }, () => {});
     return element("li", {}, button);
+  }
+
+  function decision(row) {
+    const name = index.decision?.[row];
+    return name ? element("span", { className: `decision ${name}`, textContent: name }) : "";
   }
 
   function turn(by) {
@@ -137,6 +145,7 @@
     get("viewer-path").textContent = index.path[row];
     get("viewer-verdict").textContent = failed ? more.error : `${index.labels[index.label[row]]}  ${index.score[row].toFixed(3)}`;
     get("viewer-verdict").classList.toggle("failed", failed);
+    get("viewer-verdict").append(" ", decision(row));
     showPictures(index.path[row], more);
     const top = get("viewer-top");
     top.hidden = !more.top.length;
@@ -150,7 +159,7 @@
         element("td", { textContent: score.toFixed(3) }));
     })));
     const facts = {
-      "Note": more.note, "Size": more.size && `${more.size[0]} × ${more.size[1]} pixels`,
+      "Defect score": more.defectScore?.toFixed(3), "Note": more.note, "Size": more.size && `${more.size[0]} × ${more.size[1]} pixels`,
       "Processed": more.processed, "Run": index.runs[index.run[row]],
     };
     get("viewer-facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value).flatMap(([name, value]) =>
