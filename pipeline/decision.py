@@ -24,6 +24,7 @@ OUTCOMES: tuple[Outcome, ...] = ("pass", "review", "reject")
 
 _ABOVE_ALL = 1.0000002  # a threshold reached by no score is just above 1
 _Threshold = Annotated[float, Field(ge=0, le=_ABOVE_ALL, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1)]
 _SEPARATOR = "-"  # in a fingerprint, before the part of the decision
 
 
@@ -44,11 +45,11 @@ class ChosenOn:
 
     data: str
     split: str
-    photos: int
-    defects: int
-    good: int
-    wanted_recall: float
-    wanted_false_alarms: float
+    photos: _Count
+    defects: _Count
+    good: _Count
+    wanted_recall: Annotated[float, Field(gt=0, le=1)]
+    wanted_false_alarms: Annotated[float, Field(ge=0, lt=1)]
     chosen_at: str
     model_digest: str
     input_size: tuple[int, int] | None

@@ -216,7 +216,9 @@ def _summarise_run(
     standing = plan.count_standing(profiler.photos)
     if standing:
         log.warning("photos failed in earlier runs, and no different since: %d; --retry-failed tries them", standing)
-    decisions = {outcome: profiler.decisions[outcome] for outcome in OUTCOMES} if prepared.decision else {}
+    decisions: dict[str, int] = (
+        {outcome: profiler.decisions[outcome] for outcome in OUTCOMES} if prepared.decision else {}
+    )
     if profiler.photos and decisions:
         log.info("decisions: %s", ", ".join(f"{outcome} {count}" for outcome, count in decisions.items()))
     return RunSummary(

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.decision import class_ids, combine_classes
+from pipeline.evaluation.band import BandCosts
 from pipeline.evaluation.metrics import Ids, Probabilities, confusion
 from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
@@ -92,12 +93,14 @@ class Evaluation(ScoredPhotos):
         f1: by label.
         defects: metrics of "any defect"; empty without defect classes.
         threshold: for the recall of the settings; None without defect classes, or with photos of one kind only.
+        band: costs of the model's decision on these photos; None for a model without one.
     """
 
     metrics: dict[str, Estimate]
     f1: dict[str, Estimate]
     defects: dict[str, Estimate]
     threshold: Threshold | None
+    band: BandCosts | None = None
 
     @property
     def why_no_threshold(self) -> str | None:

@@ -33,7 +33,6 @@
       if (photosOf[number]) form.elements.label.append(new Option(`${label} (${photosOf[number]})`, number));
     });
     index.runs.forEach((run, number) => form.elements.run.append(new Option(run, number)));
-    form.elements.decision.parentElement.hidden = !index.decision;
     select();
   };
 
