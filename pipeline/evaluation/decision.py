@@ -85,12 +85,18 @@ def measure_costs(decision: Decision, photos: ScoredPhotos, cautions: tuple[str,
     outcomes = np.array([OUTCOMES.index(decision.decide(value)) for value in score.tolist()])
     passed, reviewed, rejected = (outcomes == number for number in range(len(OUTCOMES)))
     is_defect = np.isin(np.array(photos.labels)[photos.truth], decision.positive)
+    escapes, false_alarms = _count_share(passed[is_defect]), _count_share(rejected[~is_defect])
+    origin = decision.chosen_on
+    beyond = [
+        f"More {name} than wanted: at least {cost.share.low:.2%} of the {kind}, not {wanted:.2%}"
+        for name, kind, cost, wanted in (
+            ("escapes", "defects", escapes, 1 - origin.wanted_recall),
+            ("false alarms", "good photos", false_alarms, origin.wanted_false_alarms),
+        )
+        if cost.share.low > wanted  # never for NaN, without a photo of the kind
+    ]
     return BandCosts(
-        decision,
-        escapes=_count_share(passed[is_defect]),
-        false_alarms=_count_share(rejected[~is_defect]),
-        to_review=_count_share(reviewed),
-        cautions=(*_describe_too_few(decision.chosen_on), *cautions),
+        decision, escapes, false_alarms, _count_share(reviewed), (*_describe_too_few(origin), *beyond, *cautions)
     )
 
 
