@@ -41,6 +41,7 @@ class ChosenOn:
         chosen_at: ISO 8601, UTC.
         model_digest: of the model's files, see `Checkpoint.digest`.
         input_size: (H, W) in pixels, or None for the model's own.
+        precision: of the forward pass.
     """
 
     data: str
@@ -53,6 +54,7 @@ class ChosenOn:
     chosen_at: str
     model_digest: str
     input_size: tuple[int, int] | None
+    precision: str
 
 
 @dataclass(frozen=True)

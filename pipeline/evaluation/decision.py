@@ -12,6 +12,7 @@ from pipeline.evaluation.result import ScoredPhotos
 from pipeline.evaluation.threshold import Flags, describe_unproven_recall, estimate_share
 from pipeline.intervals import trials_to_show
 from pipeline.labelled.splits import LabelledPhoto
+from pipeline.model.open import OpenedModel
 from pipeline.results.run_record import current_time
 
 
@@ -37,13 +38,13 @@ def choose_validation_photos(
     return validation
 
 
-def choose_decision(photos: ScoredPhotos, config: EvaluateConfig, model_digest: str) -> Decision:
+def choose_decision(photos: ScoredPhotos, config: EvaluateConfig, model: OpenedModel) -> Decision:
     """Choose the band for the recall and the false alarms of the settings.
 
     Args:
         photos: validation photos.
         config: the settings.
-        model_digest: of the model's files.
+        model: the one that scored them.
 
     Raises:
         DataError: there is no defect or no good photo among them.
@@ -67,8 +68,9 @@ def choose_decision(photos: ScoredPhotos, config: EvaluateConfig, model_digest: 
         wanted_recall=config.recall,
         wanted_false_alarms=config.false_alarms,
         chosen_at=current_time(),
-        model_digest=model_digest,
-        input_size=config.input_size,
+        model_digest=model.checkpoint.digest(),
+        input_size=model.input_size,
+        precision=model.precision,
     )
     return Decision(photos.positive, pass_below, reject_from, origin)
 

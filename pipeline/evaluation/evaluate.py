@@ -61,7 +61,7 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     if config.save_decision:
         log.info("%d validation photos, for the decision", len(validation))
         _, scores = predict(validation, f"validation, by {source}")
-        decision = choose_decision(scores, config, model.checkpoint.digest())
+        decision = choose_decision(scores, config, model)
     # 3. predictions and metrics
     predictions, scores = predict(photos, split)
     evaluation = measure(scores, config, stop)

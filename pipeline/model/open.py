@@ -38,7 +38,7 @@ class OpenedModel:
         return f"model {self.checkpoint.name}: {self.checkpoint.purpose}; {self.precision} on {self.device}"
 
     def read_decision(self) -> Decision | None:
-        """Read the decision saved with the model, or None; warn of scores at another input size.
+        """Read the decision saved with the model, or None; warn of scores of another input size or precision.
 
         Raises:
             ModelError: its file is damaged or was chosen for another model, or the model's files can't be read.
@@ -48,12 +48,14 @@ class OpenedModel:
         if decision is None:
             return None
         check_decision(decision, folder, self.checkpoint.labels, self.checkpoint.digest())
-        if decision.chosen_on.input_size != self.input_size:
+        origin = decision.chosen_on
+        chosen, now = (origin.input_size, origin.precision), (self.input_size, self.precision)
+        if chosen != now:
             log.warning(
-                "%s was chosen with --input-size %s: at %s scores differ, and its thresholds may not fit",
+                "%s was chosen with %s: with %s scores differ, and its thresholds may not fit",
                 folder / DECISION_FILE,
-                _format_size(decision.chosen_on.input_size),
-                _format_size(self.input_size),
+                _format_options(*chosen),
+                _format_options(*now),
             )
         return decision
 
@@ -84,5 +86,5 @@ def open_model(settings: ModelSettings) -> OpenedModel:
     return OpenedModel(checkpoint, device, choose_precision(settings.precision, device), settings.input_size)
 
 
-def _format_size(size: tuple[int, int] | None) -> str:
-    return "none" if size is None else f"{size[0]}x{size[1]}"
+def _format_options(size: tuple[int, int] | None, precision: str) -> str:
+    return f"--input-size {'none' if size is None else f'{size[0]}x{size[1]}'} --precision {precision}"

@@ -17,6 +17,7 @@ ORIGIN = ChosenOn(
     chosen_at="2026-01-01T00:00:00+00:00",
     model_digest="00" * 16,
     input_size=None,
+    precision="fp32",
 )
 
 
