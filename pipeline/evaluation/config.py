@@ -30,7 +30,8 @@ class EvaluateConfig(BatchSettings, LabelledDataSettings):
     positive: Annotated[tuple[str, ...], BeforeValidator(_parse_positive)] = Field(
         (),
         json_schema_extra={"none": "auto"},
-        description="LABEL[,LABEL...]: classes counted as defects; auto: all but ok, good, normal, functional",
+        description="LABEL[,LABEL...]: classes counted as defects; auto: those of the model's decision, or all but "
+        "ok, good, normal, functional",
     )
     recall: float = Field(0.99, gt=0, le=1, description="share of defects to find; the threshold for it is reported")
     false_alarms: float = Field(0.01, ge=0, lt=1, description="share of good photos that --save-decision may reject")
