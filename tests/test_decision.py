@@ -45,6 +45,7 @@ def test_a_score_of_the_table_meets_its_own_threshold():
     """0.1 as float32 is 0.100000001: the column and the decision must tell the same."""
     decision = make_decision(pass_below=0.1, reject_from=0.7)
     assert decision.decide(float(np.float32(0.1))) == decision.decide(0.1) == "review"
+    assert make_decision(pass_below=0.7).decide(float(np.float32(0.7))) == "review"
     assert decision.decide(float(np.float32(0.7))) == decision.decide(0.7) == "reject"  # 0.699999988 as float32
 
 

@@ -40,7 +40,6 @@ class EvaluateConfig(BatchSettings, LabelledDataSettings):
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the bootstrap and of the folds")
     workers: AutoCount = Field("auto", description="processes for decoding photos; auto: one per core")
     update_card: bool = Field(False, description="put the results into the README.md of the model's folder")
-
     save_decision: bool = Field(
         False,
         description="choose two thresholds on validation photos, for --recall and --false-alarms, and save them with "
