@@ -1,13 +1,15 @@
 """The names of everything in OUT/reviews/.
 
-<session>.jsonl         one person's decisions in one sitting, one writer a file
-part-<session>.parquet  folded decisions of ended sittings
-classes.json            the classes, in the order of their ids
-splits.csv              the split of each group of photos
+<session>.jsonl      one person's decisions in one sitting, one writer a file
+part-<name>.parquet  decisions of ended sittings, folded by `compact`
+classes.json         the classes, in the order of their ids
+splits.csv           the split of each group of photos
+.lock                the lock of the classes
 """
 
 import re
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +27,11 @@ def new_session_name(who: str) -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{person}-{secrets.token_hex(2)}"
 
 
+def new_folded_name() -> str:
+    """Name a new file of folded sessions, unlike every earlier one: none is ever overwritten."""
+    return f"part-{new_session_name('folded')}.parquet"
+
+
 def session_files(out: Path) -> list[Path]:
     """List the sessions of a results folder, oldest first; other files are not ours."""
     return sorted(file for file in (out / REVIEWS).glob("*.jsonl") if _SESSION_NAME.fullmatch(file.stem))
@@ -32,5 +39,15 @@ def session_files(out: Path) -> list[Path]:
 
 def folded_files(out: Path) -> list[Path]:
     """List the files of folded sessions, oldest first."""
-    names = (out / REVIEWS).glob("part-*.parquet")
-    return sorted(file for file in names if _SESSION_NAME.fullmatch(file.stem.removeprefix("part-")))
+    files = (out / REVIEWS).glob("part-*.parquet")
+    return sorted(file for file in files if _SESSION_NAME.fullmatch(file.stem.removeprefix("part-")))
+
+
+def review_marks(out: Path) -> dict[str, tuple[int, int]]:
+    """Return size and mtime (ns) of each file with an effect on the truth, by name; equal ones mean nothing is new."""
+    marks = {}
+    for file in (*session_files(out), *folded_files(out), out / REVIEWS / CLASSES_FILE):
+        with suppress(FileNotFoundError):  # folded meanwhile
+            status = file.stat()
+            marks[file.name] = (status.st_size, status.st_mtime_ns)
+    return marks
