@@ -19,6 +19,7 @@ from pipeline.photos.sample import choose_sample
 from pipeline.plan import Plan, choose_targets, find_photos, fingerprint, make_plan, photo_fingerprint
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef, Prediction
+from pipeline.report.agreement import MOST_NAMED, compare_with_reviews
 from pipeline.report.drift import Profiler, drift_warnings, earlier_profiles
 from pipeline.results.folder import ResultsFolder, check_source
 from pipeline.results.gone import count_gone
@@ -209,6 +210,7 @@ def _summarise_run(
     standing = plan.count_standing(profiler.photos)
     if standing:
         log.warning("photos failed in earlier runs, and no different since: %d; --retry-failed tries them", standing)
+    reviews = compare_with_reviews(config.out, run_id)
     return RunSummary(
         run_id=run_id,
         input=os.fspath(config.input),
@@ -231,6 +233,10 @@ def _summarise_run(
         standing=standing,
         failed_again=profiler.failed_again,
         left_out=prepared.photos.left_out,
+        reviewed=reviews.photos,
+        agreed=reviews.agreed,
+        contradicted=len(reviews.contradicted),
+        contradicted_photos=reviews.contradicted[:MOST_NAMED],
     )
 
 

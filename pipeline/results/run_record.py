@@ -37,6 +37,10 @@ class RunSummary:
         standing: files failed in earlier runs, no different since, and so not processed by this one.
         failed_again: of `failed`, files failed in earlier runs too.
         left_out: pictures and folders left out of the walk, counted by rule.
+        reviewed: photos of this run reviewed before, beside rows with another fingerprint.
+        agreed: of these, photos with the reviewed label.
+        contradicted: of these, photos with another label, whose review agreed with the model of its time.
+        contradicted_photos: paths of the first of them.
     """
 
     run_id: str
@@ -60,6 +64,10 @@ class RunSummary:
     standing: int = 0
     failed_again: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    reviewed: int = 0
+    agreed: int = 0
+    contradicted: int = 0
+    contradicted_photos: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:

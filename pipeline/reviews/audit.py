@@ -45,9 +45,8 @@ class AuditEstimate:
             return f"unknown, {self.unsure:,} unsure"
         text = f"{self.accuracy:.3g} ({self.low:.3g} to {self.high:.3g}) of {self.photos:,} photos"
         if self.unsure:
-            text += (
-                f"; {self.low_bound:.3g} to {self.high_bound:.3g} if the {self.unsure:,} unsure were wrong, or right"
-            )
+            bounds = f"{self.low_bound:.3g} to {self.high_bound:.3g}"
+            text += f"; {bounds} with the {self.unsure:,} unsure as wrong or right"
         return text
 
     def as_json(self) -> dict[str, float | None]:

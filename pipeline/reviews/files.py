@@ -12,10 +12,12 @@ import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 REVIEWS = "reviews"
 CLASSES_FILE = "classes.json"
 SPLITS_FILE = "splits.csv"
+REVIEW_COLUMNS = ("reviewed_label", "verdict", "agrees")  # beside those of the table, for users who ask for them
 
 _SESSION_NAME = re.compile(r"\d{8}T\d{6}Z-[A-Za-z0-9_.-]*-[0-9a-f]{4}")
 _LONGEST_WHO = 40
@@ -43,11 +45,19 @@ def folded_files(out: Path) -> list[Path]:
     return sorted(file for file in files if _SESSION_NAME.fullmatch(file.stem.removeprefix("part-")))
 
 
-def review_marks(out: Path) -> dict[str, tuple[int, int]]:
-    """Return size and mtime (ns) of each file with an effect on the truth, by name; equal ones mean nothing is new."""
+class ReviewMark(NamedTuple):
+    """Size and time of a file: the same ones, nothing new."""
+
+    size: int
+    mtime_ns: int
+
+
+def review_marks(out: Path) -> dict[str, ReviewMark]:
+    """Return the mark of each file with an effect on the truth, by its name."""
     marks = {}
     for file in (*session_files(out), *folded_files(out), out / REVIEWS / CLASSES_FILE):
         with suppress(FileNotFoundError):  # folded meanwhile
             status = file.stat()
-            marks[file.name] = (status.st_size, status.st_mtime_ns)
+            if status.st_size:  # an empty session says nothing yet
+                marks[file.name] = ReviewMark(status.st_size, status.st_mtime_ns)
     return marks

@@ -18,8 +18,6 @@ from pipeline.reviews.truth import Truth
 if TYPE_CHECKING:
     import pandas as pd
 
-REVIEW_COLUMNS = ("reviewed_label", "verdict", "agrees")
-
 
 @dataclass(frozen=True)
 class ReviewSummary:
@@ -71,7 +69,7 @@ def add_reviews(frame: "pd.DataFrame", truths: Mapping[str, Truth]) -> "pd.DataF
     """
     import pandas as pd
 
-    rows = [(truths.get(content_hash), label) for _, content_hash, label in _list_rows(frame)]
+    rows = [(truths.get(content_hash or ""), label) for _, content_hash, label in _list_rows(frame)]
     verdicts = [truth and ("disputed" if truth.state == "disputed" else truth.verdict) for truth, _ in rows]
     return frame.assign(
         reviewed_label=pd.Series([truth and truth.label for truth, _ in rows], index=frame.index, dtype=object),
@@ -93,7 +91,7 @@ def summarise_reviews(
         trained_on: paths of photos used for the model's training, no fair witnesses of its accuracy.
     """
     hashes, paths = set(frame["content_hash"].dropna()), set(frame["path"])
-    rows = [(path, label, truths[key]) for path, key, label in _list_rows(frame) if key in truths]
+    rows = [(path, label, truth) for path, key, label in _list_rows(frame) if (truth := truths.get(key or ""))]
     states = [truth.state for _, _, truth in rows]
     agreements = [truth.agrees_with(label) for _, label, truth in rows]
     trained_hashes = {truth.content_hash for path, _, truth in rows if path in trained_on}

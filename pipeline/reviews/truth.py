@@ -75,7 +75,7 @@ class Truth:
 class _Claim(NamedTuple):
     """The fields of a record with a say in which records stand."""
 
-    record_id: str
+    id: str
     content_hash: str
     who: str
     verdict: str
@@ -114,15 +114,13 @@ def find_standing(table: pa.Table) -> set[str]:
 
 def _list_valid(table: pa.Table) -> list[_Claim]:
     """List the records neither withdrawn nor withdrawals, oldest first."""
-    columns = (
-        table[name].to_pylist() for name in ("id", "content_hash", "who", "verdict", "replaces", "blind", "order")
-    )
+    columns = (table[name].to_pylist() for name in _Claim._fields)
     claims = [_Claim(*values) for values in zip(*columns, strict=True)]
     withdrawn: set[str] = set()
     for claim in reversed(claims):  # a withdrawal may itself be taken back by a later one
-        if claim.verdict == "withdrawn" and claim.record_id not in withdrawn:
+        if claim.verdict == "withdrawn" and claim.id not in withdrawn:
             withdrawn.update(claim.replaces or ())
-    return [claim for claim in claims if claim.verdict != "withdrawn" and claim.record_id not in withdrawn]
+    return [claim for claim in claims if claim.verdict != "withdrawn" and claim.id not in withdrawn]
 
 
 def _select_standing(valid: Sequence[_Claim]) -> set[str]:
@@ -130,15 +128,15 @@ def _select_standing(valid: Sequence[_Claim]) -> set[str]:
 
     A person's newest record is the one replacing the others by name, even if the clock went back in between.
     """
-    author = {claim.record_id: (claim.content_hash, claim.who) for claim in valid}
+    author = {claim.id: (claim.content_hash, claim.who) for claim in valid}
     replaced: set[str] = set()
     replaced_by_author: set[str] = set()
     for claim in valid:
         for other in claim.replaces or ():
             replaced.add(other)
-            if author.get(other) == author[claim.record_id]:
+            if author.get(other) == author[claim.id]:
                 replaced_by_author.add(other)
-    newest = {author[claim.record_id]: claim.record_id for claim in valid if claim.record_id not in replaced_by_author}
+    newest = {author[claim.id]: claim.id for claim in valid if claim.id not in replaced_by_author}
     return set(newest.values()) - replaced
 
 
