@@ -92,5 +92,5 @@ def test_boxes_hold_pixels(box):
     ids=str,
 )
 def test_lines_changed_by_hand_are_refused(change):
-    with pytest.raises(ValueError, match="ReviewRecord|label"):
+    with pytest.raises(ValueError, match=r"ReviewRecord|label"):
         parse_record(json.dumps(json.loads(FULL.to_line()) | change))

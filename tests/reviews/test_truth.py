@@ -31,7 +31,12 @@ def test_one_record_is_the_truth(truth_of):
     record = make_review(boxes=(make_box(),), boxes_complete=True, fingerprint="f1", label_before="open")
     truth = truth_of(record)
     assert (truth.state, truth.label, truth.verdict, truth.answers) == ("reviewed", "short", "confirmed", ("short",))
-    assert (truth.boxes, truth.boxes_complete, truth.who, truth.records) == ((make_box(),), True, ("Ann",), (record.id,))
+    assert (truth.boxes, truth.boxes_complete, truth.who, truth.records) == (
+        (make_box(),),
+        True,
+        ("Ann",),
+        (record.id,),
+    )
     assert (truth.path, truth.fingerprint, truth.label_before) == ("a.png", "f1", "open")
     assert truth.at == int(record.at.timestamp() * 1e6)
 
