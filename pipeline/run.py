@@ -20,6 +20,7 @@ from pipeline.photos.sample import choose_sample
 from pipeline.plan import Plan, choose_targets, find_photos, fingerprint, make_plan, photo_fingerprint
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef, Prediction
+from pipeline.report.agreement import MOST_NAMED, compare_with_reviews
 from pipeline.report.drift import Profiler, drift_warnings, earlier_profiles
 from pipeline.results.folder import ResultsFolder, check_source
 from pipeline.results.gone import count_gone
@@ -221,6 +222,7 @@ def _summarise_run(
     )
     if profiler.photos and decisions:
         log.info("decisions: %s", ", ".join(f"{outcome} {count}" for outcome, count in decisions.items()))
+    reviews = compare_with_reviews(config.out, run_id)
     return RunSummary(
         run_id=run_id,
         input=os.fspath(config.input),
@@ -245,6 +247,10 @@ def _summarise_run(
         failed_again=profiler.failed_again,
         rejudged=plan.rejudged,
         left_out=prepared.photos.left_out,
+        reviewed=reviews.photos,
+        agreed=reviews.agreed,
+        contradicted=len(reviews.contradicted),
+        contradicted_photos=reviews.contradicted[:MOST_NAMED],
     )
 
 

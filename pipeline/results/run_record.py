@@ -39,6 +39,10 @@ class RunSummary:
         failed_again: of `failed`, files failed in earlier runs too.
         rejudged: rows of earlier runs judged again, as the model's decision has changed.
         left_out: pictures and folders left out of the walk, counted by rule.
+        reviewed: photos of this run reviewed before, beside rows with another fingerprint.
+        agreed: of these, photos with the reviewed label.
+        contradicted: of these, photos with another label, whose review agreed with the model of its time.
+        contradicted_photos: paths of the first of them.
     """
 
     run_id: str
@@ -64,6 +68,10 @@ class RunSummary:
     failed_again: int = 0
     rejudged: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    reviewed: int = 0
+    agreed: int = 0
+    contradicted: int = 0
+    contradicted_photos: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:

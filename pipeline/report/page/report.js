@@ -76,6 +76,7 @@
       if (wanted.status && failed !== (wanted.status === "failed")) continue;
       if (lowest !== null && (failed || score < lowest)) continue;
       if (highest !== null && (failed || score > highest)) continue;
+      if (wanted.review && !isReview(wanted.review, index.review?.[row])) continue;
       if (path && !lowered[row].includes(path)) continue;
       selected.push(row);
     }
@@ -89,6 +90,11 @@
     if (orders[wanted.sort]) selected.sort(orders[wanted.sort]);  // rows come sorted by path
     page = 0;
     show();
+  }
+
+  function isReview(wanted, review) {
+    if (wanted === "none") return !review;
+    return review === wanted || (wanted === "reviewed" && (review === "agrees" || review === "disagrees"));
   }
 
   function show() {
@@ -158,7 +164,8 @@
         element("td", { textContent: score.toFixed(3) }));
     })));
     const facts = {
-      "Defect score": more.defectScore?.toFixed(3), "Note": more.note, "Size": more.size && `${more.size[0]} × ${more.size[1]} pixels`,
+      "Defect score": more.defectScore?.toFixed(3), "Reviewed": more.review,
+      "Note": more.note, "Size": more.size && `${more.size[0]} × ${more.size[1]} pixels`,
       "Processed": more.processed, "Run": index.runs[index.run[row]],
     };
     get("viewer-facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value).flatMap(([name, value]) =>
