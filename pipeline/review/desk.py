@@ -169,13 +169,19 @@ class ReviewDesk:
         with self._lock:
             return count_reviews(self.own.values(), self.reviewed, self.queue.rows, self._tally)
 
-    def undo_stack(self) -> list[str]:
-        """List the ids of this session's records that can be taken back, oldest first."""
+    def undo_stack(self) -> list[dict[str, Any]]:
+        """List this session's records that can be taken back, oldest first: id, row and content hash."""
         with self._lock:
             withdrawn = {
                 other for record in self.own.values() if record.verdict == "withdrawn" for other in record.replaces
             }
-            return [key for key, record in self.own.items() if record.verdict != "withdrawn" and key not in withdrawn]
+            standing = [
+                record for record in self.own.values() if record.verdict != "withdrawn" and record.id not in withdrawn
+            ]
+        return [
+            {"id": each.id, "row": int(self.rows.find_hash(each.content_hash)[0]), "content_hash": each.content_hash}
+            for each in standing
+        ]
 
     def current_label(self, row: int) -> str | None:
         """Return the model's answer by the current name of its class."""

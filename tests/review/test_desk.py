@@ -42,13 +42,13 @@ def test_undo_goes_back_one_by_one(out, open_desk):
     desk = open_desk()
     first = decide(desk, 0, "ok")["id"]
     second = decide(desk, 0, "open", replaces=[first])["id"]
-    assert desk.undo_stack() == [first, second]
+    assert [each["id"] for each in desk.undo_stack()] == [first, second]
     answer = decide(desk, 0, verdict="withdrawn", replaces=[second])
     assert answer["row"]["truth"]["label"] == "ok"
-    assert desk.undo_stack() == [first]
+    assert [each["id"] for each in desk.undo_stack()] == [first]
     answer = decide(desk, 0, verdict="withdrawn", replaces=[first])
     assert answer["row"]["truth"] is None
-    assert desk.undo_stack() == []
+    assert [each["id"] for each in desk.undo_stack()] == []
     assert answer["counts"]["left"] == PHOTOS
     assert read_reviews(out)["verdict"].tolist() == ["confirmed", "corrected", "withdrawn", "withdrawn"]
 

@@ -57,7 +57,7 @@ def test_a_review_from_start_to_end(out):
         assert boxed["row"]["truth"]["boxes"] == [box]
         server.decide(second, verdict="unsure", note="blurred")
         assert server.decide(third, third["label"]).json()["verdict"] == "confirmed"
-        assert server.start()["undo"][0] == boxed["id"]
+        assert server.start()["undo"][0]["id"] == boxed["id"]
         assert server.get("/api/guide?class=burr").json()["examples"][0]["row"] == first["row"]
         summary = server.stop()
     assert server.process.returncode == 130

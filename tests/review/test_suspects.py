@@ -67,14 +67,18 @@ def test_the_least_probable_label_comes_first_with_its_reason(out, labels):
 
 
 def test_a_label_beyond_the_best_has_at_most_the_rest(out, labels):
-    """The table has two of three scores: the third is 0.06 of the first photo, and less than 0.4 of the second."""
+    """The table has two scores of each photo: another one is no larger than the second, nor than the rest up to 1."""
     rows = [
         make_photo("known.png", {"open": 0.9, "ok": 0.04}),
+        make_photo("rest.png", {"open": 0.6, "ok": 0.38}),
         make_photo("wide.png", {"open": 0.5, "ok": 0.1}),
         make_photo("spur.png", {"spur": 0.95, "ok": 0.05}),
     ]
-    queue = queue_of(out, rows, order="suspects", labels=labels("known.png,spur", "wide.png,spur", "spur.png,ok"))
+    queue = queue_of(
+        out, rows, order="suspects", labels=labels(*(f"{row.path},spur" for row in rows[:3]), "spur.png,ok")
+    )
     assert reasons_of(queue) == [
+        "labels.csv says spur, the model gives it 0.02",
         "labels.csv says spur, the model gives it 0.04",
         "labels.csv says ok, the model gives it 0.05",
         "labels.csv says spur, the model gives it 0.10",
@@ -88,7 +92,7 @@ def test_several_labels_of_a_photo_count_by_the_least_probable(out, labels):
         make_photo("one.png", {"open": 0.95, "spur": 0.2}),
         make_photo("none.png", {"open": 0.1, "ok": 0.05}),
     ]
-    csv = labels("both.png,open", "both.png,spur", "one.png,open", "one.png,spur", "none.png,spur")
+    csv = labels("both.png,open", "both.png,spur", "both.png,ok", "one.png,open", "one.png,spur", "none.png,spur")
     queue = queue_of(out, rows, order="suspects", labels=csv)
     assert reasons_of(queue) == [
         "labels.csv says spur, the model gives it 0.05",
