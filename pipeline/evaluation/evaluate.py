@@ -6,13 +6,16 @@ read the photos -> choose the split -> predict, with the stages of a run -> meas
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pipeline.atomic_files import make_folder
+from pipeline.decision import Decision, write_decision
 from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.decision import choose_decision, choose_validation_photos, find_cautions, measure_costs
 from pipeline.evaluation.measure import gather_scores, measure
 from pipeline.evaluation.predict import predict_photos
-from pipeline.evaluation.result import GOOD_LABELS, NO_GOOD_CLASS, Evaluation, PredictedPhoto
+from pipeline.evaluation.result import GOOD_LABELS, NO_GOOD_CLASS, Evaluation, PredictedPhoto, ScoredPhotos
 from pipeline.evaluation.write import format_card_section, write_results
 from pipeline.labelled.equal_photos import warn_of_equal_photos
 from pipeline.labelled.read import apply_split_csv, read_labelled_photos
@@ -38,20 +41,36 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     """
     # 1. the model and the photos
     model = open_model(config)
-    photos, split = choose_photos(config, model.checkpoint)
+    everything, source = read_photos(config, model.checkpoint)
+    photos, split = choose_photos(config, everything, source)
+    validation = choose_validation_photos(config, everything, photos) if config.save_decision else []
     make_folder(config.out)
     classifier = model.load()
-    check_known(labels_of(photos), classifier.labels)
+    check_known(labels_of([*photos, *validation]), classifier.labels)
     _check_turns(config, classifier.geometry.input_size)
-    positive = _choose_positive(config, classifier.labels)
+    decision = None if config.save_decision else model.read_decision()
+    positive = _choose_positive(config, classifier.labels, decision)
     log.info("%d photos (%s); %s", len(photos), split, model.description)
-    # 2. predictions and metrics
-    predictions = list(predict_photos(photos, classifier, config, stop))
-    _check_any_readable(config, predictions)
-    scores = gather_scores(predictions, classifier.labels, split, positive, classifier.scoring)
+
+    def predict(chosen: Sequence[LabelledPhoto], split: str) -> tuple[list[PredictedPhoto], ScoredPhotos]:
+        predictions = list(predict_photos(chosen, classifier, config, stop))
+        _check_any_readable(config, predictions)
+        return predictions, gather_scores(predictions, classifier.labels, split, positive, classifier.scoring)
+
+    # 2. the decision, on validation photos
+    if config.save_decision:
+        log.info("%d validation photos, for the decision", len(validation))
+        _, scores = predict(validation, f"validation, by {source}")
+        decision = choose_decision(scores, config, model)
+    # 3. predictions and metrics
+    predictions, scores = predict(photos, split)
     evaluation = measure(scores, config, stop)
+    if decision:
+        evaluation = replace(evaluation, band=measure_costs(decision, scores, find_cautions(config, photos)))
     _say_what_is_not_shown(evaluation)
-    # 3. the files
+    # 4. the files
+    if decision and config.save_decision:
+        log.info("decision saved: %s", write_decision(decision, model.checkpoint.folder))
     settings = config.model_dump(mode="json") | {"precision": model.precision, "device": model.device}
     write_results(evaluation, predictions, settings, config.out)
     if config.update_card:
@@ -59,24 +78,41 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     return evaluation
 
 
-def choose_photos(config: EvaluateConfig, checkpoint: Checkpoint) -> tuple[list[LabelledPhoto], str]:
-    """Choose the photos to evaluate.
+def read_photos(config: EvaluateConfig, checkpoint: Checkpoint) -> tuple[list[LabelledPhoto], str]:
+    """Read the photos of the data set, of all splits.
 
     Args:
-        config: the data and the split.
+        config: the data.
         checkpoint: its split.csv is used for data without splits.
 
     Returns:
-        The photos, and the split in words.
+        The photos, and the source of their splits in words.
 
     Raises:
-        DataError: the data can't be read, or the split is empty.
+        DataError: the data can't be read.
     """
     photos = read_labelled_photos(config.data)
     source = "the data"
     if all(photo.split is None for photo in photos) and (checkpoint.folder / SPLIT_FILE).is_file():
         photos, source = apply_split_csv(photos, checkpoint.folder / SPLIT_FILE), "the model's split.csv"
     warn_of_equal_photos(photos)
+    return photos, source
+
+
+def choose_photos(config: EvaluateConfig, photos: list[LabelledPhoto], source: str) -> tuple[list[LabelledPhoto], str]:
+    """Choose the photos to evaluate.
+
+    Args:
+        config: the split.
+        photos: of all splits.
+        source: of the splits, in words.
+
+    Returns:
+        The photos, and the split in words.
+
+    Raises:
+        DataError: the split is empty.
+    """
     counts = Counter(photo.split for photo in photos if photo.split is not None)
     split = resolve_split(config.split, counts)
     if split == "all":
@@ -113,16 +149,20 @@ def _check_turns(config: EvaluateConfig, input_size: tuple[int, int]) -> None:
         raise ConfigError(f"average_turns: the model's input is {height} x {width}, not square; turn the option off")
 
 
-def _choose_positive(config: EvaluateConfig, labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the labels counted as defects: those of the settings, or all but the usual names for "no defect"."""
+def _choose_positive(config: EvaluateConfig, labels: tuple[str, ...], decision: Decision | None) -> tuple[str, ...]:
+    """Return the labels counted as defects: of the settings, the decision, or all but usual names for "no defect"."""
     unknown = sorted(set(config.positive) - set(labels))
     if unknown:
         raise DataError(f"positive = {', '.join(unknown)}: not a class of the model; its classes: {', '.join(labels)}")
     if config.positive:
         return config.positive
+    if decision:
+        return decision.positive
     defects = tuple(dict.fromkeys(label for label in labels if label.lower() not in GOOD_LABELS))
     if 0 < len(defects) < len(set(labels)):
         return defects
+    if config.save_decision:
+        raise DataError(f"save_decision: {NO_GOOD_CLASS} (classes: {', '.join(labels[:20])})")
     if "recall" in config.model_fields_set:
         raise DataError(f"recall = {config.recall:g}: {NO_GOOD_CLASS} (classes: {', '.join(labels[:20])})")
     return ()
@@ -139,6 +179,10 @@ def _say_what_is_not_shown(evaluation: Evaluation) -> None:
         log.warning("%s", evaluation.why_no_threshold)
     elif evaluation.threshold.caution:
         log.warning("%s", evaluation.threshold.caution)
+    if evaluation.band:
+        log.info("%s", evaluation.band.describe())
+        for caution in evaluation.band.cautions:
+            log.warning("%s", caution)
 
 
 def _update_card(evaluation: Evaluation, checkpoint: Checkpoint) -> None:

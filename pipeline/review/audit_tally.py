@@ -1,6 +1,6 @@
 """The model's accuracy by the audit, kept up to date while people answer."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,39 +9,31 @@ from pipeline.review.held_out import find_training_photos
 from pipeline.review.reviewed import ReviewedPhotos
 from pipeline.review.rows import ReviewRows
 from pipeline.reviews.audit import estimate_accuracy
+from pipeline.reviews.summary import is_in_audit
 
 
 class AuditTally:
-    """The answered photos of the audit, without those used for the model's training."""
+    """The answered photos of the audit, counted by the rule of `pipeline.reviews.summary`."""
 
-    def __init__(
-        self, rows: ReviewRows, reviewed: ReviewedPhotos, rate: float, label_of: Callable[[int], str | None]
-    ) -> None:
-        """Count the answers so far.
-
-        Args:
-            rows: the photos.
-            reviewed: the answers.
-            rate: share of the photos in the audit.
-            label_of: the model's label of a row.
-        """
+    def __init__(self, rows: ReviewRows, reviewed: ReviewedPhotos) -> None:
+        """Count the answers so far."""
         self._rows = rows
         self._reviewed = reviewed
-        self._label_of = label_of
-        self._is_fair = (rows.audit_positions < rate) & ~find_training_photos(rows)
-        self._answers: dict[int, bool | None] = {}
-        self.update(np.flatnonzero(self._is_fair & (reviewed.states > 0)).tolist())
+        hashes = rows.table["content_hash"].to_pylist()
+        self._trained_on = {hashes[row] for row in np.flatnonzero(find_training_photos(rows))}
+        self._answers: dict[str, bool | None] = {}  # by content: copies count once
+        self.update(row for row, content_hash in enumerate(hashes) if content_hash in reviewed.truths)
 
     def update(self, rows: Iterable[int]) -> None:
         """Take in new answers about some rows."""
         for row in rows:
-            if not self._is_fair[row]:
-                continue
-            truth = self._reviewed.truths.get(self._rows.value("content_hash", row))
-            if truth is None or truth.state not in ("reviewed", "unsure"):
-                self._answers.pop(row, None)
+            content_hash = self._rows.value("content_hash", row)
+            truth = self._reviewed.truths.get(content_hash)
+            label = self._rows.value("label", row)
+            if truth is not None and is_in_audit(truth, label) and content_hash not in self._trained_on:
+                self._answers[content_hash] = truth.agrees_with(label)
             else:
-                self._answers[row] = None if truth.state == "unsure" else truth.label == self._label_of(row)
+                self._answers.pop(content_hash, None)
 
     def as_json(self) -> dict[str, Any] | None:
         """Return the estimate for JSON, None before the first answer."""

@@ -55,20 +55,23 @@ class ReviewDesk:
         self.config = config
         self.rows: ReviewRows = read_rows(out, parse_where(config.where) if config.where else None)
         self.maps = MapReader(self.rows)
-        self.reviewed = ReviewedPhotos(out, self.rows)
-        self.done_before = int(np.count_nonzero(self.reviewed.states))
         by_model = list_model_classes(self.rows)
         names = [name for classes in by_model.values() for name in classes] + list(self.rows.label_names)
         self.classes = extend_classes(out, [*names, *config.classes])
         self._current_names = current_names(self.classes)
+        only_by = config.person if config.second_opinion else None
+        self.reviewed = ReviewedPhotos(self.rows, self._current_names, only_by)
+        self.done_before = int(np.count_nonzero(self.reviewed.states))
         self.queue = build_queue(self.rows, self.reviewed.truths, self.classes, config)
         self.warnings = (*_list_warnings(self.rows, by_model), *self.queue.warnings)
         self.own: dict[str, ReviewRecord] = {}
         self._lock = RLock()
         self._changes: list[int] = []
         self._methods: dict[str, list[str]] = {}
-        self._answered = self.reviewed.recorded_by(config.person) if config.second_opinion else self.reviewed.recorded
-        self._tally = AuditTally(self.rows, self.reviewed, config.audit, self.current_label)
+        self._tally = AuditTally(self.rows, self.reviewed)
+        self._is_queued, self._is_asked_blind = np.zeros((2, len(self.rows)), bool)
+        self._is_queued[self.queue.rows] = True
+        self._is_asked_blind[self.queue.rows[self.queue.is_audit]] = True
         self._session = ReviewSession(out, config.person, self.reviewed.known_ids)
 
     @property
@@ -87,9 +90,14 @@ class ReviewDesk:
         self._session.close()
 
     def is_blind(self, row: int) -> bool:
-        """Tell whether the model's answer is hidden: in photos of the audit without a record."""
-        is_audit = self.rows.audit_positions[row] < self.config.audit
-        return bool(is_audit) and self.rows.value("content_hash", row) not in self._answered
+        """Tell whether the model's answer is hidden: in photos of the audit without a record.
+
+        The queue may ask again, blind, about photos reviewed before in another order.
+        """
+        if self.rows.audit_positions[row] >= self.config.audit:
+            return False
+        seen = self.reviewed.audited if self._is_asked_blind[row] else self.reviewed.recorded
+        return self.rows.value("content_hash", row) not in seen
 
     def describe(self, row: int) -> dict[str, Any]:
         """Describe a row for the page."""
@@ -187,14 +195,13 @@ class ReviewDesk:
 
     def _take_in(self, record: ReviewRecord) -> None:
         self._tally.update(self.reviewed.add(record))
-        self._answered.add(record.content_hash)
         self.own[record.id] = record
 
     def _circumstances(self, row: int) -> Circumstances:
         return Circumstances(
             who=self.config.person,
             session=self._session.name,
-            order=self.config.order,
+            order=self.config.order if self._is_queued[row] else "",
             blind=self.is_blind(row),
             model_label=self.current_label(row),
             labels=frozenset(each.name for each in without_retired(self.classes)),

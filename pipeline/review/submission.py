@@ -53,7 +53,7 @@ class Circumstances:
     Attributes:
         who: the reviewer.
         session: name of the session.
-        order: of the queue.
+        order: of the queue; "" for a photo found beside it.
         blind: the model's answer was hidden.
         model_label: the model's answer by the current name of its class.
         labels: the classes on offer.

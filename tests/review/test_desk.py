@@ -111,6 +111,14 @@ def test_audit_hides_the_model_until_a_record_exists(open_desk):
     assert not withdrawn["row"]["blind"]  # seen is seen
 
 
+def test_only_photos_of_the_queue_tell_its_order(out, open_desk):
+    """A photo found by its likeness to another one is no fair sample."""
+    desk = open_desk(where="label==ok", order="random")
+    decide(desk, 0, "ok")
+    decide(desk, 1, "ok")
+    assert read_reviews(out)["order"].tolist() == ["random", ""]
+
+
 def test_records_tell_whether_the_model_was_hidden(out, open_desk):
     desk = open_desk(audit=1)
     decide(desk, 0, "ok")
