@@ -201,11 +201,16 @@ class ReviewDesk:
         return Circumstances(
             who=self.config.person,
             session=self._session.name,
-            order=self.config.order if self._is_queued[row] else "",
+            order=self._describe_order() if self._is_queued[row] else "",
             blind=self.is_blind(row),
             model_label=self.current_label(row),
             labels=frozenset(each.name for each in without_retired(self.classes)),
         )
+
+    def _describe_order(self) -> str:
+        """Return the order for a record; with a condition it is another one, no sample of all photos."""
+        condition = self.config.where
+        return self.config.order if condition is None else f"{self.config.order} where {condition}"
 
     def _check_withdrawal(self, submission: Submission) -> None:
         """Refuse to take back what is not this person's own record of this photo."""

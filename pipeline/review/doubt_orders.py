@@ -39,9 +39,11 @@ def rank_at_random(queue: QueueInput) -> Ranking:
 
 def rank_audit(queue: QueueInput) -> Ranking:
     """Rank the photos of the audit by their place in it, so the part done so far is a fair sample too."""
-    rows = sort_rows(np.flatnonzero(queue.is_open & queue.is_audit), queue.rows.audit_positions)
+    rows = sort_rows(np.flatnonzero(queue.is_audit_open), queue.rows.audit_positions)
     nothing = "every photo of the audit is answered; a larger share adds some: --audit"
-    if not queue.is_audit.any():
+    if queue.config.where is not None:
+        nothing = "the audit is a sample of all photos; leave out --where"
+    elif not queue.is_audit.any():
         nothing = "no photo is in the audit; give it a larger share: --audit 0.1"
     return Ranking(rows, lambda row: "audit", nothing)
 

@@ -71,6 +71,8 @@ def build_queue(
     queue = QueueInput(rows, truths, classes, config)
     ranking = _find_ranking(config.order)(queue)
     is_blind = queue.is_audit & queue.is_open
+    if config.order in ("audit", "mixed"):
+        is_blind |= queue.is_audit_open
     order = ranking.rows[: config.limit]
 
     def explain(row: int) -> str:

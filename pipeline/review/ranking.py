@@ -98,6 +98,21 @@ class QueueInput:
             return np.zeros(len(self.rows), bool)
         return np.asarray(self.rows.audit_positions < self.config.audit)
 
+    @cached_property
+    def is_audit_open(self) -> Flags:
+        """Photos of the audit not answered in it, blind; those reviewed in other orders are asked about again.
+
+        None under --where: a sample of some photos is not one of all.
+        """
+        if self.config.where is not None:
+            return np.zeros(len(self.rows), bool)
+        is_audit_open = self.is_candidate & self.is_audit
+        for row, truth in self.truth_of_row.items():
+            is_answered = truth.audited and (not self.config.second_opinion or self.config.person in truth.who)
+            if is_answered or truth.state in ("disputed", "rejected"):
+                is_audit_open[row] = False
+        return is_audit_open
+
     def choose_doubtful(self) -> tuple[Flags, dict[str, int]]:
         """Choose the photos for an order by doubt, and count those left out.
 

@@ -81,7 +81,8 @@ def _resample(maps: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float3
     side = maps.shape[axis]
     starts = np.arange(_MOST_SIDE) * side // _MOST_SIDE
     if side <= _MOST_SIDE:
-        return np.take(maps, starts, axis)
+        repeated: npt.NDArray[np.float32] = np.take(maps, starts, axis)
+        return repeated
     shape = (-1, 1) if axis == 1 else (-1,)
     means: npt.NDArray[np.float32] = np.add.reduceat(maps, starts, axis) / np.diff(starts, append=side).reshape(shape)
     return means

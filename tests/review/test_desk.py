@@ -116,7 +116,7 @@ def test_only_photos_of_the_queue_tell_its_order(out, open_desk):
     desk = open_desk(where="label==ok", order="random")
     decide(desk, 0, "ok")
     decide(desk, 1, "ok")
-    assert read_reviews(out)["order"].tolist() == ["random", ""]
+    assert read_reviews(out)["order"].tolist() == ["random where label==ok", ""]
 
 
 def test_records_tell_whether_the_model_was_hidden(out, open_desk):
@@ -124,6 +124,24 @@ def test_records_tell_whether_the_model_was_hidden(out, open_desk):
     decide(desk, 0, "ok")
     decide(desk, 0, "open")
     assert read_reviews(out)["blind"].tolist() == [True, False]
+
+
+def test_audit_asks_again_about_photos_reviewed_in_another_order(open_desk):
+    decide(open_desk(order="margin"), 0, "open")
+    desk = open_desk(audit=1, order="audit")
+    assert 0 in desk.queue.rows
+    assert (desk.describe(0)["blind"], desk.describe(0)["truth"]) == (True, None)
+    assert desk.counts()["estimate"] is None
+    assert decide(desk, 0, "open")["counts"]["estimate"]["photos"] == 1
+    assert 0 not in open_desk(audit=1, order="audit").queue.rows
+
+
+def test_no_audit_of_a_part_of_the_photos(open_desk):
+    desk = open_desk(audit=1, order="audit", where="label==ok")
+    assert len(desk.queue.rows) == 0
+    assert desk.warnings == ("nothing to show: the audit is a sample of all photos; leave out --where",)
+    desk = open_desk(audit=1, order="random", where="label==ok")
+    assert decide(desk, int(desk.queue.rows[0]), "ok")["counts"]["estimate"] is None
 
 
 def test_second_opinion_is_blind_to_the_first(open_desk):
