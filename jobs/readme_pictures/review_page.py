@@ -33,14 +33,14 @@ def review_page_command(results: Path, picture: Path, photo: str) -> None:
             tab = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
             tab.goto(url)
             tab.wait_for_selector("#stage[data-painted]")
-            for key in ("Enter", "u", "Enter"):
+            for key in ("Enter", "u"):
                 tab.keyboard.press(key)
                 tab.wait_for_selector("#stage[data-painted]")
             while tab.text_content("#path") != photo:
                 tab.keyboard.press("ArrowRight")
                 tab.wait_for_selector("#stage[data-painted]")
             tab.keyboard.press("b")
-            tab.wait_for_selector("#boxes .seed")
+            tab.wait_for_selector("#boxes .box.seed")
             tab.keyboard.press("Tab")
             tab.wait_for_selector("#unsent:has-text('all saved')")
             tab.screenshot(path=picture)

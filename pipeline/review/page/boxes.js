@@ -232,7 +232,7 @@ export class BoxEditor {
     const { x0, y0, x1, y1, label, isSeed } = item;
     const colour = this.colourOf(label);
     const sides = { x: x0, y: y0, width: x1 - x0, height: y1 - y0 };
-    const back = svgElement("rect", { ...sides, class: "back" });
+    const back = svgElement("rect", { ...sides, class: isSeed ? "back seed" : "back" });
     const front = svgElement("rect", { ...sides, class: isSeed ? "box seed" : "box", stroke: colour });
     if (isSelected) front.classList.add("selected");
     const isAbove = y0 > 20 * pixel;
