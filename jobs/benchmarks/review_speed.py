@@ -1,4 +1,4 @@
-"""Measure a review of a large table with 12-megapixel photos, in a browser: from the start to the photo, from key to key.
+"""Measure a review of a large table of 12-megapixel photos in a browser: start, keys, records, memory.
 
 The last line is JSON; above it, each figure beside its target.
 
@@ -13,11 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import click
 import numpy as np
@@ -81,6 +83,8 @@ def _measure(out: Path) -> list[Figure]:
             start = time.perf_counter() - started
             visits = [page.evaluate(_FIRST_PHOTO), *(_visit(browser, url) for _ in range(_VISITS))]
             delays, records = _press_keys(page)
+            page.close()
+            alone = _post_records(url)
             memory = _resident_megabytes(server.pid)
     median, p95 = np.percentile(delays, [50, 95])
     return [
@@ -89,7 +93,8 @@ def _measure(out: Path) -> list[Figure]:
         Figure("the same, median of later visits", float(np.median(visits[1:])) / 1000, 1, "s"),
         Figure(f"key to next photo, {_KEYS_A_SECOND} a second, median", float(median), 50, "ms"),
         Figure(f"key to next photo, {_KEYS_A_SECOND} a second, p95", float(p95), 100, "ms"),
-        Figure("record durable, p95", float(np.percentile(records, 95)), 50, "ms"),
+        Figure("record durable, p95", float(np.percentile(alone, 95)), 50, "ms"),
+        Figure("the same seen by the page while it decodes, p95", float(np.percentile(records, 95)), 50, "ms"),
         Figure("memory of the server", memory, 400, "MB"),
     ]
 
@@ -118,6 +123,23 @@ def _press_keys(page: Any) -> tuple[list[float], list[float]]:
     if len(delays) != len(records):
         click.echo(f"{len(delays)} of {_KEYS} keys found their photo painted", err=True)
     return delays, records
+
+
+def _post_records(url: str) -> list[float]:
+    """Send decisions without a browser; return the milliseconds to each acknowledged record."""
+    address, token = url.split("/#token=")
+    headers = {"X-Review-Token": token, "Content-Type": "application/json"}
+    with urlopen(Request(f"{address}/api/start", headers=headers)) as answer:
+        rows = json.load(answer)["rows"]
+    milliseconds = []
+    for row in rows[:_KEYS]:
+        content = {"id": uuid.uuid4().hex, "content_hash": row["content_hash"], "verdict": "unsure"}
+        time.sleep(1 / _KEYS_A_SECOND)
+        started = time.perf_counter()
+        with urlopen(Request(f"{address}/api/records", json.dumps(content).encode(), headers)) as answer:
+            answer.read()
+        milliseconds.append(1000 * (time.perf_counter() - started))
+    return milliseconds
 
 
 @contextmanager

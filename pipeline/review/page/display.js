@@ -125,6 +125,7 @@ export class Display {
       get("stage").dataset.painted = facts.row;
       performance.clearMarks("painted");
       performance.mark("painted", { detail: facts.row });
+      this.photos.prepare();
     }));
   }
 

@@ -3,6 +3,7 @@
 import { getPicture } from "./api.js";
 
 export class Photos {
+  #others = [];
   #kept = new Map();  // row -> {image | error, ready: promise, stop: AbortController}
 
   // The decoded photo, or the reason why there is none; undefined while it is under way.
@@ -15,7 +16,7 @@ export class Photos {
     return this.#kept.get(row)?.ready;
   }
 
-  // Keep these photos and let go of all others. The first one has the disk and the network to itself.
+  // Keep these photos and let go of all others. The first one has the disk and the processor to itself.
   keep(row, others) {
     for (const [old, kept] of this.#kept) {
       if (old === row || others.includes(old)) continue;
@@ -23,9 +24,13 @@ export class Photos {
       URL.revokeObjectURL(kept.image?.src);
       this.#kept.delete(old);
     }
-    this.#fetch(row).then(() => {
-      for (const other of others) if (this.#kept.has(row)) this.#fetch(other);
-    });
+    this.#others = others;
+    this.#fetch(row);
+  }
+
+  // Fetch the others, once the first one is painted.
+  prepare() {
+    for (const row of this.#others) this.#fetch(row);
   }
 
   #fetch(row) {

@@ -117,13 +117,13 @@ def test_twenty_photos_by_keyboard_from_seed_to_complete(browser, tmp_path):
 @pytest.fixture
 def page(browser, squares):
     """The first square, in box mode, its seed gone."""
-    with running_review_server(squares, "--audit", "0", "--order", "margin") as server:
-        with new_review_page(browser, server.url) as opened:
-            opened.press("b")
-            opened.wait_for("#box-line", "1 dashed")
-            opened.press("Tab", "Delete")
-            opened.wait_for("#box-line", "0 boxes. ")
-            yield opened
+    options = ("--audit", "0", "--order", "margin")
+    with running_review_server(squares, *options) as server, new_review_page(browser, server.url) as opened:
+        opened.press("b")
+        opened.wait_for("#box-line", "1 dashed")
+        opened.press("Tab", "Delete")
+        opened.wait_for("#box-line", "0 boxes. ")
+        yield opened
 
 
 def finish(page, squares):
@@ -196,7 +196,7 @@ def test_warning_where_only_maps_of_rollout_exist(browser, tmp_path):
     source.mkdir()
     square_photo().save(source / "0.png")
     write_run(tmp_path / "results", source, [photo_row(source, "0.png", width=640, height=420, more_maps=[])])
-    with running_review_server(tmp_path / "results", "--audit", "0") as server:
-        with new_review_page(browser, server.url) as page:
-            page.press("b")
-            page.wait_for("#box-line", "libragrad")
+    out = tmp_path / "results"
+    with running_review_server(out, "--audit", "0") as server, new_review_page(browser, server.url) as page:
+        page.press("b")
+        page.wait_for("#box-line", "libragrad")
