@@ -7,7 +7,7 @@ export const BUTTONS = {
   photo: [["u", "unsure"], ["x", "unusable"], ["z", "undo"], ["l", "label"], ["b", "boxes"], ["g", "grid"], ...COMMON],
   boxes: [["a", "accept"], ["Tab", "next"], ["n", "new box"], ["r", "resize"], ["Delete", "remove"], ["z", "undo"],
     ["u", "unsure"], ["l", "label"], ["b", "leave"], ...COMMON],
-  grid: [["x", "wrong"], ["Enter", "confirm"], ["z", "undo"], ["g", "leave"], ["?", "keys"]],
+  grid: [["x", "wrong"], ["Enter", "right"], ["z", "undo"], ["g", "leave"], ["?", "keys"]],
 };
 
 export const HELP = {
