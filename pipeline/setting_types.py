@@ -135,12 +135,12 @@ def _parse_shares(value: object) -> object:
     """Convert `0.7,0.15,0.15` to three numbers."""
     parts = value.split(",") if isinstance(value, str) else value
     try:
-        shares = tuple(map(float, parts))  # type: ignore[arg-type]
+        shares = [float(part) for part in parts] if isinstance(parts, list | tuple) else []
     except (TypeError, ValueError):
-        shares = ()
+        shares = []
     if len(shares) != 3 or min(shares) < 0 or shares[0] <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError("must be three shares that add up to 1: train, validation, test, such as 0.7,0.15,0.15")
-    return shares
+    return tuple(shares)
 
 
 def _check_device(name: str) -> str:

@@ -48,9 +48,9 @@ def deal_groups(
             dealer.put(group, SPLITS.index(split))
     dealt = {}
     for group in sorted(dealer.waiting, key=lambda group: (-sum(counts[group].values()), _draw_rank(seed, group))):
-        split = dealer.choose_split(group)
-        dealer.put(group, split)
-        dealt[group] = SPLITS[split]
+        chosen = dealer.choose_split(group)
+        dealer.put(group, chosen)
+        dealt[group] = SPLITS[chosen]
     return dealt
 
 

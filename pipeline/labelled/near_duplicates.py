@@ -51,7 +51,7 @@ def find_near_duplicates(hashes: Sequence[int], splits: Sequence[str], groups: S
     group_ids = np.unique(np.array(groups, str), return_inverse=True)[1]
     order = np.argsort(split_ids, kind="stable")
     values, split_ids, group_ids = values[order], split_ids[order], group_ids[order]
-    pairs, examples = 0, []
+    pairs, examples = 0, list[tuple[int, int]]()
     rows = max(1, _CHUNK // max(1, len(values)))
     for start in range(0, len(values), rows):
         chunk = slice(start, start + rows)
