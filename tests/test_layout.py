@@ -24,6 +24,7 @@ FLOORS = (
     "settings",
     "model",
     "results",
+    "dataset",
     "overlays",
     "report",
     # the run, and what it leaves to analyse

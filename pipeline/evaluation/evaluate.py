@@ -6,17 +6,22 @@ read the photos -> choose the split -> predict, with the stages of a run -> meas
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pipeline.atomic_files import make_folder
+from pipeline.dataset.model_in_use import choose_model
+from pipeline.dataset.read import OWN_SPLITS, SplitRequest, read_dataset
 from pipeline.errors import ConfigError, DataError
+from pipeline.evaluation.compare import ModelAnswers
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.measure import gather_scores, measure
 from pipeline.evaluation.predict import predict_photos
 from pipeline.evaluation.result import GOOD_LABELS, NO_GOOD_CLASS, Evaluation, PredictedPhoto
+from pipeline.evaluation.second_model import compare_with, find_exposure, keep_known_labels
 from pipeline.evaluation.write import format_card_section, write_results
 from pipeline.labelled.equal_photos import warn_of_equal_photos
-from pipeline.labelled.read import apply_split_csv, read_labelled_photos
-from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of, resolve_split
+from pipeline.labelled.read import apply_split_csv
+from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of, resolve_split, warn_of_torn_groups
 from pipeline.markdown import replace_evaluation_section
 from pipeline.model.checkpoint import SPLIT_FILE, Checkpoint
 from pipeline.model.open import open_model
@@ -27,6 +32,8 @@ log = logging.getLogger(__name__)
 def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False) -> Evaluation:
     """Evaluate a classifier; write metrics.json, predictions.parquet and figure.png.
 
+    With a second model, write against.parquet and changed.csv too.
+
     Args:
         config: all settings.
         stop: asked between batches and between resamples; once true, the evaluation ends.
@@ -36,22 +43,29 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
         ConfigError, ModelError: the settings or the model are wrong.
         StoppedError: `stop()` was true; nothing is written.
     """
-    # 1. the model and the photos
+    # 1. the models and the photos
+    config = choose_model(config, config.data)
     model = open_model(config)
+    other = open_model(config.model_copy(update={"model": config.against})) if config.against else None
     photos, split = choose_photos(config, model.checkpoint)
     make_folder(config.out)
     classifier = model.load()
-    check_known(labels_of(photos), classifier.labels)
+    chosen = keep_known_labels(photos, classifier.labels, model.checkpoint.name) if other else photos
+    check_known(labels_of(chosen), classifier.labels)
     _check_turns(config, classifier.geometry.input_size)
     positive = _choose_positive(config, classifier.labels)
-    log.info("%d photos (%s); %s", len(photos), split, model.description)
+    log.info("%d photos (%s); %s", len(chosen), split, model.description)
     # 2. predictions and metrics
-    predictions = list(predict_photos(photos, classifier, config, stop))
+    predictions = list(predict_photos(chosen, classifier, config, stop))
     _check_any_readable(config, predictions)
     scores = gather_scores(predictions, classifier.labels, split, positive, classifier.scoring)
     evaluation = measure(scores, config, stop)
     _say_what_is_not_shown(evaluation)
-    # 3. the files
+    # 3. the second model
+    if other:
+        answers = ModelAnswers(model.checkpoint, predictions, scores)
+        evaluation = replace(evaluation, comparison=compare_with(other, photos, answers, config, stop))
+    # 4. the files
     settings = config.model_dump(mode="json") | {"precision": model.precision, "device": model.device}
     write_results(evaluation, predictions, settings, config.out)
     if config.update_card:
@@ -72,11 +86,12 @@ def choose_photos(config: EvaluateConfig, checkpoint: Checkpoint) -> tuple[list[
     Raises:
         DataError: the data can't be read, or the split is empty.
     """
-    photos = read_labelled_photos(config.data)
-    source = "the data"
+    dataset = read_dataset(config, SplitRequest(None, config.seed, needed=config.split != "all"))
+    photos, source = dataset.photos, dataset.split_source
     if all(photo.split is None for photo in photos) and (checkpoint.folder / SPLIT_FILE).is_file():
         photos, source = apply_split_csv(photos, checkpoint.folder / SPLIT_FILE), "the model's split.csv"
     warn_of_equal_photos(photos)
+    warn_of_torn_groups(photos)
     counts = Counter(photo.split for photo in photos if photo.split is not None)
     split = resolve_split(config.split, counts)
     if split == "all":
@@ -85,10 +100,12 @@ def choose_photos(config: EvaluateConfig, checkpoint: Checkpoint) -> tuple[list[
     chosen = [photo for photo in photos if photo.split == split]
     if without_split := len(photos) - counts.total():
         log.warning("%d photos are not in %s and are left out; --split all includes them", without_split, source)
-    if source != "the data" and (in_other_splits := counts.total() - len(chosen)):
+    if source != OWN_SPLITS and (in_other_splits := counts.total() - len(chosen)):
         log.info(
             "%d photos have another split by %s and are left out; --split all includes them", in_other_splits, source
         )
+    if dataset.is_results and not config.against:  # a comparison says so of both models
+        _warn_about_seen_photos(chosen, checkpoint)
     if not chosen:
         existing = ", ".join(sorted(counts)) or "none"
         raise DataError(f"split = {split}: no photo of {config.data} is in it (existing splits: {existing}); use all")
@@ -101,10 +118,16 @@ def _warn_about_training_photos(counts: Counter[str], source: str) -> None:
         log.warning(
             "%d photos are for training by %s: a model looks too good on photos used for its training", trained, source
         )
-    elif source != "the data" and not counts:
+    elif source != OWN_SPLITS and not counts:
         log.warning(
             "no photo is in %s by its path: the model looks too good on any photos used for its training", source
         )
+
+
+def _warn_about_seen_photos(photos: Sequence[LabelledPhoto], checkpoint: Checkpoint) -> None:
+    exposure = find_exposure(photos, checkpoint)
+    if exposure.trained or exposure.chosen:
+        log.warning("%s: it looks too good on them", exposure.describe(checkpoint.name))
 
 
 def _check_turns(config: EvaluateConfig, input_size: tuple[int, int]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.evaluation.comparison import Comparison
 from pipeline.evaluation.metrics import Ids, Probabilities, confusion
 from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
@@ -103,12 +104,14 @@ class Evaluation(ScoredPhotos):
         f1: by label.
         defects: metrics of "any defect"; empty without defect classes.
         threshold: for the recall of the settings; None without defect classes, or with photos of one kind only.
+        comparison: with a second model; None without.
     """
 
     metrics: dict[str, Estimate]
     f1: dict[str, Estimate]
     defects: dict[str, Estimate]
     threshold: Threshold | None
+    comparison: Comparison | None = None
 
     @property
     def why_no_threshold(self) -> str | None:
