@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from pipeline.reviews.truth import Truth, resolve_truths
 log = logging.getLogger(__name__)
 
 SURE_WEIGHT = 0.3  # of a photo under the model's own label
+_LabelledRow = tuple[Mapping[str, Any], Truth | None]  # a row of the table, and the truth of a reviewed one
 _COLUMNS = ["path", "path_bytes", "content_hash", "file_bytes", "mtime", "status", "label", "score"]
 
 
@@ -78,31 +79,20 @@ def read_reviewed_photos(out: Path, least_score: float | None = None) -> Reviewe
     truths = resolve_truths(read_review_table(out))
     if not truths:
         raise DataError(f"{out}: nothing is reviewed yet; decide about some photos first: vitrollout review {out}")
-    renamed = current_names(read_classes(out))
-    photos, sure = list[LabelledPhoto](), list[LabelledPhoto]()
-    left_out: Counter[str] = Counter()
-    contents: dict[str, str] = {}
     frame = read_results(out, columns=_COLUMNS)
-    for row, truth in _list_labelled(frame, truths, least_score, left_out):
-        file = _locate(root, row)
-        if problem := _find_fault(file, row):
-            left_out[problem] += 1
-            continue
-        label = row["label"] if truth is None else str(truth.label)
-        photo = LabelledPhoto(row["path"], file, renamed.get(label, label), 1.0 if truth else SURE_WEIGHT)
-        (photos if truth else sure).append(photo)
-        contents[photo.name] = row["content_hash"]
-    left_out["replaced by another photo since"] += _count_stale(frame, truths)
+    left_out = Counter({"replaced by another photo since": _count_stale(frame, truths)})
+    labelled = list(_list_labelled(frame, truths, least_score, left_out))
+    data = _build_data(_drop_unusable(labelled, root, left_out), root, current_names(read_classes(out)))
     said = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count) or "none"
-    if not photos:
+    if not data.photos:
         raise DataError(
             f"{out}: no reviewed photo is left for training or measuring (left out: {said}); review more photos: "
             f"vitrollout review {out}"
         )
-    log.info("%s: %d reviewed photos, left out: %s", out, len(photos), said)
+    log.info("%s: %d reviewed photos, left out: %s", out, len(data.photos), said)
     if least_score is not None:
-        log.info("%s: %d unreviewed photos with a score of %g or more", out, len(sure), least_score)
-    return ReviewedData(tuple(photos), tuple(sure), contents, root)
+        log.info("%s: %d unreviewed photos with a score of %g or more", out, len(data.sure), least_score)
+    return data
 
 
 def read_class_order(out: Path) -> list[str]:
@@ -112,25 +102,47 @@ def read_class_order(out: Path) -> list[str]:
 
 def _list_labelled(
     frame: pd.DataFrame, truths: Mapping[str, Truth], least_score: float | None, left_out: Counter[str]
-) -> Iterator[tuple[Mapping[str, Any], Truth | None]]:
+) -> Iterator[_LabelledRow]:
     """Yield the rows with a label, the truth of reviewed ones beside them; count the other reviewed ones."""
-    seen: set[str] = set()
     rows: list[dict[str, Any]] = frame.astype({"mtime": "int64"}).to_dict("records")  # type: ignore[assignment]
     for row in rows:
-        content_hash = row["content_hash"]
-        truth = truths.get(content_hash)
+        truth = truths.get(row["content_hash"])
         if truth is None:
             is_sure = least_score is not None and row["status"] == "ok" and row["score"] >= least_score
-            if not is_sure or content_hash is None:
+            if not is_sure:
                 continue
         elif truth.state != "reviewed" or row["status"] != "ok":
             left_out[truth.state if truth.state != "reviewed" else "unreadable"] += 1
             continue
-        if content_hash in seen:
-            left_out["copies"] += truth is not None
-            continue
-        seen.add(content_hash)
         yield row, truth
+
+
+def _drop_unusable(rows: Iterable[_LabelledRow], root: Path, left_out: Counter[str]) -> Iterator[_LabelledRow]:
+    """Yield the first row of each content with its file unchanged; count the others that are reviewed."""
+    seen: set[str] = set()
+    faults: dict[str, str] = {}  # by content; a photo moved elsewhere has none in the end
+    for row, truth in rows:
+        content_hash = row["content_hash"]
+        if problem := _find_fault(_locate(root, row), row):
+            faults[content_hash] = problem
+        elif content_hash in seen:
+            left_out["copies"] += truth is not None
+        else:
+            seen.add(content_hash)
+            yield row, truth
+    left_out.update(problem for content_hash, problem in faults.items() if content_hash not in seen)
+
+
+def _build_data(rows: Iterable[_LabelledRow], root: Path, renamed: Mapping[str, str]) -> ReviewedData:
+    photos, sure = list[LabelledPhoto](), list[LabelledPhoto]()
+    contents: dict[str, str] = {}
+    for row, truth in rows:
+        label = row["label"] if truth is None else str(truth.label)
+        weight = SURE_WEIGHT if truth is None else 1.0
+        photo = LabelledPhoto(row["path"], _locate(root, row), renamed.get(label, label), weight)
+        (sure if truth is None else photos).append(photo)
+        contents[photo.name] = row["content_hash"]
+    return ReviewedData(tuple(photos), tuple(sure), contents, root)
 
 
 def _locate(root: Path, row: Mapping[str, Any]) -> Path:

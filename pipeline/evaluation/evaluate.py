@@ -51,7 +51,7 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     make_folder(config.out)
     classifier = model.load()
     chosen = keep_known_labels(photos, classifier.labels, model.checkpoint.name) if other else photos
-    check_known(labels_of(chosen), classifier.labels)
+    check_known(labels_of(chosen or photos), classifier.labels)
     _check_turns(config, classifier.geometry.input_size)
     positive = _choose_positive(config, classifier.labels)
     log.info("%d photos (%s); %s", len(chosen), split, model.description)
