@@ -76,6 +76,10 @@ def read_dataset(settings: GroupedDataSettings, request: SplitRequest) -> Datase
     """
     if is_results_folder(settings.data):
         return _read_results_folder(settings, request)
+    if request.least_score is not None:
+        raise ConfigError(
+            f"also: {settings.data} is not a results folder, so no model has labelled its photos; leave it out"
+        )
     photos, root = read_labelled_photos(settings.data), find_root(settings.data)
     rule = parse_group_rule(settings.group) if settings.group else None
     if settings.splits is None:

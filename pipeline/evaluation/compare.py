@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from pipeline.decision import combine_classes
 from pipeline.errors import DataError
-from pipeline.evaluation.comparison import ChangedPhoto, Comparison, Exposure, PairedMetric, PairedPhotos
+from pipeline.evaluation.comparison import ChangedPhoto, Comparison, PairedMetric, PairedPhotos
+from pipeline.evaluation.exposure import Exposure
 from pipeline.evaluation.metrics import Ids, Probabilities
 from pipeline.evaluation.predict import raise_if_stopped
-from pipeline.evaluation.result import PredictedPhoto, ScoredPhotos, combine_classes
+from pipeline.evaluation.result import PredictedPhoto, ScoredPhotos
 from pipeline.evaluation.threshold import Flags
 from pipeline.intervals import bootstrap
 from pipeline.labelled.splits import LabelledPhoto

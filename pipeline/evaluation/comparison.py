@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline.evaluation.exposure import Exposure
 from pipeline.evaluation.metrics import Ids
 from pipeline.evaluation.threshold import Flags
 from pipeline.intervals import Estimate
@@ -48,29 +49,6 @@ class ChangedPhoto:
     against: str
     against_score: float
     right: Right
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """The photos of a comparison that a model has seen, by its split.csv.
-
-    Attributes:
-        trained: number of photos used for its training.
-        chosen: number of photos used to choose its best epoch.
-        is_known: False: the model has no split.csv.
-    """
-
-    trained: int
-    chosen: int
-    is_known: bool
-
-    def describe(self, name: str) -> str:
-        """Say it in words."""
-        if not self.is_known:
-            return f"{name} has no split.csv, so nobody knows the photos of its training"
-        if not self.trained and not self.chosen:
-            return f"{name} was neither trained nor chosen on any of them"
-        return f"{name} was trained on {self.trained} of them and chosen on {self.chosen}"
 
 
 @dataclass(frozen=True)

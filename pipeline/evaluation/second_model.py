@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 
 from pipeline.errors import DataError
 from pipeline.evaluation.compare import ModelAnswers, compare, measure_pair, pair_photos
-from pipeline.evaluation.comparison import Comparison, Exposure
+from pipeline.evaluation.comparison import Comparison
 from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.exposure import find_exposure
 from pipeline.evaluation.measure import gather_scores
 from pipeline.evaluation.predict import predict_photos
 from pipeline.evaluation.result import GOOD_LABELS
 from pipeline.evaluation.write import write_predictions
-from pipeline.labelled.csv_table import list_some, read_paths, splits_of
+from pipeline.labelled.csv_table import list_some
 from pipeline.labelled.splits import LabelledPhoto
-from pipeline.model.checkpoint import SPLIT_FILE, Checkpoint
 from pipeline.model.open import OpenedModel
 
 log = logging.getLogger(__name__)
@@ -59,19 +59,6 @@ def keep_known_labels(photos: Sequence[LabelledPhoto], labels: Sequence[str], na
             "%d photos are left out of the comparison: %s does not know their labels %s", unknown.total(), name, listed
         )
     return [photo for photo in photos if photo.label not in unknown]
-
-
-def find_exposure(photos: Sequence[LabelledPhoto], checkpoint: Checkpoint) -> Exposure:
-    """Find the photos seen in the training of a model, by file, or by path if its files have moved."""
-    file = checkpoint.folder / SPLIT_FILE
-    if not file.is_file():
-        return Exposure(0, 0, is_known=False)
-    table = read_paths(file, None, "split")
-    split_of: dict[str, str | None] = {}
-    for name, path, split in zip(table["path"], table["file"], splits_of(file, table), strict=True):
-        split_of[str(path) if path.is_file() else name] = split
-    seen = Counter(split_of.get(str(photo.file), split_of.get(photo.name)) for photo in photos)
-    return Exposure(seen["train"], seen["validation"], is_known=True)
 
 
 def _answer(

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.atomic_files import atomic_write_path
+from pipeline.decision import combine_classes
+from pipeline.evaluation.band import BandCosts
 from pipeline.evaluation.comparison import ChangedPhoto
 from pipeline.evaluation.figure import draw_figure
-from pipeline.evaluation.result import Evaluation, PredictedPhoto, ScoredPhotos, combine_classes
+from pipeline.evaluation.result import Evaluation, PredictedPhoto, ScoredPhotos
 from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
 from pipeline.markdown import markdown_table
@@ -90,6 +92,7 @@ def write_metrics(evaluation: Evaluation, settings: Mapping[str, Any], file: Pat
             "for_recall": threshold and threshold.as_json(),
             "why_no_threshold": evaluation.why_no_threshold,
         },
+        "decision": evaluation.band and evaluation.band.as_json(),
         "comparison": evaluation.comparison and evaluation.comparison.as_json(),
         "settings": settings,
     }
@@ -109,6 +112,7 @@ def format_card_section(evaluation: Evaluation) -> str:
         f"`vitrollout evaluate` on {len(evaluation.truth)} photos ({evaluation.split}), with 95% intervals.",
         markdown_table(["metric", "value", "95% interval"], rows),
         _threshold_sentence(evaluation.threshold),
+        _band_sentences(evaluation.band),
         "Confusion matrix, photos; rows are the truth, columns the prediction:",
         markdown_table(["", *evaluation.labels], matrix),
     ]
@@ -129,6 +133,10 @@ def _threshold_sentence(threshold: Threshold | None) -> str:
             f"are found and {_format_share(fitted.false_alarms)} of the good photos are called defects"
         )
     return f"{sentence}. {threshold.caution}." if threshold.caution else f"{sentence}."
+
+
+def _band_sentences(band: BandCosts | None) -> str:
+    return "" if band is None else "".join(f"{sentence}. " for sentence in (band.describe(), *band.cautions)).rstrip()
 
 
 def _format_share(estimate: Estimate) -> str:

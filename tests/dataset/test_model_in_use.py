@@ -3,7 +3,7 @@
 from pipeline.dataset.model_in_use import choose_model
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.results.folder import ResultsFolder
-from tests.helpers.reviews import save_results_folder
+from tests.helpers.reviewed_folders import save_results_folder
 from tests.helpers.tables import make_record
 
 

@@ -7,7 +7,7 @@ from pipeline.errors import ConfigError
 from pipeline.labelled.sticky_splits import read_sticky_splits
 from pipeline.settings import GroupedDataSettings
 from tests.helpers.photos import save_photos
-from tests.helpers.reviews import review_photos, save_results_folder
+from tests.helpers.reviewed_folders import review_photos, save_results_folder
 
 NAMES = [f"board-{board:02d}_{view}.png" for board in range(40) for view in range(2)]
 LABELS = {name: ("ok", "open")[index % 3 == 0] for index, name in enumerate(NAMES)}
@@ -120,3 +120,5 @@ def test_a_csv_has_its_own_columns(tmp_path):
     assert [photo.group for photo in read(file, group="column:lot").photos] == ["0", "0", "1", "1"]
     with pytest.raises(ConfigError, match=r"labels\.csv has splits of its own; leave --splits out"):
         read(file, group="column:lot", splits=tmp_path / "splits.csv")
+    with pytest.raises(ConfigError, match=r"also: .*labels\.csv is not a results folder"):
+        read(file, SplitRequest(None, 0, least_score=0.9))

@@ -9,7 +9,7 @@ from pipeline.dataset.reviewed import SURE_WEIGHT, is_results_folder, read_revie
 from pipeline.errors import DataError
 from pipeline.reviews.classes import extend_classes
 from tests.helpers.photos import save_photos
-from tests.helpers.reviews import make_photo_row, review_photos, save_results_folder
+from tests.helpers.reviewed_folders import make_photo_row, review_photos, save_results_folder
 from tests.helpers.tables import FAILED, write_run
 
 NAMES = [f"board-{board}/{view}.png" for board in range(5) for view in range(2)]

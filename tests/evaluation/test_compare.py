@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score
 
 from pipeline.errors import DataError, StoppedError
 from pipeline.evaluation.compare import ModelAnswers, compare, mcnemar_p, measure_pair, pair_photos
-from pipeline.evaluation.comparison import Exposure
+from pipeline.evaluation.exposure import Exposure
 from pipeline.evaluation.measure import gather_scores
 from pipeline.evaluation.result import PredictedPhoto
 from pipeline.labelled.splits import LabelledPhoto

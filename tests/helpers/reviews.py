@@ -1,61 +1,57 @@
-"""Decisions of people, written as the page writes them, and results folders to decide about."""
+"""Reviews written without a page."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
-from pipeline.photos.loader import hash_file
-from pipeline.records import ImageRef
-from pipeline.results.read import read_results
-from pipeline.reviews.record import ReviewRecord, Verdict, current_moment, new_record_id
+from pipeline.reviews.record import ReviewBox, ReviewRecord
 from pipeline.reviews.session import ReviewSession
-from tests.helpers.photos import save_photos
-from tests.helpers.tables import make_row, write_run
+
+_numbers = count()
+_START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def review_photos(
-    out: Path, labels: Mapping[str, str], *, who: str = "ann", verdicts: Mapping[str, Verdict] | None = None
-) -> None:
-    """Write one record for each photo in a session of its own.
+def make_review(photo: str = "a.png", label: str | None = "short", **changes) -> ReviewRecord:
+    """Return a record a second later than the one before; a photo `x.png` has the content hash `x`.
 
     Args:
-        out: results folder.
-        labels: label by path.
-        who: the person.
-        verdicts: other verdicts than a label, by path.
+        photo: path of the photo.
+        label: the person's answer, confirmed; None: unsure.
+        **changes: further fields.
     """
-    frame = read_results(out, columns=["path", "content_hash", "width", "height", "label"]).set_index("path")
+    number = next(_numbers)
+    fields = {
+        "id": f"{number:032x}",
+        "at": _START + timedelta(seconds=number),
+        "who": "Ann",
+        "session": "s",
+        "path": photo,
+        "content_hash": photo.removesuffix(".png"),
+        "width": 30,
+        "height": 20,
+        "verdict": "unsure" if label is None else "confirmed",
+        "label_before": label,
+        "label": label,
+    }
+    return ReviewRecord(**fields | changes)
+
+
+def withdraw(*records: ReviewRecord, **changes) -> ReviewRecord:
+    """Return a record taking back others of the same photo."""
+    ids = tuple(record.id for record in records)
+    return make_review(records[0].path, None, verdict="withdrawn", replaces=ids, **changes)
+
+
+def make_box(x0: float = 1, y0: float = 2, x1: float = 11, y1: float = 12, label: str = "short") -> ReviewBox:
+    """Return a box of 10 by 10 pixels, unless changed."""
+    return ReviewBox(x0, y0, x1, y1, label)
+
+
+def write_reviews(out: Path, records: Iterable[ReviewRecord], who: str = "Ann") -> Path:
+    """Write records as one ended session; return its file."""
+    out.mkdir(exist_ok=True)
     with ReviewSession(out, who) as session:
-        for path in [*labels, *(verdicts or {})]:
-            row, label = frame.loc[path], labels.get(path)
-            record = ReviewRecord(
-                id=new_record_id(), at=current_moment(), who=who, session=session.name, path=path,
-                content_hash=row["content_hash"], width=int(row["width"]), height=int(row["height"]),
-                verdict=(verdicts or {}).get(path) or ("confirmed" if label == row["label"] else "corrected"),
-                label_before=row["label"], label=label,
-            )  # fmt: skip
-            assert session.append(record)
-
-
-def save_results_folder(folder: Path, names: Sequence[str], **changes) -> Path:
-    """Save different photos under `folder`/photos with these names, and a table of them; return the results folder.
-
-    Args:
-        folder: made where it is missing.
-        names: paths of the photos.
-        **changes: further columns of the rows.
-    """
-    photos, out = folder / "photos", folder / "results"
-    for name, saved in zip(names, save_photos(photos, len(names)), strict=True):
-        (photos / name).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(photos / saved, photos / name)
-    write_run(out, photos, [make_photo_row(photos, name, **changes) for name in names])
-    return out
-
-
-def make_photo_row(photos: Path, name: str, **changes):
-    """Return the row of a photo on the disk."""
-    status = (photos / name).stat()
-    content_hash = hash_file(ImageRef(name, None, str(photos / name), status.st_size, status.st_mtime_ns))
-    own = {"content_hash": content_hash, "file_bytes": status.st_size, "mtime": status.st_mtime_ns}
-    return make_row(name, **own | changes)
+        for record in records:
+            session.append(record)
+    return session.file

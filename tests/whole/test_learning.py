@@ -17,7 +17,7 @@ from pipeline.reviews.classes import extend_classes
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.finetune import finetune
 from tests.helpers.commands import run_vitrollout
-from tests.helpers.reviews import review_photos
+from tests.helpers.reviewed_folders import review_photos
 from tests.training.marked_photos import CLASSES, save_marked_photos
 
 QUICK = {"input_size": 32, "epochs": 1, "batch_size": 16, "precision": "fp32", "learning_rate": 1e-3, "patience": None}
