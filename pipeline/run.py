@@ -98,7 +98,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         summary = _summarise_run(prepared, plan, results.run_id, profiler, interrupted=stop())
         results.write_record(_build_record(prepared, summary, profiler))
         # 5. the report, unless it is current
-        del prepared, plan, done  # the report needs the memory of the list of photos
+        del prepared, plan, done, rows  # the report needs the memory of the list of photos
         if config.report and not report_is_current(config.out):
             from pipeline.report.write_page import write_report  # imports pandas and jinja2
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.decision import without_decision
 from pipeline.errors import DataError, StoreError
 from pipeline.results.names import part_files, run_id_of_part
 from pipeline.results.parts import read_part
@@ -21,7 +22,7 @@ class ReviewAgreement:
     """A run's agreement with earlier reviews.
 
     Attributes:
-        photos: photos of the run reviewed beside a row with another fingerprint.
+        photos: photos of the run reviewed beside a row with another fingerprint, not only another decision.
         agreed: of these, photos with the reviewed label.
         contradicted: paths of photos with another label, whose review agreed with the model of its time; sorted.
     """
@@ -52,7 +53,7 @@ def compare_with_reviews(out: Path, run_id: str) -> ReviewAgreement:
         table = read_part(part, _COLUMNS)
         for path, content_hash, label, fingerprint in zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True):
             truth = truths.get(content_hash)
-            if truth is None or truth.fingerprint == fingerprint:
+            if truth is None or without_decision(truth.fingerprint) == without_decision(fingerprint):
                 continue
             agrees = truth.agrees_with(label)
             if agrees is None:

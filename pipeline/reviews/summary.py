@@ -1,11 +1,11 @@
 """The rows of a table beside the truth about their photos: counts, agreement, the audit.
 
 The audit estimates the accuracy of the labels in the table. A photo belongs to it once somebody has answered it blind
-in the order `audit`, or in a place of `mixed` kept for the audit: photos chosen by a hash of their content, smallest
-first, so whatever part is answered is a fair sample. Answers in other orders never bring a photo in, because those
-orders prefer the doubtful ones. Nor do they put one out: a photo of the audit corrected later stays in it, and counts
-with the corrected label. For that, the queue asks about photos of the audit even if they were reviewed before. Not
-counted: photos used for the model's training, photos found unusable, and second copies of a photo.
+in the order `audit` or `random`, or in a place of `mixed` kept for the audit: photos shown by chance, so whatever part
+is answered is a fair sample. Answers in other orders never bring a photo in, because those orders prefer the doubtful
+ones. Nor do they put one out: a photo of the audit corrected later stays in it, and counts with the corrected label.
+For that, the queue asks about photos of the audit even if they were reviewed before. Not counted: photos used for the
+model's training, photos found unusable, and second copies of a photo.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -18,7 +18,7 @@ from pipeline.reviews.record import ReviewBox
 
 TruthState = Literal["reviewed", "unsure", "rejected", "disputed"]
 
-AUDIT_ORDERS = ("audit", "mixed")  # orders with photos chosen by their place in the audit, blind
+AUDIT_ORDERS = ("audit", "mixed", "random")  # orders that show photos of the audit, blind and by chance
 _SAME_BOX_OVERLAP = 0.5  # intersection over union
 
 _USED = (

@@ -45,6 +45,13 @@ def test_rows_of_other_runs_do_not_count(out):
     assert compare_with_reviews(out, run_photos(out, b="open")).contradicted == ["b.png"]
 
 
+def test_another_decision_is_not_another_model(out):
+    write_reviews(
+        out, [make_review("a.png", fingerprint="f2-11112222"), make_review("b.png", fingerprint="f1-11112222")]
+    )
+    assert compare_with_reviews(out, run_photos(out, a="open", b="open")).contradicted == ["b.png"]
+
+
 def test_a_moved_photo_is_named_by_its_new_place(out):
     write_reviews(out, [make_review("old/a.png", content_hash="a", fingerprint="f1")])
     assert compare_with_reviews(out, run_photos(out, a="open")).contradicted == ["a.png"]

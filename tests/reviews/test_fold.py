@@ -144,20 +144,28 @@ def test_killed_while_folding(tmp_path, event, number, doubled):
     assert sorted(raw_ids_of(tmp_path)) == ids
 
 
-def read_while_folding(out: Path, expected: list[str], stop) -> None:
-    while not stop.poll():
-        assert set(expected) <= set(ids_of(out))
+def read_amid_a_fold(out: Path, expected: list[str], listing: int) -> None:
+    """Read, with a whole fold just before the n-th listing of the folder."""
+    left = [listing]
+
+    def watch(name, arguments):
+        if name in ("os.scandir", "os.listdir") and str(arguments[0]).endswith("reviews"):
+            left[0] -= 1
+            if left[0] == 0:
+                fold_sessions(out)
+
+    sys.addaudithook(watch)
+    assert ids_of(out) == expected
+    assert left[0] <= 0
 
 
-def test_readers_miss_nothing_while_sessions_are_folded(tmp_path):
-    ids = write_sessions(tmp_path, 5)
-    receiver, sender = FORK_SERVER.Pipe(duplex=False)
-    reader = FORK_SERVER.Process(target=read_while_folding, args=(tmp_path, ids, receiver))
+@pytest.mark.parametrize("listing", [1, 2])
+def test_readers_miss_nothing_while_sessions_are_folded(tmp_path, listing):
+    ids = write_sessions(tmp_path, 2)
+    fold_sessions(tmp_path)
+    ids += write_sessions(tmp_path, 2)
+    reader = FORK_SERVER.Process(target=read_amid_a_fold, args=(tmp_path, ids, listing))
     reader.start()
-    for _ in range(60):
-        write_sessions(tmp_path, 1)
-        fold_sessions(tmp_path)
-    sender.send("stop")
     reader.join()
     assert reader.exitcode == 0
 

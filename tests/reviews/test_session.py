@@ -209,5 +209,5 @@ def test_killed_while_reviewing(tmp_path, caplog):
 
 @pytest.mark.soak
 def test_killed_while_reviewing_for_long(tmp_path, caplog):
-    kill_again_and_again(tmp_path, 500, random.Random(1))
+    kill_again_and_again(tmp_path, 250, random.Random(1))
     assert caplog.text == ""

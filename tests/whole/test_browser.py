@@ -13,6 +13,7 @@ import pipeline
 from pipeline.report.write_page import write_report
 from tests.helpers.models import save_tiny_vit
 from tests.helpers.photos import save_photos
+from tests.helpers.reviews import make_review, write_reviews
 from tests.helpers.tables import make_row, write_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="make test-browser installs it")
@@ -42,7 +43,20 @@ def out(tmp_path_factory):
     pipeline.run(pipeline.RunConfig(**settings))
     save_photos(photos / "later", 3, seed=5)
     pipeline.run(pipeline.RunConfig(**settings))
+    review_photos(folder / "out")
+    write_report(folder / "out")
     return folder / "out"
+
+
+def review_photos(out):
+    """Review the first four photos: one confirmed, one corrected, one disputed, one unsure."""
+    rows = pipeline.read_results(out, ["path", "content_hash", "label"]).iloc[:4]
+    reviews = [
+        make_review(row.path, answer, content_hash=row.content_hash)
+        for row, answer in zip(rows.itertuples(), [rows["label"][0], "hole?", HOSTILE[0], None], strict=True)
+    ]
+    write_reviews(out, reviews)
+    write_reviews(out, [make_review(rows["path"][2], "ok", who="Ben", content_hash=rows["content_hash"][2])], "Ben")
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +160,16 @@ def test_filters(page, frame):
     counts(page, "1 of 121 photos")
     page.fill("[name=path]", "no such photo")
     counts(page, "0 of 121 photos")
+
+
+def test_filter_of_reviews(page, frame):
+    """Of the fixture: photo 0 agrees, 1 disagrees, 2 is disputed, 3 unsure."""
+    for value, count in [("reviewed", 2), ("disagrees", 1), ("disputed", 1), ("unsure", 1), ("none", len(frame) - 4)]:
+        page.select_option("[name=review]", value)
+        counts(page, f"{count} of {len(frame)} photos")
+    page.select_option("[name=review]", "disputed")
+    page.locator("#cards button").first.click()
+    playwright.expect(page.locator("#viewer-facts")).to_contain_text(f"{HOSTILE[0]}, by Ann; ok, by Ben")
 
 
 @pytest.mark.parametrize("descending", [False, True])
