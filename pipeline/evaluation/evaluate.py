@@ -12,9 +12,10 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.measure import gather_scores, measure
 from pipeline.evaluation.predict import predict_photos
-from pipeline.evaluation.result import GOOD_LABELS, NO_GOOD_CLASS, Evaluation, PredictedPhoto
+from pipeline.evaluation.result import NO_GOOD_CLASS, Evaluation, PredictedPhoto
 from pipeline.evaluation.write import format_card_section, write_results
 from pipeline.labelled.equal_photos import warn_of_equal_photos
+from pipeline.labelled.good_labels import is_good_label
 from pipeline.labelled.read import apply_split_csv, read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of, resolve_split
 from pipeline.markdown import replace_evaluation_section
@@ -120,7 +121,7 @@ def _choose_positive(config: EvaluateConfig, labels: tuple[str, ...]) -> tuple[s
         raise DataError(f"positive = {', '.join(unknown)}: not a class of the model; its classes: {', '.join(labels)}")
     if config.positive:
         return config.positive
-    defects = tuple(dict.fromkeys(label for label in labels if label.lower() not in GOOD_LABELS))
+    defects = tuple(dict.fromkeys(label for label in labels if not is_good_label(label)))
     if 0 < len(defects) < len(set(labels)):
         return defects
     if "recall" in config.model_fields_set:
