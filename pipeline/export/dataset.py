@@ -1,7 +1,7 @@
 """A data set on its way out: photos with their truth, split and new name, the same for every format."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -54,6 +54,8 @@ class ExportPhoto:
         source: of the label.
         is_plain: the file is an upright 8-bit JPEG or PNG and is taken byte for byte; any other is decoded.
         window: the part of the photo shown by the picture; None: all of it. Parts are never plain.
+        score: of the model's answer.
+        fingerprint: of the row with the model's answer.
     """
 
     path: str
@@ -73,6 +75,8 @@ class ExportPhoto:
     source: LabelSource
     is_plain: bool
     window: Window | None = None
+    score: float = 0.0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,3 +189,9 @@ class ExportDataset:
         )
         photos = (photo for photo in self.photos if photo.content_hash not in reasons)
         return replace(self, photos=tuple(photos), rows=tuple(rows))
+
+    def leave_out_pictures(self, names: Collection[str], reason: str) -> "ExportDataset":
+        """Return the data set without some pictures; a photo without any picture left is left out for the reason."""
+        kept = tuple(photo for photo in self.photos if photo.name not in names)
+        gone = {photo.content_hash for photo in self.photos} - {photo.content_hash for photo in kept}
+        return replace(self, photos=kept).leave_out(dict.fromkeys(gone, (reason, None)))

@@ -42,6 +42,7 @@ def describe_export(name: FormatName, dataset: ExportDataset, config: ExportConf
         "photos": dataset.count_photos(),
         "boxes": dataset.box_count,
         "without_boxes": sum(not photo.boxes for photo in dataset.photos),
+        "tiles": config.tiles if any(photo.window for photo in dataset.photos) else None,
         "left_out": dataset.count_left_out(),
         "group": origin.group,
         "shares": list(origin.shares),
@@ -81,19 +82,12 @@ def write_manifest(dataset: ExportDataset, folder: ExportFolder, config: ExportC
     folder.write_table(MANIFEST_FILE, pa.Table.from_pylist(rows, schema))
 
 
-def format_card(name: FormatName, dataset: ExportDataset, config: ExportConfig, header: str = "") -> str:
-    """Format the data set card, README.md.
-
-    Args:
-        name: of the format.
-        dataset: the data set.
-        config: all settings.
-        header: YAML for Hugging Face's hub, beside the licence.
-    """
+def format_card(name: FormatName, dataset: ExportDataset, config: ExportConfig) -> str:
+    """Format the data set card, README.md."""
     about = describe_export(name, dataset, config)
     good = sum(photo.is_good for photo in dataset.photos)
     parts = [
-        f"---\nlicense: {_quote(config.licence)}\n{header}---",
+        f"---\nlicense: {_quote(config.licence)}\n{FORMATS[name].card_header(dataset)}---",
         f"# Data set, {FORMATS[name].title}",
         f"{len(dataset.photos)} pictures and {dataset.box_count} boxes, exported by vitrollout from reviewed photos. "
         f"{good} pictures show no defect.",

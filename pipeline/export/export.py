@@ -19,9 +19,10 @@ from pipeline.export.folder import ExportFolder
 from pipeline.export.format_table import FORMATS
 from pipeline.export.gather import FAULTS, gather_dataset
 from pipeline.export.picture_store import PictureStore
-from pipeline.export.select_boxes import select_complete_boxes
+from pipeline.export.select_photos import keep_model_labels_in_train, limit_ok_share, select_complete_boxes
 from pipeline.export.swap_folder import folder_in_the_making, put_in_place
 from pipeline.export.table_rows import find_input_folder
+from pipeline.export.tiles import cut_tiles
 from pipeline.results.run_record import newest_run_records
 
 log = logging.getLogger(__name__)
@@ -129,15 +130,18 @@ def _select_for(name: FormatName, dataset: ExportDataset, config: ExportConfig) 
     Raises:
         DataError: there are none.
     """
+    if not FORMATS[name].takes_model_labels:
+        dataset = keep_model_labels_in_train(dataset)
     if not FORMATS[name].needs_boxes:
         return dataset
-    selected = select_complete_boxes(dataset, config.ok_share)
+    selected = select_complete_boxes(dataset)
     if not selected.photos:
         raise DataError(
             f"{name}: none of {len(dataset.photos)} labelled photos has complete boxes; draw them with `vitrollout "
             f"review {config.results} --boxes`, or export imagefolder or csv"
         )
-    return selected
+    tiles = cut_tiles(selected, config.tiles) if config.tiles else selected
+    return limit_ok_share(tiles, config.ok_share)
 
 
 def _write_format(

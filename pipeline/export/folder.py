@@ -1,6 +1,8 @@
 """The folder of one format, being written."""
 
 import json
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,10 @@ class ExportFolder:
         """Return the file of a picture, for formats with pictures inside other files."""
         return Path(self._pictures.find_file(photo)).read_bytes()
 
+    def measure_picture(self, photo: ExportPhoto) -> int:
+        """Return the number of bytes of a picture."""
+        return os.path.getsize(self._pictures.find_file(photo))
+
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, UTF-8."""
         with open(self._prepare(name), "w", encoding="utf-8", newline="") as stream:
@@ -68,6 +74,13 @@ class ExportFolder:
     def write_table(self, name: str, table: pa.Table, *, row_group_size: int | None = None) -> None:
         """Write a Parquet file."""
         pq.write_table(table, self._prepare(name), compression="zstd", row_group_size=row_group_size)
+        self.files += 1
+
+    def write_batches(self, name: str, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:
+        """Write a Parquet file in pieces, a row group each; for files larger than the memory."""
+        with pq.ParquetWriter(self._prepare(name), schema, compression="zstd") as writer:
+            for batch in batches:
+                writer.write_table(batch)
         self.files += 1
 
     def make_folder(self, name: str) -> None:

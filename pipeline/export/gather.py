@@ -26,7 +26,7 @@ from pipeline.reviews.read import read_review_table
 from pipeline.reviews.record import ReviewBox
 from pipeline.reviews.truth import Truth, resolve_truths
 
-NOT_SELECTED, OUTSIDE_TRAIN = "label not selected", "label of the model, outside train"
+NOT_SELECTED = "label not selected"
 FAULTS = frozenset({"gone", "changed", "unreadable"})
 _NEXT_STEP = "review photos first, or give labels: --labels labels.csv"
 
@@ -76,7 +76,6 @@ def gather_dataset(config: ExportConfig) -> ExportDataset:
     if not labelled:
         raise DataError(f"{config.results}: nothing to export ({_count_reasons(left_out)}); {_NEXT_STEP}")
     plan, splits = split_photos(config, labelled)
-    labelled = _keep_model_labels_in_train(labelled, splits, left_out)
 
     return ExportDataset(
         photos=_build_photos(labelled, pictures, splits, table),
@@ -149,19 +148,6 @@ def _look_at(row: ResultRow) -> "_Picture | tuple[str, str | None]":
         return "unreadable", error.strerror
 
 
-def _keep_model_labels_in_train(
-    photos: Sequence[LabelledRow], splits: Mapping[str, PhotoSplit], left_out: _LeftOut
-) -> list[LabelledRow]:
-    """Leave photos labelled by the model out of validation and test: they would only confirm it."""
-    kept = []
-    for photo in photos:
-        if photo.known.source == "model" and splits[photo.row.path].split != "train":
-            left_out.add(photo.copies, OUTSIDE_TRAIN)
-        else:
-            kept.append(photo)
-    return kept
-
-
 def _build_photos(
     photos: Sequence[LabelledRow], pictures: Mapping[str, _Picture], splits: Mapping[str, PhotoSplit], table: ClassTable
 ) -> tuple[ExportPhoto, ...]:
@@ -200,6 +186,8 @@ def _build_photo(photo: LabelledRow, picture: _Picture, split: PhotoSplit, table
         who=known.who,
         source=known.source,
         is_plain=header is not None,
+        score=row.score,
+        fingerprint=row.fingerprint,
     )
 
 
