@@ -106,6 +106,12 @@ class TableRow:
     left_out: str | None = None
     detail: str | None = None
 
+    def leave_out(self, reason: tuple[str, str | None] | None) -> "TableRow":
+        """Return the row with reason and detail, if any are given; an earlier reason stays."""
+        if reason is None or self.left_out is not None:
+            return self
+        return replace(self, left_out=reason[0], detail=reason[1])
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -181,12 +187,7 @@ class ExportDataset:
         """
         if not reasons:
             return self
-        rows = (
-            replace(row, left_out=reasons[row.content_hash][0], detail=reasons[row.content_hash][1])
-            if row.left_out is None and row.content_hash in reasons
-            else row
-            for row in self.rows
-        )
+        rows = (row.leave_out(reasons.get(row.content_hash or "")) for row in self.rows)
         photos = (photo for photo in self.photos if photo.content_hash not in reasons)
         return replace(self, photos=tuple(photos), rows=tuple(rows))
 

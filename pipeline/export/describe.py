@@ -61,18 +61,18 @@ def write_manifest(dataset: ExportDataset, folder: ExportFolder, config: ExportC
     for row in dataset.rows:
         shown = pictures.get(row.content_hash or "", []) if row.left_out is None else []
         files = [folder.places[photo.name] for photo in shown if photo.name in folder.places]
-        photo = shown[0] if shown else None
+        first = shown[0] if shown else None
         rows.append(
             {
                 "path": row.path,
                 "content_hash": row.content_hash,
                 "file": files[0] if len(files) == 1 else None,
-                "split": photo and photo.split,
-                "group": photo and photo.group,
-                "label": photo.label if photo else row.label,
-                "n_boxes": sum(len(each.boxes) for each in shown) if photo else None,
+                "split": first and first.split,
+                "group": first and first.group,
+                "label": first.label if first else row.label,
+                "n_boxes": sum(len(photo.boxes) for photo in shown) if first else None,
                 "reviewed_by": list(row.who),
-                "label_source": photo and photo.source,
+                "label_source": first and first.source,
                 "left_out": row.left_out,
                 "detail": row.detail,
                 "tiles": files if len(files) > 1 else None,

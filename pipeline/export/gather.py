@@ -125,19 +125,18 @@ def _find_pictures(photos: Sequence[LabelledRow], left_out: _LeftOut) -> dict[st
     """Find a readable copy of each photo, by the path of its row."""
     pictures = {}
     for photo in photos:
-        looks = (_look_at(row) for row in dict.fromkeys((photo.row, *photo.copies)))
-        found = []
-        for look in looks:
-            found.append(look)
-            if isinstance(look, _Picture):
-                pictures[photo.row.path] = look
-                break
+        found = _look_at(photo.row)
+        others = (_look_at(row) for row in photo.copies if row is not photo.row)
+        while not isinstance(found, _Picture) and (other := next(others, None)):
+            found = other
+        if isinstance(found, _Picture):
+            pictures[photo.row.path] = found
         else:
-            left_out.add(photo.copies, *found[0])
+            left_out.add(photo.copies, *found)
     return pictures
 
 
-def _look_at(row: ResultRow) -> "_Picture | tuple[str, str | None]":
+def _look_at(row: ResultRow) -> _Picture | tuple[str, str | None]:
     """Look at a photo and its header; return reason and detail of a fault."""
     fault = find_fault(row)
     if fault is not None:
