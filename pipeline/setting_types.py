@@ -124,6 +124,25 @@ def _check_labelled_data(data: Path) -> Path:
     return data
 
 
+def _check_group(rule: str) -> str:
+    from pipeline.labelled.groups import parse_group_rule  # imports pandas
+
+    parse_group_rule(rule)
+    return rule
+
+
+def _parse_shares(value: object) -> object:
+    """Convert `0.7,0.15,0.15` to three numbers."""
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        shares = [float(part) for part in parts] if isinstance(parts, list | tuple) else []
+    except (TypeError, ValueError):
+        shares = []
+    if len(shares) != 3 or min(shares) < 0 or shares[0] <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError("must be three shares that add up to 1: train, validation, test, such as 0.7,0.15,0.15")
+    return tuple(shares)
+
+
 def _check_device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
@@ -149,4 +168,6 @@ NoneOrPath = Annotated[Path | None, BeforeValidator(none_or)]
 AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_parse_auto_count)]
 Device = Annotated[str, AfterValidator(_check_device)]
 ColormapName = Annotated[str, AfterValidator(_check_colormap)]
+Group = Annotated[str, AfterValidator(_check_group)]
+SplitShares = Annotated[tuple[float, float, float], BeforeValidator(_parse_shares)]
 InputSize = Annotated[tuple[int, int] | None, BeforeValidator(_parse_size)]
