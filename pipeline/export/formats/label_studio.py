@@ -41,7 +41,7 @@ def _build_task(photo: ExportPhoto, picture: str) -> dict[str, Any]:
     task: dict[str, Any] = {
         "data": {
             "image": LOCAL_FILES + quote(picture),
-            "path": picture,  # the URL has no file name, and some readers want one
+            "path": picture,  # for readers of other tools: the URL means something to Label Studio alone
             "photo": photo.path,
             "split": photo.split,
             "reviewed_by": ", ".join(photo.who),
