@@ -42,6 +42,8 @@ def _build_task(photo: ExportPhoto, picture: str) -> dict[str, Any]:
         "data": {
             "image": LOCAL_FILES + quote(picture),
             "path": picture,  # for readers of other tools: the URL means something to Label Studio alone
+            "width": photo.width,
+            "height": photo.height,
             "photo": photo.path,
             "split": photo.split,
             "reviewed_by": ", ".join(photo.who),
