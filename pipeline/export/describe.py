@@ -42,7 +42,7 @@ def describe_export(name: FormatName, dataset: ExportDataset, config: ExportConf
         "photos": dataset.count_photos(),
         "boxes": dataset.box_count,
         "without_boxes": sum(not photo.boxes for photo in dataset.photos),
-        "tiles": config.tiles if any(photo.window for photo in dataset.photos) else None,
+        "tiles": _count_tiles(dataset, config),
         "left_out": dataset.count_left_out(),
         "group": origin.group,
         "shares": list(origin.shares),
@@ -92,6 +92,7 @@ def format_card(name: FormatName, dataset: ExportDataset, config: ExportConfig) 
         f"{len(dataset.photos)} pictures and {dataset.box_count} boxes, exported by vitrollout from reviewed photos. "
         f"{good} pictures show no defect.",
         _format_counts(dataset),
+        *_format_tiles(dataset, config),
         "## Reading it",
         FORMATS[name].usage.strip(),
         "## Classes",
@@ -106,6 +107,24 @@ def format_card(name: FormatName, dataset: ExportDataset, config: ExportConfig) 
         "absence. Pictures are upright, 8 bits, RGB or grey: photos of that kind byte for byte, all others as PNG.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _count_tiles(dataset: ExportDataset, config: ExportConfig) -> dict[str, int | None] | None:
+    """Count the tiles and their photos; None without tiles."""
+    tiles = [photo for photo in dataset.photos if photo.window is not None]
+    if not tiles:
+        return None
+    return {"side": config.tiles, "pictures": len(tiles), "photos": len({tile.content_hash for tile in tiles})}
+
+
+def _format_tiles(dataset: ExportDataset, config: ExportConfig) -> list[str]:
+    tiles = _count_tiles(dataset, config)
+    if tiles is None:
+        return []
+    return [
+        f"{tiles['photos']} photos larger than {tiles['side']} pixels are cut into {tiles['pictures']} overlapping "
+        "tiles of that size. `-x` and `-y` in a name tell the place of the tile in its photo."
+    ]
 
 
 def _format_counts(dataset: ExportDataset) -> str:

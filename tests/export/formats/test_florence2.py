@@ -1,3 +1,4 @@
+import json
 import logging
 import re
 
@@ -247,3 +248,15 @@ def test_tiles_give_their_boxes_back(archive, tmp_path, processor):
         x0, y0, x1, y1 = answer["bboxes"][0]
         colour = archive.defects[line["path"]].colour
         assert np.abs(picture[(y0 + y1) // 2, (x0 + x1) // 2] - colour).max() < 40
+
+
+def test_tiles_are_counted_and_stay_in_the_split_of_their_photo(archive, tmp_path):
+    data = write_export(archive, tmp_path / "data", "florence2", tiles=40)
+    pictures = [file for split in FOLDERS for file in (data / split).glob("*.png")]
+    about = json.loads((data / "export.json").read_text("utf-8"))
+    assert about["tiles"] == {"side": 40, "pictures": len(pictures), "photos": len(archive.labels)}
+    assert "overlapping tiles" in (data / "README.md").read_text("utf-8")
+    rows = pq.read_table(data / "manifest.parquet").to_pylist()
+    assert {row["path"] for row in rows} == set(archive.labels)
+    assert all(len({tile.partition("/")[0] for tile in row["tiles"]}) == 1 for row in rows)
+    assert sum(len(row["tiles"]) for row in rows) == len(pictures)
