@@ -6,15 +6,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.setting_types import NoneOrPath, OutFolder, none_or, resolve_file, split_at_commas
+from pipeline.setting_types import Group, NoneOrPath, OutFolder, SplitShares, none_or, resolve_file, split_at_commas
 from pipeline.settings import Settings
 
 FormatName = Literal[
     "imagefolder", "csv", "coco", "yolo", "hf", "voc", "florence2", "paligemma", "messages", "swift", "label-studio"
 ]
 FORMAT_NAMES: tuple[FormatName, ...] = get_args(FormatName)
-
-_SHARES_SUM = 1e-6  # off 1 at most
 
 
 def _parse_also(value: object) -> object:
@@ -25,28 +23,6 @@ def _parse_also(value: object) -> object:
     if match is None:
         raise ValueError('must be "model>=SCORE", such as "model>=0.99"')
     return float(match[1])
-
-
-def _parse_shares(value: object) -> object:
-    """Convert `0.7,0.15,0.15` to three numbers."""
-    if none_or(value) is None:
-        return None
-    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-    try:
-        shares = tuple(float(part) for part in parts)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        shares = ()
-    if len(shares) != 3 or min(shares) < 0 or shares[0] == 0 or abs(sum(shares) - 1) > _SHARES_SUM:
-        raise ValueError("must be the shares of train, validation and test, adding up to 1, such as 0.7,0.15,0.15")
-    return shares
-
-
-def _check_group(text: str | None) -> str | None:
-    if text is not None:
-        from pipeline.labelled.groups import parse_group_rule  # imports pandas
-
-        parse_group_rule(text)
-    return text
 
 
 def _check_results(folder: Path) -> Path:
@@ -69,12 +45,12 @@ class ExportConfig(Settings):
     format: Annotated[tuple[FormatName, ...], BeforeValidator(split_at_commas), AfterValidator(_check_formats)] = Field(
         description=f"FORMAT[,FORMAT...]: {', '.join(FORMAT_NAMES)}; several get a subfolder each"
     )
-    group: Annotated[str | None, BeforeValidator(none_or), AfterValidator(_check_group)] = Field(
+    group: Annotated[Group | None, BeforeValidator(none_or)] = Field(
         None,
         description="photos of one object, kept on one side of the split: 'REGEX' on the path, column:NAME of "
         "--labels, or photo; asked once, then remembered in the results folder",
     )
-    shares: Annotated[tuple[float, float, float] | None, BeforeValidator(_parse_shares)] = Field(
+    shares: Annotated[SplitShares | None, BeforeValidator(none_or)] = Field(
         None,
         description="shares of train, validation and test",
         json_schema_extra={"none": "0.7,0.15,0.15"},

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.cores import available_cores
-from pipeline.errors import DecodeError, StoppedError, StoreError
+from pipeline.errors import DecodeError, StoppedError
 from pipeline.export.dataset import ExportPhoto, Window
 from pipeline.overlays.png import encode_png
 from pipeline.photos.content import read_content
@@ -68,7 +68,7 @@ def encode_pictures(
         Reason and detail by content hash of each photo impossible to decode, or changed meanwhile.
 
     Raises:
-        StoreError: the disk is full or can't be written.
+        OSError: the disk is full or can't be written.
         StoppedError: `stop()` was true.
     """
     tasks = _list_tasks(photos, folder)
@@ -76,7 +76,7 @@ def encode_pictures(
         return {}
     load_decoders()  # once, before the processes are forked
     workers = [Worker(partial(_write_pictures, rules=rules)) for _ in range(min(available_cores(), len(tasks)))]
-    idle: SimpleQueue[Worker[_Task, Reason | None]] = SimpleQueue()
+    idle: SimpleQueue[Worker[_Task, Reason | OSError | None]] = SimpleQueue()
     for worker in workers:
         idle.put(worker)
 
@@ -85,7 +85,10 @@ def encode_pictures(
             raise StoppedError("stopped; nothing was exported")
         worker = idle.get()
         try:
-            return worker.run(task, seconds=rules.decode_seconds)
+            result = worker.run(task, seconds=rules.decode_seconds)
+            if isinstance(result, OSError):
+                raise result
+            return result
         except WorkerDiedError as error:
             return "unreadable", f"the decoder crashed ({error})"
         except WorkerTimeoutError:
@@ -119,8 +122,12 @@ def _list_tasks(photos: Sequence[ExportPhoto], folder: Path) -> list[_Task]:
     ]
 
 
-def _write_pictures(task: _Task, rules: DecodeRules) -> Reason | None:
-    """Decode one photo and write its pictures; return a reason for failing. Runs in a worker."""
+def _write_pictures(task: _Task, rules: DecodeRules) -> Reason | OSError | None:
+    """Decode one photo and write its pictures. Runs in a worker.
+
+    Returns:
+        A reason to leave the photo out, or the error of a full disk.
+    """
     Image.MAX_IMAGE_PIXELS = None  # `decode` has its own limit, with a reason
     ref = ImageRef(task.path, None, task.file, file_bytes=0, mtime_ns=0)
     try:
@@ -136,24 +143,20 @@ def _write_pictures(task: _Task, rules: DecodeRules) -> Reason | None:
         return ("gone" if isinstance(error, FileNotFoundError) else "unreadable"), error.strerror
     except MemoryError:
         return "unreadable", "not enough memory for it"
-    for window, file in task.pictures:
-        _write_file(file, encode_png(_to_grey_if_grey(_cut(rgb, window))))
+    pixels = _to_grey_if_grey(rgb)
+    try:
+        for window, file in task.pictures:
+            Path(file).write_bytes(encode_png(_cut(pixels, window)))
+    except OSError as error:
+        return error
     return None
 
 
-def _write_file(file: str, content: bytes) -> None:
-    try:
-        with open(file, "wb") as stream:
-            stream.write(content)
-    except OSError as error:
-        raise StoreError(f"can't write {file}: {error.strerror}; make room on its disk, then run again") from None
-
-
-def _cut(rgb: Pixels, window: Window | None) -> Pixels:
+def _cut(pixels: Pixels, window: Window | None) -> Pixels:
     if window is None:
-        return rgb
+        return pixels
     x0, y0, x1, y1 = window
-    return rgb[y0:y1, x0:x1]
+    return pixels[y0:y1, x0:x1]
 
 
 def _to_grey_if_grey(rgb: Pixels) -> Pixels:

@@ -154,7 +154,7 @@ def _write_format(
     FORMATS[name].write(dataset, folder, config)
     write_manifest(dataset, folder, config)
     folder.write_text(CARD_FILE, format_card(name, dataset, config))
-    folder.write_json(EXPORT_FILE, about)
+    folder.write_json(EXPORT_FILE, about, indent=1)
     folder.flush()
     return ExportedFormat(about, folder.files)
 

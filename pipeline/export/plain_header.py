@@ -52,7 +52,10 @@ def _read_jpeg(file: str) -> PlainHeader | None:
 
 def _read_png(file: str, stream: BinaryIO) -> PlainHeader | None:
     stream.seek(len(PNG_START) + 8)
-    width, height, bits, colours = struct.unpack(">IIBB", stream.read(10))
+    header = stream.read(10)
+    if len(header) < 10:
+        return None
+    width, height, bits, colours = struct.unpack(">IIBB", header)
     if bits != 8 or colours not in (_PNG_GREY, _PNG_RGB):
         return None
     for chunk in list_chunks(stream):

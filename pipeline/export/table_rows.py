@@ -70,7 +70,7 @@ def find_input_folder(out: Path) -> Path:
     """
     source = input_folder_of_results(out)
     if source is None:
-        raise ConfigError(f"{out}: no run has finished here, so nobody knows where its photos lie; run it first")
+        raise ConfigError(f"{out} is not a results folder: no run has left its record there; name the --out of a run")
     return Path(source)
 
 

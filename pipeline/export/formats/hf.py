@@ -9,6 +9,7 @@ import pyarrow as pa
 from pipeline.export.config import ExportConfig
 from pipeline.export.dataset import ExportDataset, ExportPhoto
 from pipeline.export.folder import ExportFolder
+from pipeline.export.formats.hf_features import IMAGE, build_metadata, label_of, list_of, value_of
 
 USAGE = """\
 Parquet files with the pictures inside. `objects.bbox` is `[x, y, width, height]` in pixels. Where `boxes_complete` is
@@ -20,7 +21,7 @@ false, defects may lack their box: leave these photos out of a detector's traini
 
 _SHARD_BYTES = 500_000_000
 _ROW_GROUP = 100
-_TEXTS = ("path", "content_hash", "group")
+_TEXTS = ("path", "content_hash", "group", "label_source")
 
 
 def write_hf(dataset: ExportDataset, folder: ExportFolder, config: ExportConfig) -> None:
@@ -35,9 +36,8 @@ def write_hf(dataset: ExportDataset, folder: ExportFolder, config: ExportConfig)
 
 
 def format_card_header(dataset: ExportDataset) -> str:
-    """Format the YAML of the data set card for Hugging Face's hub: files, features, and the rows of each split."""
-    splits = {split: len(photos) for split, photos in dataset.by_split.items() if photos}
-    files = [{"split": split, "path": f"data/{split}-*"} for split in splits]
+    """Format the YAML of the data set card for Hugging Face's hub: the files of each split, and the features."""
+    files = [{"split": split, "path": f"data/{split}-*"} for split, photos in dataset.by_split.items() if photos]
     of_class = {"class_label": {"names": {str(each.id): each.name for each in dataset.classes}}}
     boxes = [{"name": "bbox", "list": {"list": "float32"}}, {"name": "category", "list": of_class}]
     features = [
@@ -47,17 +47,12 @@ def format_card_header(dataset: ExportDataset) -> str:
         {"name": "boxes_complete", "dtype": "bool"},
         *({"name": name, "dtype": "string"} for name in _TEXTS),
         {"name": "reviewed_by", "list": "string"},
-        {"name": "label_source", "dtype": "string"},
     ]
-    info = {
-        "features": features,
-        "splits": [{"name": split, "num_examples": count} for split, count in splits.items()],
+    values = {
+        "configs": [{"config_name": "default", "data_files": files}],
+        "dataset_info": {"features": features},
     }
-    configs = [{"config_name": "default", "data_files": files}]
-    return "".join(  # JSON is YAML
-        f"{name}: {json.dumps(value, ensure_ascii=False)}\n"
-        for name, value in (("configs", configs), ("dataset_info", info))
-    )
+    return "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())  # as YAML
 
 
 def _cut_shards(photos: Sequence[ExportPhoto], folder: ExportFolder) -> list[list[ExportPhoto]]:
@@ -91,31 +86,28 @@ def _build_row(photo: ExportPhoto, folder: ExportFolder) -> dict[str, Any]:
         "path": photo.path,
         "content_hash": photo.content_hash,
         "group": photo.group,
-        "reviewed_by": list(photo.who),
         "label_source": photo.source,
+        "reviewed_by": list(photo.who),
     }
 
 
 def _build_schema(class_names: Sequence[str]) -> pa.Schema:
-    """Build the Arrow schema, with the features of the library datasets in its metadata."""
-    text, of_class = {"dtype": "string", "_type": "Value"}, {"names": list(class_names), "_type": "ClassLabel"}
-    number = {"dtype": "float32", "_type": "Value"}
-    columns: dict[str, tuple[pa.DataType, Any]] = {
-        "image": (pa.struct([("bytes", pa.binary()), ("path", pa.string())]), {"_type": "Image"}),
-        "label": (pa.int64(), of_class),
-        "objects": (
-            pa.struct([("bbox", pa.list_(pa.list_(pa.float32()))), ("category", pa.list_(pa.int64()))]),
-            {"bbox": _list_of(_list_of(number)), "category": _list_of(of_class)},
-        ),
-        "boxes_complete": (pa.bool_(), {"dtype": "bool", "_type": "Value"}),
-        **dict.fromkeys(_TEXTS, (pa.string(), text)),
-        "reviewed_by": (pa.list_(pa.string()), _list_of(text)),
-        "label_source": (pa.string(), text),
+    boxes = pa.struct([("bbox", pa.list_(pa.list_(pa.float32()))), ("category", pa.list_(pa.int64()))])
+    columns = [
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("label", pa.int64()),
+        ("objects", boxes),
+        ("boxes_complete", pa.bool_()),
+        *((name, pa.string()) for name in _TEXTS),
+        ("reviewed_by", pa.list_(pa.string())),
+    ]
+    of_class = label_of(class_names)
+    features = {
+        "image": IMAGE,
+        "label": of_class,
+        "objects": {"bbox": list_of(list_of(value_of("float32"))), "category": list_of(of_class)},
+        "boxes_complete": value_of("bool"),
+        **dict.fromkeys(_TEXTS, value_of("string")),
+        "reviewed_by": list_of(value_of("string")),
     }
-    features = {name: feature for name, (_, feature) in columns.items()}
-    metadata = {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
-    return pa.schema([(name, kind) for name, (kind, _) in columns.items()], metadata=metadata)
-
-
-def _list_of(feature: Any) -> dict[str, Any]:
-    return {"feature": feature, "_type": "List"}
+    return pa.schema(columns, metadata=build_metadata(features))

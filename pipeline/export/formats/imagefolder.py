@@ -9,6 +9,7 @@ from pipeline.errors import DataError
 from pipeline.export.config import ExportConfig
 from pipeline.export.dataset import ExportDataset
 from pipeline.export.folder import ExportFolder
+from pipeline.export.formats.hf_features import build_metadata, label_of
 from pipeline.photos.left_out import find_folder_rule
 
 SPLIT_FOLDERS = {"train": "train", "validation": "val", "test": "test"}  # the names all of these readers know
@@ -30,8 +31,8 @@ _BOX = pa.struct([("bbox", pa.list_(pa.list_(pa.float32()))), ("category", pa.li
 _SCHEMA = pa.schema(
     [
         ("file_name", pa.string()),
-        ("label", pa.string()),
-        ("label_id", pa.int64()),
+        ("label", pa.int64()),
+        ("label_name", pa.string()),
         ("path", pa.string()),
         ("content_hash", pa.string()),
         ("group", pa.string()),
@@ -66,6 +67,7 @@ def check_class_folders(dataset: ExportDataset, config: ExportConfig) -> None:
 
 def write_imagefolder(dataset: ExportDataset, folder: ExportFolder, config: ExportConfig) -> None:
     """Write the pictures, and a metadata.parquet for each split."""
+    schema = _SCHEMA.with_metadata(build_metadata({"label": label_of(dataset.class_names)}))
     for split, photos in dataset.by_split.items():
         if not photos:
             continue
@@ -75,8 +77,8 @@ def write_imagefolder(dataset: ExportDataset, folder: ExportFolder, config: Expo
         rows = [
             {
                 "file_name": f"{photo.label}/{photo.name}",
-                "label": photo.label,
-                "label_id": photo.class_id,
+                "label": photo.class_id,
+                "label_name": photo.label,
                 "path": photo.path,
                 "content_hash": photo.content_hash,
                 "group": photo.group,
@@ -90,7 +92,7 @@ def write_imagefolder(dataset: ExportDataset, folder: ExportFolder, config: Expo
             }
             for photo in photos
         ]
-        folder.write_table(f"{parent}/metadata.parquet", pa.Table.from_pylist(rows, _SCHEMA))
+        folder.write_table(f"{parent}/metadata.parquet", pa.Table.from_pylist(rows, schema))
 
 
 def _is_folder_name(name: str) -> bool:
