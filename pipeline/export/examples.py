@@ -78,6 +78,6 @@ def refuse_labels(form: str, dataset: ExportDataset, describe: Callable[[str], s
     wrong = [f"{name!r} {reason}" for name, reason in reasons.items() if reason]
     if wrong:
         raise DataError(
-            f"{form}: {len(wrong)} labels can't be held: {'; '.join(wrong)}; name them in a CSV label,name and give "
-            "that as --rename"
+            f"{form}: can't hold {len(wrong)} of {len(reasons)} labels: {'; '.join(wrong)}; give them other names in a "
+            "CSV label,name and name that as --rename"
         )

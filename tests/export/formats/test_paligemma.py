@@ -43,5 +43,5 @@ def test_several_boxes_are_separated(archive, tmp_path):
 def test_labels_mistaken_for_separators_are_refused(archive, tmp_path, label):
     path = next(iter(archive.defects))
     archive.review(path, label=label, boxes=(ReviewBox(*archive.defects[path].box, label),))
-    with pytest.raises(DataError, match=r"paligemma: 1 labels? can't be held.*--rename"):
+    with pytest.raises(DataError, match=r"paligemma: can't hold 1 of 3 labels.*--rename"):
         write_export(archive, tmp_path / "data", "paligemma")
