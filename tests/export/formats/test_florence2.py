@@ -74,7 +74,7 @@ def test_a_florence2_trained_on_the_export_finds_the_defects(boards, tmp_path, p
     assert len(lines) == 16
     pictures = [Image.open(line["file"]).convert("RGB") for line in lines]
     model = make_model(processor)
-    train_model(model, processor, pictures, lines, steps=80)
+    train_model(model, processor, pictures, lines, steps=60)
     right = 0
     for line, picture in zip(lines, pictures, strict=True):
         defect = boards.defects.get(line["path"])
@@ -232,9 +232,11 @@ def test_the_card_tells_how_to_train(archive, tmp_path):
     assert "Florence2ForConditionalGeneration" in card
 
 
-@pytest.mark.parametrize("name", ["florence2", "paligemma", "messages", "swift", "label-studio"])
-def test_the_same_export_twice_is_the_same_bytes(archive, tmp_path, name):
-    first, second = (files_of(write_export(archive, tmp_path / each, name)) for each in ("first", "second"))
+def test_the_same_tiles_twice_are_the_same_bytes(archive, tmp_path):
+    settings = {"tiles": 40, "task": "grounding", "ok_share": 0.5}
+    first, second = (
+        files_of(write_export(archive, tmp_path / each, "florence2", **settings)) for each in ("first", "second")
+    )
     assert first == second
 
 
