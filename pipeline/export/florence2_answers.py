@@ -32,7 +32,7 @@ _SINGLE_WORDS = {
     "middle left": "left",
     "middle right": "right",
 }
-# Phrases the published checkpoints drop from an answer, after their post_processor_config.
+# Phrases dropped from an answer by the post_processor_config of the published checkpoints.
 _NEVER_GROUNDED = frozenset(
     "it I me mine you your yours he him his she her hers they them their theirs one oneself we us our ours its myself "
     "yourself himself herself itself ourselves yourselves themselves this that these those who whom whose which what "

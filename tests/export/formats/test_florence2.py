@@ -7,33 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, DataError
 from pipeline.reviews.record import ReviewBox
-from pipeline.run import run
-from tests.export.archive import Archive, Defect, review_photos
-from tests.export.formats.written import files_of, read_lines, write_export
-from tests.helpers.florence2 import BINS, detect_boxes, make_model, make_processor, train_model
-
-FOLDERS = ("train", "valid", "test")
-COLOURS = {"open": (255, 0, 0), "short": (0, 255, 0), "spur": (0, 0, 255)}
-SIZES = [(160, 120), (200, 200), (120, 180)]
-
-
-def lines_of(folder):
-    """Return the lines of all splits, with the file of each picture, and the photo shown."""
-    paths = paths_by_file(folder)
-    return [
-        line | {"file": folder / split / line["image"], "path": paths[f"{split}/{line['image']}"]}
-        for split in FOLDERS
-        for line in read_lines(folder / split / "annotations.jsonl")
-    ]
-
-
-def paths_by_file(folder):
-    """Return the photo of each picture, as the manifest has it."""
-    rows = pq.read_table(folder / "manifest.parquet").to_pylist()
-    return {file: row["path"] for row in rows for file in row.get("tiles") or [row["file"]]}
+from tests.export.formats.written import FLORENCE2_FOLDERS, files_of, read_florence2_lines, write_export
+from tests.helpers.florence2 import BINS, make_processor
 
 
 @pytest.fixture(scope="module")
@@ -41,67 +18,12 @@ def processor():
     return make_processor(["Locate the objects with category name in the image.", "open short spur ok"])
 
 
-@pytest.fixture(scope="module")
-def boards(tmp_path_factory, tiny_vit):
-    """Sixteen photos of three sizes, three without a defect, the others with one anywhere."""
-    folder = tmp_path_factory.mktemp("boards")
-    rng = np.random.default_rng(0)
-    labels, defects = {}, {}
-    for number in range(16):
-        width, height = SIZES[number % 3]
-        label = list(COLOURS)[number % 3] if number < 13 else "ok"
-        path = f"{number:02}.png"
-        side = int(rng.integers(25, 50))
-        x0, y0 = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
-        picture = Image.new("RGB", (width, height), (90 + number,) * 3)
-        labels[path] = label
-        if label != "ok":
-            picture.paste(COLOURS[label], (x0, y0, x0 + side, y0 + side))
-            defects[path] = Defect((x0, y0, x0 + side, y0 + side), label, COLOURS[label])
-        (folder / "photos").mkdir(exist_ok=True)
-        picture.save(folder / "photos" / path)
-    results = folder / "results"
-    run(
-        RunConfig(input=folder / "photos", out=results, model=str(tiny_vit), report=False, workers=1, overlay_size=None)
-    )
-    archive = Archive(folder / "photos", results, labels, defects)
-    review_photos(archive)
-    return archive
-
-
-def test_a_florence2_trained_on_the_export_finds_the_defects(boards, tmp_path, processor):
-    lines = lines_of(write_export(boards, tmp_path / "data", "florence2", group="photo"))
-    assert len(lines) == 16
-    pictures = [Image.open(line["file"]).convert("RGB") for line in lines]
-    model = make_model(processor)
-    train_model(model, processor, pictures, lines, steps=60)
-    right = 0
-    for line, picture in zip(lines, pictures, strict=True):
-        defect = boards.defects.get(line["path"])
-        labels, boxes = detect_boxes(model, processor, picture)
-        if defect is None:
-            right += labels == []
-        else:
-            right += labels == [defect.label] and overlap(boxes[0], defect.box) >= 0.8
-    assert right >= 14
-
-
-def overlap(box, other):
-    """Return the intersection over union."""
-    width = min(box[2], other[2]) - max(box[0], other[0])
-    height = min(box[3], other[3]) - max(box[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0
-    areas = [(each[2] - each[0]) * (each[3] - each[1]) for each in (box, other)]
-    return width * height / (sum(areas) - width * height)
-
-
 @pytest.mark.parametrize(
     ("task", "token"),
     [("od", "<OD>"), ("dense", "<DENSE_REGION_CAPTION>"), ("grounding", "<CAPTION_TO_PHRASE_GROUNDING>")],
 )
 def test_every_answer_gives_its_boxes_back_within_one_bin(archive, tmp_path, processor, task, token):
-    lines = lines_of(write_export(archive, tmp_path / "data", "florence2", task=task))
+    lines = read_florence2_lines(write_export(archive, tmp_path / "data", "florence2", task=task))
     found = 0
     for line in lines:
         with Image.open(line["file"]) as picture:
@@ -122,13 +44,13 @@ def test_every_answer_gives_its_boxes_back_within_one_bin(archive, tmp_path, pro
 
 def test_the_processor_takes_every_question(archive, tmp_path, processor):
     for task in ("od", "dense", "grounding"):
-        lines = lines_of(write_export(archive, tmp_path / task, "florence2", task=task))
+        lines = read_florence2_lines(write_export(archive, tmp_path / task, "florence2", task=task))
         texts = processor._construct_prompts([line["prefix"] for line in lines])
         assert all(text.startswith("Locate the") for text in texts)
 
 
 def test_captions_to_ground_do_not_give_the_answer_away(archive, tmp_path):
-    lines = lines_of(write_export(archive, tmp_path / "data", "florence2", task="grounding"))
+    lines = read_florence2_lines(write_export(archive, tmp_path / "data", "florence2", task="grounding"))
     with_defect = {line["prefix"] for line in lines if line["suffix"]}
     without = {line["prefix"] for line in lines if not line["suffix"]}
     assert with_defect == {f"<CAPTION_TO_PHRASE_GROUNDING>the {label}" for label in ("open", "short")}
@@ -146,11 +68,11 @@ def test_boxes_come_by_class_and_every_class_is_grounded_once(archive, tmp_path)
     path = next(iter(archive.defects))
     archive.review(path, label="open", boxes=boxes)
     write_export(archive, tmp_path / "od", "florence2")
-    [line] = [line for line in lines_of(tmp_path / "od") if line["path"] == path]
+    [line] = [line for line in read_florence2_lines(tmp_path / "od") if line["path"] == path]
     assert re.findall(r"[a-z]+(?=<loc)", line["suffix"]) == ["open"] * 3 + ["short"]
     assert line["suffix"].startswith("open<loc_15><loc_41><loc_156><loc_208>open<loc_156><loc_416>")
     write_export(archive, tmp_path / "grounding", "florence2", task="grounding")
-    [line] = [line for line in lines_of(tmp_path / "grounding") if line["path"] == path]
+    [line] = [line for line in read_florence2_lines(tmp_path / "grounding") if line["path"] == path]
     assert line["prefix"].endswith(">the open and the short")
     assert line["suffix"].count("the open<loc_15>") == line["suffix"].count("the ") - 1 == 1
 
@@ -160,7 +82,7 @@ def test_notes_describe_regions_and_labels_stand_in_for_notes_it_can_not_hold(ar
     boxes = [ReviewBox(*defect.box, "open", note="a gap of 2 mm"), ReviewBox(0, 0, 9, 9, "open", note="größer")]
     archive.review(path, label="open", boxes=tuple(boxes))
     write_export(archive, tmp_path / "data", "florence2", task="dense")
-    [line] = [line for line in lines_of(tmp_path / "data") if line["path"] == path]
+    [line] = [line for line in read_florence2_lines(tmp_path / "data") if line["path"] == path]
     assert "a gap of 2 mm<loc_" in line["suffix"]
     assert line["suffix"].startswith("open<loc_0>")
     assert "1 of 2 notes can't be held" in caplog.text
@@ -168,7 +90,7 @@ def test_notes_describe_regions_and_labels_stand_in_for_notes_it_can_not_hold(ar
 
 def test_captions_follow_the_template(archive, tmp_path):
     write_export(archive, tmp_path / "data", "florence2", task="caption", caption="a {label} at the {where}")
-    captions = {line["suffix"] for line in lines_of(tmp_path / "data")}
+    captions = {line["suffix"] for line in read_florence2_lines(tmp_path / "data")}
     assert captions == {"ok", "a open at the upper right", "a short at the upper right"}
 
 
@@ -192,7 +114,7 @@ def test_labels_it_can_not_hold_are_refused_before_writing_and_named(archive, tm
 
     renames = tmp_path / "names.csv"
     renames.write_text("label,name\nkratzer ö,scratch\nx<y,x under y\n", "utf-8")
-    lines = lines_of(write_export(archive, tmp_path / "data", "florence2", rename=renames))
+    lines = read_florence2_lines(write_export(archive, tmp_path / "data", "florence2", rename=renames))
     assert {line["suffix"].partition("<")[0] for line in lines} == {"", "open", "short", "scratch", "x under y"}
 
 
@@ -213,7 +135,7 @@ def test_empty_splits_exist_and_photos_without_a_defect_are_counted(archive, tmp
 
 
 def test_ok_share_limits_empty_answers(archive, tmp_path):
-    lines = lines_of(write_export(archive, tmp_path / "data", "florence2", ok_share=0.2))
+    lines = read_florence2_lines(write_export(archive, tmp_path / "data", "florence2", ok_share=0.2))
     empty = sum(not line["suffix"] for line in lines)
     assert 0 < empty <= 0.2 * len(lines)
 
@@ -241,7 +163,7 @@ def test_the_same_tiles_twice_are_the_same_bytes(archive, tmp_path):
 
 
 def test_tiles_give_their_boxes_back(archive, tmp_path, processor):
-    lines = lines_of(write_export(archive, tmp_path / "data", "florence2", tiles=40))
+    lines = read_florence2_lines(write_export(archive, tmp_path / "data", "florence2", tiles=40))
     shown = [line for line in lines if line["suffix"]]
     assert {line["path"] for line in shown} == set(archive.defects)
     for line in shown:
@@ -254,7 +176,7 @@ def test_tiles_give_their_boxes_back(archive, tmp_path, processor):
 
 def test_tiles_are_counted_and_stay_in_the_split_of_their_photo(archive, tmp_path):
     data = write_export(archive, tmp_path / "data", "florence2", tiles=40)
-    pictures = [file for split in FOLDERS for file in (data / split).glob("*.png")]
+    pictures = [file for split in FLORENCE2_FOLDERS for file in (data / split).glob("*.png")]
     about = json.loads((data / "export.json").read_text("utf-8"))
     assert about["tiles"] == {"side": 40, "pictures": len(pictures), "photos": len(archive.labels)}
     assert "overlapping tiles" in (data / "README.md").read_text("utf-8")

@@ -2,9 +2,13 @@
 
 import json
 
+import pyarrow.parquet as pq
+
 from pipeline.export.config import ExportConfig
 from pipeline.export.export import export
 from tests.export.archive import GROUPS
+
+FLORENCE2_FOLDERS = ("train", "valid", "test")
 
 
 def write_export(archive, out, name, **settings):
@@ -22,3 +26,19 @@ def read_lines(*files):
 def files_of(folder):
     """Return the content of every file below a folder by its relative path."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def read_florence2_lines(folder):
+    """Return the lines of all splits, with the file of each picture, and the photo shown."""
+    paths = paths_by_file(folder)
+    return [
+        line | {"file": folder / split / line["image"], "path": paths[f"{split}/{line['image']}"]}
+        for split in FLORENCE2_FOLDERS
+        for line in read_lines(folder / split / "annotations.jsonl")
+    ]
+
+
+def paths_by_file(folder):
+    """Return the photo of each picture, as the manifest has it."""
+    rows = pq.read_table(folder / "manifest.parquet").to_pylist()
+    return {file: row["path"] for row in rows for file in row.get("tiles") or [row["file"]]}
