@@ -36,21 +36,21 @@ def read_plain_header(file: str) -> PlainHeader | None:
     Raises:
         OSError: the file can't be read.
     """
-    with open(file, "rb", buffering=0) as stream:
+    with open(file, "rb") as stream:
         start = stream.read(len(PNG_START))
         if start.startswith(_JPEG_START):
-            return _read_jpeg(file)
-        return _read_png(file, stream) if start == PNG_START else None
+            return _read_jpeg(stream)
+        return _read_png(stream) if start == PNG_START else None
 
 
-def _read_jpeg(file: str) -> PlainHeader | None:
-    image = _open_upright(file, "JPEG")
+def _read_jpeg(stream: BinaryIO) -> PlainHeader | None:
+    image = _open_upright(stream, "JPEG")
     if image is None or image.mode not in ("RGB", "L"):
         return None
     return PlainHeader(".jpg", *image.size)
 
 
-def _read_png(file: str, stream: BinaryIO) -> PlainHeader | None:
+def _read_png(stream: BinaryIO) -> PlainHeader | None:
     stream.seek(len(PNG_START) + 8)
     header = stream.read(10)
     if len(header) < 10:
@@ -61,7 +61,7 @@ def _read_png(file: str, stream: BinaryIO) -> PlainHeader | None:
     for chunk in list_chunks(stream):
         if chunk.kind in _PNG_SPECIAL:
             return None
-        if _may_hold_orientation(stream, chunk) and _open_upright(file, "PNG") is None:
+        if _may_hold_orientation(stream, chunk) and _open_upright(stream, "PNG") is None:
             return None
     return PlainHeader(".png", width, height)
 
@@ -75,12 +75,13 @@ def _may_hold_orientation(stream: BinaryIO, chunk: Chunk) -> bool:
     return stream.read(max(map(len, _TEXT_WITH_ORIENTATION))).startswith(_TEXT_WITH_ORIENTATION)
 
 
-def _open_upright(file: str, file_format: str) -> Image.Image | None:
+def _open_upright(stream: BinaryIO, file_format: str) -> Image.Image | None:
     """Open a picture; None if it has an orientation, or Pillow can't say."""
+    stream.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(file, formats=[file_format]) as image:
-                return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else None
+            image = Image.open(stream, formats=[file_format])
+            return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else None
         except Exception:  # a decoder may raise anything on a broken file
             return None
