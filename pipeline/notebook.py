@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from pipeline.decision import Decision, Outcome
 from pipeline.errors import ConfigError, DecodeError, PhotoError
 from pipeline.maps.geometry import scale_box
 from pipeline.maps.methods import LABEL_METHODS, MethodName
@@ -44,6 +45,7 @@ class ImagePrediction:
         target: the label explained by the map; None if the method explains no label.
         photo: (h, w, 3), the image, upright, at a longest side of at most 1,024 pixels.
         photo_box: `map_box` in pixels of `photo`.
+        defect_score, decision: score of "any defect", and pass, review or reject; None for a model without a decision.
     """
 
     label: str
@@ -56,6 +58,8 @@ class ImagePrediction:
     target: str | None
     photo: Pixels
     photo_box: Box
+    defect_score: float | None = None
+    decision: Outcome | None = None
 
     def overlay(self, **look: Any) -> Image.Image:
         """Draw the map over the image.
@@ -76,11 +80,14 @@ class LoadedModel:
         method: the map method.
     """
 
-    def __init__(self, classifier: Classifier, method: MethodName, settings: MapSettings) -> None:
+    def __init__(
+        self, classifier: Classifier, method: MethodName, settings: MapSettings, decision: Decision | None = None
+    ) -> None:
         self.classifier = classifier
         self.labels = classifier.labels
         self.method = method
         self._settings = settings
+        self._decision = decision
         self._network = split_over_cores(classifier, _BATCH_SIZE)
 
     def predict(
@@ -110,6 +117,9 @@ class LoadedModel:
         assert sample.photo is not None
         top, scores = best_scores(prediction.logits, self.classifier.scoring)
         box = self.classifier.geometry.map_box(sample.width, sample.height)
+        judged: tuple[float, Outcome] | tuple[None, None] = (None, None)
+        if self._decision:
+            (judged,) = self._decision.judge(prediction.logits[None], self.labels, self.classifier.scoring)
         return ImagePrediction(
             label=self.labels[top[0]],
             score=float(scores[0]),
@@ -121,6 +131,8 @@ class LoadedModel:
             target=None if prediction.target is None else self.labels[prediction.target],
             photo=sample.photo,
             photo_box=scale_box(box, (sample.width, sample.height), sample.photo.shape[1::-1]),
+            defect_score=judged[0],
+            decision=judged[1],
         )
 
     def _find_targets(self, target: str | None, versus: str | None) -> Targets:
@@ -170,7 +182,8 @@ def load_model(model: str = "bundled", *, method: str = "rollout", **settings: A
         ModelError: the checkpoint can't be reached or loaded, or has no rollout.
     """
     config = _LoadSettings(model=model, method=method, **settings)
-    return LoadedModel(open_model(config).load(), config.method, config)
+    opened = open_model(config)
+    return LoadedModel(opened.load(), config.method, config, opened.read_decision())
 
 
 def _as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:

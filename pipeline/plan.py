@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.config import RunConfig
+from pipeline.decision import without_decision
 from pipeline.errors import ConfigError, DataError
 from pipeline.labelled.csv_paths import match_names
 from pipeline.maps.methods import ATTENTION_METHODS, LABEL_METHODS
@@ -32,13 +33,14 @@ class Plan:
 
     Attributes:
         pending: files to process, sorted by path.
-        touched: files with the same content under another mtime; their rows get the new mtime.
+        touched: files with the same content under another mtime, or another decision; their rows are rewritten.
         done: number of files with nothing to do.
         new: number of files without a row.
         changed: number of files with other bytes than in their row.
         failed_before: paths of files with a failed row.
         gone: number of rows without a file.
         clashing: paths of pending files with names indistinguishable from others on some disks.
+        rejudged: number of files of `touched` with another decision than in their row.
     """
 
     pending: list[ImageRef]
@@ -49,13 +51,15 @@ class Plan:
     failed_before: frozenset[str] = frozenset()
     gone: int = 0
     clashing: frozenset[str] = frozenset()
+    rejudged: int = 0
 
     def describe(self) -> str:
         """Return the counts for the log."""
         pending = len(self.pending)
+        rejudged = f" ({self.rejudged} under another decision)" if self.rejudged else ""
         return (
-            f"{self.new} new, {self.changed} changed, {self.done + len(self.touched)} the same, {self.gone} gone; "
-            f"{len(self.failed_before)} failed before; {pending} to process"
+            f"{self.new} new, {self.changed} changed, {self.done + len(self.touched)} the same{rejudged}, "
+            f"{self.gone} gone; {len(self.failed_before)} failed before; {pending} to process"
         )
 
     def count_standing(self, processed: int) -> int:
@@ -168,10 +172,12 @@ def make_plan(
     """Decide about each file.
 
     It is done if its current row has the same fingerprint, size and mtime. If only the mtime differs, the content
-    hash decides. A failed file counts as done too, without `retry_failed`, if its bytes decided that: a fault of the
-    machine says nothing about the photo, and the photo gets another attempt.
+    hash decides. If only the decision's part of the fingerprint differs, the row is judged again by its logits. A
+    failed file counts as done too, without `retry_failed`, if its bytes decided that: a fault of the machine says
+    nothing about the photo, and the photo gets another attempt.
     """
     pending: list[ImageRef] = []
+    touched: list[ImageRef] = []
     suspects: list[ImageRef] = []
     new = changed = finished = 0
     for ref in refs:
@@ -182,24 +188,26 @@ def make_plan(
         elif row.file_bytes != ref.file_bytes:
             changed += 1
             pending.append(ref)
-        elif row.fingerprint != fingerprint_of(ref.path) or (
+        elif without_decision(row.fingerprint) != without_decision(fingerprint_of(ref.path)) or (
             row.failed and (retry_failed or not _is_settled(row, ref))
         ):
             pending.append(ref)
         elif row.mtime_ns != ref.mtime_ns:
             suspects.append(ref)
+        elif row.fingerprint != fingerprint_of(ref.path):
+            touched.append(ref)
         else:
             finished += 1
     with ThreadPoolExecutor() as threads:  # hashing and reading release the interpreter lock
         hashes = list(threads.map(_hash_regular_file, suspects))
-    touched: list[ImageRef] = []
     for ref, content_hash in zip(suspects, hashes, strict=True):
         unchanged = content_hash is not None and content_hash == done[ref.path].content_hash
         (touched if unchanged else pending).append(ref)
-    changed += len(suspects) - len(touched)
+        changed += not unchanged
     pending.sort(key=lambda ref: ref.path)
     failed_before = frozenset(ref.path for ref in refs if ref.path in done and done[ref.path].failed)
-    return Plan(pending, touched, finished, new, changed, failed_before)
+    rejudged = sum(done[ref.path].fingerprint != fingerprint_of(ref.path) for ref in touched)
+    return Plan(pending, touched, finished, new, changed, failed_before, rejudged=rejudged)
 
 
 def _is_settled(row: DoneFile, ref: ImageRef) -> bool:

@@ -8,6 +8,7 @@ from itertools import chain
 
 from pipeline.callable_module import make_callable
 from pipeline.config import RunConfig
+from pipeline.decision import OUTCOMES, Decision, add_decision
 from pipeline.locale_encoding import check_name_encoding
 from pipeline.model.open import OpenedModel, open_model
 from pipeline.model.targets import Targets
@@ -19,6 +20,7 @@ from pipeline.photos.sample import choose_sample
 from pipeline.plan import Plan, choose_targets, find_photos, fingerprint, make_plan, photo_fingerprint
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef, Prediction
+from pipeline.report.agreement import MOST_NAMED, compare_with_reviews
 from pipeline.report.drift import Profiler, drift_warnings, earlier_profiles
 from pipeline.results.folder import ResultsFolder, check_source
 from pipeline.results.gone import count_gone
@@ -43,7 +45,8 @@ class PreparedRun:
         photos: the files of the input folder.
         model: the checkpoint, not loaded yet.
         targets: labels to explain.
-        fingerprint: of all settings with an effect on the numbers.
+        fingerprint: of all settings with an effect on the model's numbers.
+        decision: saved with the model, or None.
     """
 
     config: RunConfig
@@ -52,10 +55,19 @@ class PreparedRun:
     model: OpenedModel
     targets: Targets
     fingerprint: str
+    decision: Decision | None
 
     def fingerprint_of(self, path: str) -> str:
         """Return the fingerprint of one photo."""
-        return photo_fingerprint(self.fingerprint, self.targets, path)
+        return add_decision(photo_fingerprint(self.fingerprint, self.targets, path), self.decision)
+
+    def build_rows(self, run_id: str) -> RowBuilder:
+        """Return the builder of the rows of a run."""
+        config, head = self.config, self.model.checkpoint.read_head()
+        return RowBuilder(
+            head.labels, config.model, config.method[0], run_id, self.fingerprint_of, self.targets.versus,
+            head.scoring, self.decision,
+        )  # fmt: skip
 
 
 def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSummary:
@@ -71,14 +83,17 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
     # 1. the photos, the model, the labels to explain
     prepared = _prepare_run(config)
     log.info("%s; other photos need another --model", prepared.model.description)
+    if prepared.decision:
+        log.info("decision of the model: %s", prepared.decision.describe())
     with ResultsFolder(config.out, config.input, rebind=config.rebind, repair=config.repair) as results:
-        # 2. what is left to do; rows of touched files get their new mtime
+        # 2. what is left to do; rows of touched files get their new mtime, and all rows the current decision
         done = read_done_files(config.out)
         plan = _plan_run(prepared, done)
-        results.restamp(plan.touched, done)
+        rows = prepared.build_rows(results.run_id)
+        results.restamp(plan.touched, done, rows.judge_again)
         log.info("%d photos in %s: %s", len(prepared.photos.refs), config.input, plan.describe())
         # 3. photos -> model -> maps -> overlays and table
-        profiler = _process_photos(prepared, plan, results, stop) if plan.pending else Profiler()
+        profiler = _process_photos(prepared, plan, results, rows, stop) if plan.pending else Profiler()
         # 4. the record, with a comparison to earlier runs
         summary = _summarise_run(prepared, plan, results.run_id, profiler, interrupted=stop())
         results.write_record(_build_record(prepared, summary, profiler))
@@ -113,7 +128,8 @@ def _prepare_run(config: RunConfig) -> PreparedRun:
     photos = replace(photos, refs=targets.check(photos.refs))
     with clock("plan"):
         run_fingerprint = fingerprint(config, model.checkpoint, model.precision, targets)
-    return PreparedRun(config, clock, photos, model, targets, run_fingerprint)
+        decision = model.read_decision()
+    return PreparedRun(config, clock, photos, model, targets, run_fingerprint, decision)
 
 
 def _plan_run(prepared: PreparedRun, done: Mapping[str, DoneFile]) -> Plan:
@@ -136,7 +152,9 @@ def _choose_pending(prepared: PreparedRun, plan: Plan) -> list[ImageRef]:
     return pending[: config.limit]
 
 
-def _process_photos(prepared: PreparedRun, plan: Plan, results: ResultsFolder, stop: Callable[[], bool]) -> Profiler:
+def _process_photos(
+    prepared: PreparedRun, plan: Plan, results: ResultsFolder, rows: RowBuilder, stop: Callable[[], bool]
+) -> Profiler:
     """Take the pending photos through the model into the table; return their profile."""
     config, targets, clock, profiler = prepared.config, prepared.targets, prepared.clock, Profiler(plan.failed_before)
     with clock("model"):
@@ -147,15 +165,6 @@ def _process_photos(prepared: PreparedRun, plan: Plan, results: ResultsFolder, s
         classifier = prepared.model.load(rescale=config.rescale)
     map_plan = MapPlan(config.method, config.head_fusion, config.discard_ratio, targets.versus)
     predictor = build_predictor(classifier, map_plan, config.batch_size, targets)
-    rows = RowBuilder(
-        classifier.labels,
-        config.model,
-        config.method[0],
-        results.run_id,
-        prepared.fingerprint_of,
-        targets.versus,
-        classifier.scoring,
-    )
     spec = classifier.load_spec(
         overlay_size=config.overlay_size,
         exact_decode=config.exact_decode,
@@ -201,14 +210,19 @@ def _summarise_run(
 ) -> RunSummary:
     """Sum up a run, and compare it with earlier ones."""
     config, clock = prepared.config, prepared.clock
-    changes = drift_warnings(
-        profiler.profile(), earlier_profiles(config.out, prepared.fingerprint, config.compare_runs)
-    )
+    fingerprint = add_decision(prepared.fingerprint, prepared.decision)
+    changes = drift_warnings(profiler.profile(), earlier_profiles(config.out, fingerprint, config.compare_runs))
     for change in changes:
         log.warning("unlike earlier runs: %s", change)
     standing = plan.count_standing(profiler.photos)
     if standing:
         log.warning("photos failed in earlier runs, and no different since: %d; --retry-failed tries them", standing)
+    decisions: dict[str, int] = (
+        {outcome: profiler.decisions[outcome] for outcome in OUTCOMES} if prepared.decision else {}
+    )
+    if profiler.photos and decisions:
+        log.info("decisions: %s", ", ".join(f"{outcome} {count}" for outcome, count in decisions.items()))
+    reviews = compare_with_reviews(config.out, run_id)
     return RunSummary(
         run_id=run_id,
         input=os.fspath(config.input),
@@ -223,6 +237,7 @@ def _summarise_run(
         seconds=round(clock.total(), 3),
         images_per_second=round(profiler.photos / clock.total(), 2),
         labels=dict(profiler.labels.most_common()),
+        decisions=decisions,
         changes=changes,
         seconds_by_stage=clock.by_stage(),
         new=plan.new,
@@ -230,7 +245,12 @@ def _summarise_run(
         gone=plan.gone,
         standing=standing,
         failed_again=profiler.failed_again,
+        rejudged=plan.rejudged,
         left_out=prepared.photos.left_out,
+        reviewed=reviews.photos,
+        agreed=reviews.agreed,
+        contradicted=len(reviews.contradicted),
+        contradicted_photos=reviews.contradicted[:MOST_NAMED],
     )
 
 
@@ -243,7 +263,7 @@ def _build_record(prepared: PreparedRun, summary: RunSummary, profiler: Profiler
         purpose=prepared.model.checkpoint.purpose,
         precision=prepared.model.precision,
         device=prepared.model.device,
-        fingerprint=prepared.fingerprint,
+        fingerprint=add_decision(prepared.fingerprint, prepared.decision),
         settings=prepared.config.model_dump(mode="json"),
         versions=current_versions(),
     )

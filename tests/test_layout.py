@@ -16,6 +16,7 @@ FLOORS = (
     "atomic_files folder_lock locale_encoding progress markdown intervals figures records callable_module",
     # people's decisions: every stage may read them
     "reviews",
+    "decision",
     # the stages of a run, and the settings of their folders
     "photos",
     "labelled",
@@ -24,6 +25,7 @@ FLOORS = (
     "settings",
     "model",
     "results",
+    "dataset",
     "overlays",
     "report",
     # the run, and what it leaves to analyse

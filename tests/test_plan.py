@@ -71,6 +71,24 @@ def test_counts(tmp_path):
     assert [plan.count_standing(processed) for processed in (0, 2, 4)] == [3, 2, 1]
 
 
+@pytest.mark.parametrize(("row", "wanted"), [("f", "f-1"), ("f-1", "f-2"), ("f-1", "f")])
+def test_another_decision_alone_is_no_reason_to_process_a_photo(row, wanted, tmp_path):
+    touched = tmp_path / "touched.png"
+    touched.write_bytes(b"0123456789")
+    refs = [ref_of("failed.png"), ref_of("same.png"), ref_of("touched.png", file=str(touched), mtime_ns=6)]
+    refs.append(ref_of("unreached.png"))
+    rows = {"same.png": OK, "failed.png": BROKEN, "unreached.png": UNREACHED}
+    rows["touched.png"] = replace(OK, content_hash=hash_file(refs[2]))
+    done = {path: replace(old, fingerprint=row) for path, old in rows.items()}
+    plan = make_plan(refs, done, lambda path: wanted)
+    assert [ref.path for ref in plan.pending] == ["unreached.png"]
+    assert [ref.path for ref in plan.touched] == ["failed.png", "same.png", "touched.png"]
+    assert (plan.rejudged, plan.done) == (3, 0)
+    assert "3 the same (3 under another decision)" in plan.describe()
+    other_model = make_plan(refs, done, lambda path: "g-1")
+    assert (len(other_model.pending), other_model.rejudged) == (4, 0)
+
+
 # Which labels the maps explain
 
 LABELS = ("ok", "spur", "open")

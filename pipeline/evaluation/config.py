@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.setting_types import AutoCount, OutFolder, split_at_commas
-from pipeline.settings import BatchSettings, LabelledDataSettings
+from pipeline.setting_types import AutoCount, OutFolder, none_or, split_at_commas
+from pipeline.settings import BatchSettings, GroupedDataSettings
 
 
 def _parse_positive(value: object) -> object:
@@ -15,7 +15,11 @@ def _parse_positive(value: object) -> object:
     return () if value == "auto" else split_at_commas(value)
 
 
-class EvaluateConfig(BatchSettings, LabelledDataSettings):
+def _is_model_folder(model: str) -> bool:
+    return model != "bundled" and os.path.isdir(os.path.expanduser(model))
+
+
+class EvaluateConfig(BatchSettings, GroupedDataSettings):
     """The settings of one evaluation. Every option of `vitrollout evaluate` is a field here."""
 
     out: OutFolder = Field(Path("evaluation"), description="for metrics.json, predictions.parquet and figure.png")
@@ -23,22 +27,42 @@ class EvaluateConfig(BatchSettings, LabelledDataSettings):
         "auto",
         description="photos to measure on; auto: the test split of the data or of the model's split.csv, or else all",
     )
+    against: Annotated[str | None, BeforeValidator(none_or)] = Field(
+        None,
+        description="a second model, as for --model: which of the two is better on the same photos, and which photos "
+        "changed sides",
+    )
     positive: Annotated[tuple[str, ...], BeforeValidator(_parse_positive)] = Field(
         (),
         json_schema_extra={"none": "auto"},
-        description="LABEL[,LABEL...]: classes counted as defects; auto: all but ok, good, normal, functional",
+        description="LABEL[,LABEL...]: classes counted as defects; auto: those of the model's decision, or all but "
+        "ok, good, normal, functional",
     )
     recall: float = Field(0.99, gt=0, le=1, description="share of defects to find; the threshold for it is reported")
+    false_alarms: float = Field(0.01, ge=0, lt=1, description="share of good photos that --save-decision may reject")
     average_turns: bool = Field(False, description="average over the eight turns and mirrorings of each photo; slower")
     resamples: int = Field(1000, ge=0, description="bootstrap resamples for the 95% intervals; 0: no intervals")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the bootstrap and of the folds")
     workers: AutoCount = Field("auto", description="processes for decoding photos; auto: one per core")
     update_card: bool = Field(False, description="put the results into the README.md of the model's folder")
+    save_decision: bool = Field(
+        False,
+        description="choose two thresholds on validation photos, for --recall and --false-alarms, and save them with "
+        "the model: runs then write pass, review or reject for each photo",
+    )
+
+    @field_validator("save_decision")
+    @classmethod
+    def _check_save_decision(cls, save_decision: bool, info: ValidationInfo) -> bool:
+        if save_decision and not _is_model_folder(info.data.get("model", "bundled")):
+            raise ValueError("a decision can only be saved into a model folder of yours; name it with --model")
+        if save_decision and info.data.get("average_turns"):
+            raise ValueError("a run averages no turns, so its scores would differ; turn --average-turns off")
+        return save_decision
 
     @field_validator("update_card")
     @classmethod
     def _check_update_card(cls, update_card: bool, info: ValidationInfo) -> bool:
-        model = info.data.get("model", "bundled")
-        if update_card and (model == "bundled" or not os.path.isdir(os.path.expanduser(model))):
+        if update_card and not _is_model_folder(info.data.get("model", "bundled")):
             raise ValueError("only the card of a model folder of yours can be written; name it with --model")
         return update_card

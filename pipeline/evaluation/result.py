@@ -1,11 +1,13 @@
 """The result of an evaluation: predictions, truth and metrics."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.decision import class_ids, combine_classes
+from pipeline.evaluation.band import BandCosts
+from pipeline.evaluation.comparison import Comparison
 from pipeline.evaluation.metrics import Ids, Probabilities, confusion
 from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
@@ -34,17 +36,6 @@ class PredictedPhoto:
     error: str | None = None
 
 
-def combine_classes(probabilities: Doubles, ids: Sequence[int], scoring: Scoring) -> Doubles:
-    """Return the probability of any of some classes, (...), from those of all classes, (..., C).
-
-    One class excludes the others under a softmax: their sum. Labels of a multi-label model may hold together: the
-    highest.
-    """
-    chosen = probabilities[..., list(ids)]
-    combined: Doubles = chosen.sum(axis=-1) if scoring == "softmax" else chosen.max(axis=-1, initial=0)
-    return combined
-
-
 @dataclass(frozen=True)
 class ScoredPhotos:
     """Truth and predictions of n photos, the readable ones of a split.
@@ -70,7 +61,7 @@ class ScoredPhotos:
     @property
     def positive_ids(self) -> list[int]:
         """Ids of the defect classes, each once: several classes may have one name."""
-        return [label_id for label_id, label in enumerate(self.labels) if label in self.positive]
+        return class_ids(self.labels, self.positive)
 
     @property
     def is_defect(self) -> npt.NDArray[np.bool_]:
@@ -103,12 +94,16 @@ class Evaluation(ScoredPhotos):
         f1: by label.
         defects: metrics of "any defect"; empty without defect classes.
         threshold: for the recall of the settings; None without defect classes, or with photos of one kind only.
+        band: costs of the model's decision on these photos; None for a model without one.
+        comparison: with a second model; None without.
     """
 
     metrics: dict[str, Estimate]
     f1: dict[str, Estimate]
     defects: dict[str, Estimate]
     threshold: Threshold | None
+    band: BandCosts | None = None
+    comparison: Comparison | None = None
 
     @property
     def why_no_threshold(self) -> str | None:

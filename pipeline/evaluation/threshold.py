@@ -9,7 +9,7 @@ from sklearn.metrics import precision_recall_curve
 from sklearn.model_selection import StratifiedKFold
 
 from pipeline.intervals import Estimate, share_interval, trials_to_show
-from pipeline.records import Doubles
+from pipeline.records import Doubles, Floats
 
 _FOLDS = 10
 
@@ -63,15 +63,7 @@ class Threshold:
     @property
     def caution(self) -> str | None:
         """A sentence for a recall beyond what these defects can show; None if they can."""
-        needed = self.defects_needed
-        if needed is not None and self.defects >= needed:
-            return None
-        shown = 0.05 ** (1 / self.defects)
-        step = f"{needed} are needed" if needed else "no number of defects shows a recall of 1"
-        return (
-            f"A recall of {self.wanted_recall:.4g} is more than {self.defects} defects can show: even if all are "
-            f"found, it may be as low as {shown:.3f} (rule of three); {step}"
-        )
+        return describe_unproven_recall(self.wanted_recall, self.defects, "defects")
 
     def as_json(self) -> dict[str, Any]:
         """Convert to plain values for JSON."""
@@ -80,6 +72,19 @@ class Threshold:
             name: getattr(fitted, name).as_json() for name in ("recall", "precision", "false_alarms")
         }
         return asdict(self) | {"defects_needed": self.defects_needed, "on_other_photos": others}
+
+
+def describe_unproven_recall(wanted_recall: float, defects: int, kind: str) -> str | None:
+    """Return a sentence for a recall beyond what so many defects of a kind can show; None if they can."""
+    needed = trials_to_show(wanted_recall)
+    if needed is not None and defects >= needed:
+        return None
+    shown = 0.05 ** (1 / defects)
+    step = f"{needed} are needed" if needed else "no number of defects shows a recall of 1"
+    return (
+        f"A recall of {wanted_recall:.4g} is more than {defects} {kind} can show: even if all are found, it may be as "
+        f"low as {shown:.3f} (rule of three); {step}"
+    )
 
 
 def choose_threshold(is_defect: Flags, score: Doubles, wanted_recall: float, seed: int) -> Threshold | None:
@@ -110,14 +115,19 @@ def choose_threshold(is_defect: Flags, score: Doubles, wanted_recall: float, see
     )
 
 
+def highest_threshold(is_defect: Flags, score: Doubles | Floats, wanted_recall: float) -> float:
+    """Return the highest threshold with the wanted recall; arguments as in `choose_threshold`, with a defect."""
+    _, recall, thresholds = precision_recall_curve(is_defect, score)
+    return float(thresholds[np.flatnonzero(recall[:-1] >= wanted_recall)[-1]])
+
+
 def _cross_fit(is_defect: Flags, score: Doubles, wanted_recall: float, seed: int) -> CrossFit | None:
     folds = min(_FOLDS, int(is_defect.sum()), int((~is_defect).sum()))
     if folds < 2:
         return None
     called = np.zeros(len(score), np.bool_)
     for others, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(score, is_defect):
-        _, recall, thresholds = precision_recall_curve(is_defect[others], score[others])
-        called[held_out] = score[held_out] >= thresholds[np.flatnonzero(recall[:-1] >= wanted_recall)[-1]]
+        called[held_out] = score[held_out] >= highest_threshold(is_defect[others], score[others], wanted_recall)
     return CrossFit(
         folds,
         recall=estimate_share(called[is_defect]),

@@ -1,12 +1,11 @@
 """Every setting of an export, checked once, with all errors at once."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.setting_types import Group, NoneOrPath, OutFolder, SplitShares, none_or, resolve_file, split_at_commas
+from pipeline.setting_types import AlsoModel, Group, NoneOrPath, OutFolder, none_or, resolve_file, split_at_commas
 from pipeline.settings import Settings
 
 FormatName = Literal[
@@ -14,15 +13,21 @@ FormatName = Literal[
 ]
 FORMAT_NAMES: tuple[FormatName, ...] = get_args(FormatName)
 
+_OFF_ONE = 1e-6  # rounding of shares
 
-def _parse_also(value: object) -> object:
-    """Convert `model>=0.99` to 0.99."""
+
+def _parse_shares(value: object) -> object:
+    """Convert `0.7,0.15,0.15` to three numbers."""
     if none_or(value) is None:
         return None
-    match = re.fullmatch(r"\s*model\s*>=\s*([\d.]+)\s*", str(value))
-    if match is None:
-        raise ValueError('must be "model>=SCORE", such as "model>=0.99"')
-    return float(match[1])
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        shares = [float(part) for part in parts] if isinstance(parts, list | tuple) else []
+    except ValueError:
+        shares = []
+    if len(shares) != 3 or min(shares) < 0 or shares[0] <= 0 or abs(sum(shares) - 1) > _OFF_ONE:
+        raise ValueError("must be three shares that add up to 1: train, validation, test, such as 0.7,0.15,0.15")
+    return tuple(shares)
 
 
 def _check_results(folder: Path) -> Path:
@@ -45,19 +50,19 @@ class ExportConfig(Settings):
     format: Annotated[tuple[FormatName, ...], BeforeValidator(split_at_commas), AfterValidator(_check_formats)] = Field(
         description=f"FORMAT[,FORMAT...]: {', '.join(FORMAT_NAMES)}; several get a subfolder each"
     )
-    group: Annotated[Group | None, BeforeValidator(none_or)] = Field(
+    group: Group = Field(
         None,
         description="photos of one object, kept on one side of the split: 'REGEX' on the path, column:NAME of "
         "--labels, or photo; asked once, then remembered in the results folder",
     )
-    shares: Annotated[SplitShares | None, BeforeValidator(none_or)] = Field(
+    shares: Annotated[tuple[float, float, float] | None, BeforeValidator(_parse_shares)] = Field(
         None,
         description="shares of train, validation and test",
         json_schema_extra={"none": "0.7,0.15,0.15"},
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the splits")
     labels: NoneOrPath = Field(None, description="CSV path,label with the labels of photos nobody has reviewed")
-    also: Annotated[float | None, BeforeValidator(_parse_also)] = Field(
+    also: AlsoModel = Field(
         None,
         description='"model>=SCORE": also train on unreviewed photos with such a score, under the label of the model',
     )

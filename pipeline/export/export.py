@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.dataset.reviewed import find_input_folder
 from pipeline.errors import ConfigError, DataError, StoppedError, StoreError
 from pipeline.export.config import ExportConfig, FormatName
 from pipeline.export.dataset import ExportDataset
@@ -21,7 +22,6 @@ from pipeline.export.gather import FAULTS, gather_dataset
 from pipeline.export.picture_store import PictureStore
 from pipeline.export.select_photos import keep_model_labels_in_train, limit_ok_share, select_complete_boxes
 from pipeline.export.swap_folder import folder_in_the_making, put_in_place
-from pipeline.export.table_rows import find_input_folder
 from pipeline.export.tiles import cut_tiles
 from pipeline.results.run_record import newest_run_records
 

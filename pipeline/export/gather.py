@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pipeline.dataset.reviewed import find_input_folder
 from pipeline.errors import DataError
 from pipeline.export.class_table import ClassTable, choose_classes
 from pipeline.export.config import ExportConfig
@@ -19,7 +20,7 @@ from pipeline.export.known_labels import (
 from pipeline.export.picture_names import name_pictures
 from pipeline.export.plain_header import PlainHeader, read_plain_header
 from pipeline.export.split_photos import PhotoSplit, split_photos
-from pipeline.export.table_rows import ResultRow, find_fault, find_input_folder, read_rows
+from pipeline.export.table_rows import ResultRow, find_fault, read_rows
 from pipeline.labelled.csv_table import SPLITS
 from pipeline.reviews.classes import current_names, read_classes
 from pipeline.reviews.read import read_review_table
@@ -33,9 +34,9 @@ _NEXT_STEP = "review photos first, or give labels: --labels labels.csv"
 
 @dataclass(frozen=True)
 class _Picture:
-    """The file of a photo, and its header if it is plain."""
+    """A readable copy of a photo, and its header if it is plain."""
 
-    file: str
+    row: ResultRow
     header: PlainHeader | None
 
 
@@ -72,7 +73,8 @@ def gather_dataset(config: ExportConfig) -> ExportDataset:
 
     # 2. files and splits
     pictures = _find_pictures(labelled, left_out)
-    labelled = [photo for photo in labelled if photo.row.path in pictures]
+    found = ((photo, pictures.get(str(photo.row.content_hash))) for photo in labelled)
+    labelled = [replace(photo, row=picture.row) for photo, picture in found if picture]
     if not labelled:
         raise DataError(f"{config.results}: nothing to export ({_count_reasons(left_out)}); {_NEXT_STEP}")
     plan, splits = split_photos(config, labelled)
@@ -105,9 +107,7 @@ def _find_labels(rows: Sequence[ResultRow], book: LabelBook, left_out: _LeftOut)
         if isinstance(known, str):
             left_out.add(copies, known)
             continue
-        truth = book.truths.get(copies[0].content_hash or "")
-        reviewed = [row for row in copies if truth is not None and row.path == truth.path]
-        labelled.append(LabelledRow([*reviewed, *copies][0], tuple(copies), known))
+        labelled.append(LabelledRow(copies[0], tuple(copies), known))
     return labelled
 
 
@@ -122,17 +122,18 @@ def _select_classes(photos: Sequence[LabelledRow], table: ClassTable, left_out: 
 
 
 def _find_pictures(photos: Sequence[LabelledRow], left_out: _LeftOut) -> dict[str, _Picture]:
-    """Find a readable copy of each photo, by the path of its row."""
+    """Find the first readable copy of each photo, by content hash."""
     pictures = {}
     for photo in photos:
-        found = _look_at(photo.row)
-        others = (_look_at(row) for row in photo.copies if row is not photo.row)
-        while not isinstance(found, _Picture) and (other := next(others, None)):
-            found = other
-        if isinstance(found, _Picture):
-            pictures[photo.row.path] = found
+        faults = []
+        for row in photo.copies:
+            found = _look_at(row)
+            if isinstance(found, _Picture):
+                pictures[str(row.content_hash)] = found
+                break
+            faults.append(found)
         else:
-            left_out.add(photo.copies, *found)
+            left_out.add(photo.copies, *faults[0])
     return pictures
 
 
@@ -142,7 +143,7 @@ def _look_at(row: ResultRow) -> _Picture | tuple[str, str | None]:
     if fault is not None:
         return fault
     try:
-        return _Picture(row.file, read_plain_header(row.file))
+        return _Picture(row, read_plain_header(row.file))
     except OSError as error:
         return "unreadable", error.strerror
 
@@ -151,18 +152,20 @@ def _build_photos(
     photos: Sequence[LabelledRow], pictures: Mapping[str, _Picture], splits: Mapping[str, PhotoSplit], table: ClassTable
 ) -> tuple[ExportPhoto, ...]:
     """Build the photos of the data set, in its order."""
-    headers = [pictures[photo.row.path].header for photo in photos]
+    headers = [pictures[str(photo.row.content_hash)].header for photo in photos]
     extensions = [header.extension if header else ".png" for header in headers]
     keys = [(photo.row.path, str(photo.row.content_hash), ext) for photo, ext in zip(photos, extensions, strict=True)]
     built = [
-        _build_photo(photo, pictures[photo.row.path], splits[photo.row.path], table, name)
-        for photo, name in zip(photos, name_pictures(keys), strict=True)
+        _build_photo(photo, header, splits[photo.row.path], table, name)
+        for photo, header, name in zip(photos, headers, name_pictures(keys), strict=True)
     ]
     return tuple(sorted(built, key=lambda photo: (SPLITS.index(photo.split), photo.name)))
 
 
-def _build_photo(photo: LabelledRow, picture: _Picture, split: PhotoSplit, table: ClassTable, name: str) -> ExportPhoto:
-    row, known, header = photo.row, photo.known, picture.header
+def _build_photo(
+    photo: LabelledRow, header: PlainHeader | None, split: PhotoSplit, table: ClassTable, name: str
+) -> ExportPhoto:
+    row, known = photo.row, photo.known
     own_class = table.find_class(known.label)
     assert own_class is not None, "photos with other labels are left out before"
     width, height = (header.width, header.height) if header else (row.width, row.height)
@@ -171,7 +174,7 @@ def _build_photo(photo: LabelledRow, picture: _Picture, split: PhotoSplit, table
     return ExportPhoto(
         path=row.path,
         content_hash=str(row.content_hash),
-        file=picture.file,
+        file=row.file,
         name=name,
         split=split.split,
         group=split.group,

@@ -38,7 +38,7 @@ class LabelledRow:
     """A photo with a known label.
 
     Attributes:
-        row: of the copy that gives it its name and its group: the one reviewed, else the first by path.
+        row: of the copy that gives it its name and its group: the first readable one.
         copies: rows of all copies of the photo, ordered by path.
         known: the label.
     """

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.dataset.reviewed import find_input_folder
 from pipeline.export.config import ExportConfig
 from pipeline.export.known_labels import LabelledRow
-from pipeline.export.table_rows import find_input_folder
 from pipeline.labelled.deal_groups import count_groups
 from pipeline.labelled.groups import find_groups, parse_group_rule, read_group_column
 from pipeline.labelled.sticky_splits import SplitPlan, choose_split_plan, extend_sticky_splits
@@ -35,6 +35,8 @@ def split_photos(config: ExportConfig, photos: Sequence[LabelledRow]) -> tuple[S
     columns = read_group_column(plan.rule, config.labels, find_input_folder(config.results))
     contents = {photo.row.path: str(photo.row.content_hash) for photo in photos}
     groups = find_groups(plan.rule, names, columns=columns, contents=contents)
-    counts = count_groups((groups[name] for name in names), (photo.known.label for photo in photos))
-    splits = extend_sticky_splits(file, plan, counts)
+    # first the photos labelled by people, whose classes are known
+    for chosen in ([photo for photo in photos if photo.known.source != "model"], photos):
+        counts = count_groups((groups[photo.row.path] for photo in chosen), (photo.known.label for photo in chosen))
+        splits = extend_sticky_splits(file, plan, counts)
     return plan, {name: PhotoSplit(groups[name], splits[groups[name]]) for name in names}

@@ -4,10 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import ConfigError
+from pipeline.dataset.reviewed import find_input_folder
 from pipeline.photos.loader import hash_file
 from pipeline.records import ImageRef
-from pipeline.results.folder import input_folder_of_results
 from pipeline.results.read import read_results
 
 _COLUMNS = [
@@ -39,7 +38,7 @@ def read_rows(out: Path) -> list[ResultRow]:
     """Read the current rows, ordered by path.
 
     Raises:
-        ConfigError: the folder holds no results.
+        ConfigError, DataError: the folder holds no results.
         StoreError: a part is damaged.
     """
     frame = read_results(out, columns=_COLUMNS)
@@ -60,18 +59,6 @@ def read_rows(out: Path) -> list[ResultRow]:
     ]
     rows = zip(files, *columns.values(), strict=True)
     return [ResultRow(file=file, **dict(zip(columns, values, strict=True))) for file, *values in rows]
-
-
-def find_input_folder(out: Path) -> Path:
-    """Return the input folder of a results folder.
-
-    Raises:
-        ConfigError: no run has left its name.
-    """
-    source = input_folder_of_results(out)
-    if source is None:
-        raise ConfigError(f"{out} is not a results folder: no run has left its record there; name the --out of a run")
-    return Path(source)
 
 
 def find_fault(row: ResultRow) -> tuple[str, str | None] | None:

@@ -134,8 +134,12 @@ def check_class_sizes(photos: Sequence[LabelledPhoto], labels: Sequence[str]) ->
         raise DataError(f"label: fewer than two photos of {named}; add photos, or merge or drop the class")
 
 
-def check_splits(photos: Sequence[LabelledPhoto]) -> None:
+def check_splits(photos: Sequence[LabelledPhoto], *, each_class_judged: bool = True) -> None:
     """Refuse an empty train or validation split, and labels confined to one split.
+
+    Args:
+        photos: with their splits.
+        each_class_judged: False: a label may be confined to train, as a new class of groups dealt long ago.
 
     Raises:
         DataError: names the split or the labels.
@@ -148,7 +152,7 @@ def check_splits(photos: Sequence[LabelledPhoto]) -> None:
             )
     for label in labels_of(photos):
         splits = [split for split in counts if label in counts[split]]
-        if len(splits) == 1:
+        if len(splits) == 1 and (each_class_judged or "train" not in splits):
             raise DataError(
                 f"label: {label!r} occurs only in the split {splits[0]!r}; "
                 "each class must be in train and another split"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.decision import DECISION_FILE
 from pipeline.errors import ModelError, one_line
 from pipeline.model.checkpoint_files import (
     ADAPTER_CONFIG,
@@ -170,7 +171,7 @@ def _download_files(model: str) -> Path:
     folder = Path()
     try:
         for weights in _WEIGHTS:  # pickled tensors only without safetensors
-            files = [*_SETTINGS, *_ADAPTER, SPLIT_FILE, weights, f"{weights}.index.json"]
+            files = [*_SETTINGS, *_ADAPTER, SPLIT_FILE, DECISION_FILE, weights, f"{weights}.index.json"]
             folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=files))
             if any(folder.glob(weights)):
                 break

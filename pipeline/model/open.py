@@ -1,8 +1,10 @@
 """The settings of a command -> a model: checked at once, loaded when there is work to do."""
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.decision import DECISION_FILE, Decision, check_decision, read_decision
 from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import Checkpoint, resolve_checkpoint
 from pipeline.model.device import Precision, choose_device, choose_precision
@@ -10,6 +12,8 @@ from pipeline.settings import ModelSettings
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from pipeline.model.classifier import Classifier
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,28 @@ class OpenedModel:
     def description(self) -> str:
         """The model in one line, for the log: its name, purpose, precision and device."""
         return f"model {self.checkpoint.name}: {self.checkpoint.purpose}; {self.precision} on {self.device}"
+
+    def read_decision(self) -> Decision | None:
+        """Read the decision saved with the model, or None; warn of scores of another input size or precision.
+
+        Raises:
+            ModelError: its file is damaged or was chosen for another model, or the model's files can't be read.
+        """
+        folder = self.checkpoint.folder
+        decision = read_decision(folder)
+        if decision is None:
+            return None
+        check_decision(decision, folder, self.checkpoint.labels, self.checkpoint.digest())
+        origin = decision.chosen_on
+        chosen, now = (origin.input_size, origin.precision), (self.input_size, self.precision)
+        if chosen != now:
+            log.warning(
+                "%s was chosen with %s: with %s scores differ, and its thresholds may not fit",
+                folder / DECISION_FILE,
+                _format_options(*chosen),
+                _format_options(*now),
+            )
+        return decision
 
     def load(self, *, rescale: bool = True) -> "Classifier":
         """Load the weights; arguments and errors as of `load_classifier`."""
@@ -58,3 +84,7 @@ def open_model(settings: ModelSettings) -> OpenedModel:
     checkpoint.read_head()  # refuses outputs that are no classes, before anything is loaded
     device = choose_device(settings.device)
     return OpenedModel(checkpoint, device, choose_precision(settings.precision, device), settings.input_size)
+
+
+def _format_options(size: tuple[int, int] | None, precision: str) -> str:
+    return f"--input-size {'none' if size is None else f'{size[0]}x{size[1]}'} --precision {precision}"

@@ -28,6 +28,7 @@ def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) ->
     success = gauge("last_success_timestamp_seconds", "Time of the last run to its end with few enough failures.")
     finished = gauge("last_run_timestamp_seconds", "Time of the last finished run, successful or not.")
     photos = gauge("photos", "Photos of the last run.", "status")
+    decisions = gauge("decisions", "Photos of the last run by decision of its model: pass, review, reject.", "decision")
     standing = gauge("photos_standing_failed", "Photos failed in earlier runs, and failed still.")
     differences = gauge("photos_compared", "Photos new, changed or gone since the run before.", "difference")
     rate = gauge("photos_per_second", "Speed of the last run.")
@@ -42,6 +43,8 @@ def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) ->
             photos.labels(night.name, "ok").set(summary.ok)
             photos.labels(night.name, "failed").set(summary.failed)
             photos.labels(night.name, "done_before").set(summary.done_before)
+            for decision, count in summary.decisions.items():
+                decisions.labels(night.name, decision).set(count)
             standing.labels(night.name).set(summary.standing + summary.failed_again)
             for difference in ("new", "changed", "gone"):
                 differences.labels(night.name, difference).set(getattr(summary, difference))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.decision import OUTCOMES, without_decision
 from pipeline.maps.statistics import concentration
 from pipeline.results.run_record import newest_run_records
 from pipeline.results.schema import Row
@@ -20,6 +21,7 @@ from pipeline.results.schema import Row
 LOW_CONFIDENCE = 0.7  # photos with a lower score deserve a look
 _FEWEST_PHOTOS = 20  # a smaller run says little
 _FEWEST_RUNS = 3  # needed for a usual band
+_DECISION = "decision "  # shares with this prefix are missing where nothing was decided
 _BAND_WIDTH = 3.0  # to either side, in standard deviations
 
 # Differences too small for a warning, however unusual: of averages in their unit, of shares in 0..1.
@@ -42,7 +44,8 @@ class Profile:
     Attributes:
         photos: number of processed photos.
         averages: of score (0..1), megapixels, and map concentration (see `statistics.concentration`), over ok photos.
-        shares: of all photos: "failed", "low confidence", and "label X" of each label X; 0..1.
+        shares: of all photos: "failed", "low confidence", "label X" of each label X, and "decision X" of each decision
+            X of a model with decisions; 0..1.
     """
 
     photos: int
@@ -61,12 +64,13 @@ class Profiler:
 
     Attributes:
         labels: ok photos by label.
+        decisions: ok photos by decision.
         failed: number of failed photos.
         failed_again: number of failed photos among those in `failed_before`.
     """
 
     def __init__(self, failed_before: Set[str] = frozenset()) -> None:
-        self.labels = Counter[str]()
+        self.labels, self.decisions = Counter[str](), Counter[str]()
         self.failed = self.failed_again = 0
         self._failed_before = failed_before
         self._low_confidence = 0
@@ -80,6 +84,8 @@ class Profiler:
                 self.failed_again += row.path in self._failed_before
                 continue
             self.labels[row.label] += 1
+            if row.decision is not None:
+                self.decisions[row.decision] += 1
             self._low_confidence += row.score < LOW_CONFIDENCE
             values = {
                 "score": row.score,
@@ -103,15 +109,20 @@ class Profiler:
             averages[name] = Average(mean, math.sqrt(max(0.0, mean_square - mean**2)))
         counts = {"failed": self.failed, "low confidence": self._low_confidence}
         counts |= {f"label {label}": count for label, count in self.labels.most_common()}
+        if self.decisions:
+            counts |= {f"{_DECISION}{outcome}": self.decisions[outcome] for outcome in OUTCOMES}
         return Profile(self.photos, averages, {name: count / photos for name, count in counts.items()})
 
 
 def earlier_profiles(out: Path, fingerprint: str, most: int) -> list[Profile]:
-    """Read the profiles of the newest runs with the same model and settings, if they have enough photos."""
+    """Read the profiles of the newest runs with the same model and settings, if they have enough photos.
+
+    Runs under another decision count as well, but for their shares of decisions.
+    """
     profiles = (
-        _parse_profile(record.profile)
+        _parse_profile(record.profile, with_decisions=record.fingerprint == fingerprint)
         for record in newest_run_records(out)
-        if record.profile is not None and record.fingerprint == fingerprint
+        if record.profile is not None and without_decision(record.fingerprint) == without_decision(fingerprint)
     )
     return list(islice((profile for profile in profiles if profile and profile.photos >= _FEWEST_PHOTOS), most))
 
@@ -132,7 +143,10 @@ def drift_warnings(tonight: Profile, earlier: Sequence[Profile]) -> list[str]:
             warnings.append(f"{name}: {average.mean:.3g} on average, usually {band[0]:.3g} to {band[1]:.3g}")
     for name in sorted({name for profile in (tonight, *earlier) for name in profile.shares}):
         share = tonight.shares.get(name, 0.0)
-        before = [profile.shares.get(name, 0.0) for profile in earlier]
+        known = [profile for profile in earlier if name in profile.shares or not name.startswith(_DECISION)]
+        if not known:
+            continue
+        before = [profile.shares.get(name, 0.0) for profile in known]
         usual = float(np.mean(before))
         chance = math.sqrt(max(usual * (1 - usual), 1 / tonight.photos) / tonight.photos)
         if band := _band_left_by(share, before, chance, _NEGLIGIBLE_SHARE):
@@ -141,11 +155,14 @@ def drift_warnings(tonight: Profile, earlier: Sequence[Profile]) -> list[str]:
     return warnings
 
 
-def _parse_profile(content: Mapping[str, Any]) -> Profile | None:
+def _parse_profile(content: Mapping[str, Any], *, with_decisions: bool) -> Profile | None:
     """Parse the profile in a record; None for the format of another version."""
     try:
         averages = {name: Average(**average) for name, average in content["averages"].items()}
-        return Profile(content["photos"], averages, content["shares"])
+        shares = content["shares"]
+        if not with_decisions:
+            shares = {name: share for name, share in shares.items() if not name.startswith(_DECISION)}
+        return Profile(content["photos"], averages, shares)
     except (KeyError, TypeError, AttributeError):
         return None
 

@@ -1,7 +1,7 @@
 """Table and records of a results folder -> the head of its report."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.status import Status, status_of_rows
 from pipeline.results.names import part_files, run_id_of_part
 from pipeline.results.read import read_labels_before
+from pipeline.reviews.truth import Truth
 
 _BINS = 20
 _MOST_EXAMPLES = 10  # of lists available in full elsewhere
@@ -53,14 +54,15 @@ class Findings:
     relabelled_examples: Sequence[Example]
 
 
-def gather_findings(out: Path, frame: pd.DataFrame) -> Findings:
+def gather_findings(out: Path, frame: pd.DataFrame, truths: Mapping[str, Truth]) -> Findings:
     """Gather the findings of a results folder.
 
     Args:
         out: the results folder.
         frame: its current rows, sorted by path like the gallery.
+        truths: what people say about its photos, by content hash.
     """
-    status = status_of_rows(out, frame)
+    status = status_of_rows(out, frame, truths)
     verdict, all_well = _phrase_verdict(status)
     low = frame[frame["score"] < LOW_CONFIDENCE].sort_values("score", kind="stable")
     least_sure = low.head(_MOST_EXAMPLES)

@@ -8,6 +8,7 @@ rows, and is loaded to show one of them.
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,19 +16,21 @@ from urllib.parse import quote
 import pandas as pd
 
 from pipeline.results.names import THUMBNAILS, thumbnail_name
+from pipeline.reviews.truth import Truth
 
 COLUMNS = [
-    "path", "path_bytes", "width", "height", "status", "error", "note", "label", "score", "top_labels", "top_scores",
-    "overlay", "run_id", "processed_at",
+    "path", "path_bytes", "content_hash", "width", "height", "status", "error", "note", "label", "score", "top_labels",
+    "top_scores", "overlay", "run_id", "processed_at", "defect_score", "decision",
 ]  # fmt: skip
 ROWS_PER_FILE = 200  # few: in a gallery sorted by score, each photo of a page comes from another file
 
 
-def write_data_files(frame: pd.DataFrame, out: Path, folder: Path) -> None:
+def write_data_files(frame: pd.DataFrame, truths: Mapping[str, Truth], out: Path, folder: Path) -> None:
     """Write the data files of a gallery.
 
     Args:
         frame: the current rows with `COLUMNS`, in the order of the gallery.
+        truths: what people say about the photos, by content hash.
         out: the results folder, with the pictures.
         folder: destination of the files.
     """
@@ -42,15 +45,38 @@ def write_data_files(frame: pd.DataFrame, out: Path, folder: Path) -> None:
         "path": frame["path"].tolist(),
         "label": [numbers.get(label, -1) for label in frame["label"]],  # -1: failed
         "score": [None if math.isnan(score) else round(score, 6) for score in frame["score"].astype(float)],
+        "decision": _index_decisions(frame),
         "run": frame["run_id"].astype(str).map({run: number for number, run in enumerate(runs)}).tolist(),
     }
+    found = [truths.get(content_hash) for content_hash in frame["content_hash"]]
+    if any(found):
+        index["review"] = [_review_state(truth, label) for truth, label in zip(found, frame["label"], strict=True)]
     _write_call(folder / "index.js", "vitrolloutIndex", index)
     thumbnails = {f"{THUMBNAILS}/{file.parent.name}/{file.name}" for file in (out / THUMBNAILS).glob("*/*.jpg")}
     for number, start in enumerate(range(0, len(frame), ROWS_PER_FILE)):
         block = frame.iloc[start : start + ROWS_PER_FILE]
         records = block.astype(object).where(block.notna(), None).to_dict("records")
         rows = [_details_of_row(record, numbers, thumbnails) for record in records]
+        for row, truth in zip(rows, found[start : start + ROWS_PER_FILE], strict=True):
+            if truth:
+                row["review"] = "; ".join(
+                    f"{answer}, by {who}" for answer, who in zip(truth.answers, truth.who, strict=True)
+                )
         _write_call(folder / f"rows-{number}.js", "vitrolloutRows", number, rows)
+
+
+def _index_decisions(frame: pd.DataFrame) -> list[str | None] | None:
+    """Return the decision of each row; None if no row has one."""
+    decisions = frame["decision"].astype(object)
+    return decisions.where(decisions.notna(), None).tolist() if decisions.notna().any() else None
+
+
+def _review_state(truth: Truth | None, label: Any) -> str:
+    """Return a word for the filter of reviews; empty without a review."""
+    if truth is None:
+        return ""
+    agrees = truth.agrees_with(label if isinstance(label, str) else None)
+    return {True: "agrees", False: "disagrees", None: truth.state}[agrees]
 
 
 def _details_of_row(record: dict[Any, Any], numbers: dict[str, int], thumbnails: set[str]) -> dict[str, Any]:
@@ -65,6 +91,7 @@ def _details_of_row(record: dict[Any, Any], numbers: dict[str, int], thumbnails:
         "size": [int(record["width"]), int(record["height"])] if ok else None,
         "error": record["error"],
         "note": record["note"],
+        "defectScore": None if record["defect_score"] is None else round(record["defect_score"], 6),
         "top": [[numbers[label], round(score, 4)] for label, score in top],
         "processed": f"{record['processed_at']:%Y-%m-%d %H:%M} UTC",
     }

@@ -1,6 +1,6 @@
 """A results folder at a glance: its last runs, the photos in its table, failures and their reasons."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -8,12 +8,17 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.decision import OUTCOMES
+from pipeline.report.training_photos import find_training_photos
 from pipeline.results.folder import was_pruned_since
 from pipeline.results.names import part_files
 from pipeline.results.read import read_results
 from pipeline.results.run_record import RunRecord, newest_run_records
+from pipeline.reviews.read import read_truths
+from pipeline.reviews.summary import ReviewSummary, summarise_reviews
+from pipeline.reviews.truth import Truth
 
-_COLUMNS = ["path", "status", "error", "label", "score", "run_id", "processed_at"]
+_COLUMNS = ["path", "content_hash", "status", "error", "label", "score", "run_id", "processed_at", "decision"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,10 @@ class Status:
         gone: rows without a photo when the newest run looked; `compact --prune` drops them.
         parts: number of files in the table.
         labels: photos by label, most frequent first.
+        decisions: photos by decision: pass, review and reject; empty without decisions.
         reasons: failed photos by reason, most frequent first.
         failures: (path, reason) of the newest failures.
+        reviews: people's decisions in numbers; None without any.
     """
 
     runs: Sequence[RunRecord]
@@ -39,12 +46,15 @@ class Status:
     gone: int
     parts: int
     labels: dict[str, int]
+    decisions: dict[str, int]
     reasons: dict[str, int]
     failures: Sequence[tuple[str, str]]
+    reviews: ReviewSummary | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the status for programs, with the records as in their files."""
-        return asdict(self) | {"runs": [record.as_json() for record in self.runs]}
+        reviews = self.reviews and self.reviews.as_json()
+        return asdict(self) | {"runs": [record.as_json() for record in self.runs], "reviews": reviews}
 
     def describe_failures(self) -> str:
         """Return the failed photos by kind: `3 broken, 2 out of reach, tried again by the next run`."""
@@ -66,13 +76,22 @@ def read_status(out: Path, *, runs: int = 5, failures: int = 10) -> Status:
 
     Raises:
         ConfigError: it is not a results folder.
-        StoreError: a part is damaged.
+        StoreError: a part or a file of reviews is damaged.
     """
-    return status_of_rows(out, read_results(out, _COLUMNS), runs=runs, failures=failures)
+    return status_of_rows(out, read_results(out, _COLUMNS), read_truths(out), runs=runs, failures=failures)
 
 
-def status_of_rows(out: Path, frame: pd.DataFrame, *, runs: int = 5, failures: int = 10) -> Status:
-    """Return the status of a results folder from its current rows, with the columns path to processed_at."""
+def status_of_rows(
+    out: Path, frame: pd.DataFrame, truths: Mapping[str, Truth], *, runs: int = 5, failures: int = 10
+) -> Status:
+    """Return the status of a results folder from its current rows and reviews.
+
+    Args:
+        out: the results folder.
+        frame: its current rows, with the columns of `_COLUMNS`.
+        truths: what people say about its photos, by content hash.
+        runs, failures: as of `read_status`.
+    """
     failed = frame[frame["status"] == "failed"].sort_values("processed_at", ascending=False, kind="stable")
     labels, reasons = frame["label"].value_counts(), failed["error"].value_counts()
     newest = failed.head(failures)
@@ -83,10 +102,24 @@ def status_of_rows(out: Path, frame: pd.DataFrame, *, runs: int = 5, failures: i
         broken=_count_broken(out, failed),
         gone=min(len(frame), _count_gone(out)),
         parts=len(part_files(out)),
+        decisions=_count_decisions(frame),
         labels={str(label): int(count) for label, count in labels.items() if count},
         reasons={str(reason): int(count) for reason, count in reasons.items()},
         failures=list(zip(newest["path"], newest["error"], strict=True)),
+        reviews=_summarise_reviews(out, frame, truths),
     )
+
+
+def _count_decisions(frame: pd.DataFrame) -> dict[str, int]:
+    decisions = frame["decision"].dropna()
+    return {outcome: int((decisions == outcome).sum()) for outcome in OUTCOMES} if len(decisions) else {}
+
+
+def _summarise_reviews(out: Path, frame: pd.DataFrame, truths: Mapping[str, Truth]) -> ReviewSummary | None:
+    if not truths:
+        return None
+    summary = summarise_reviews(frame, truths, trained_on=find_training_photos(out))
+    return summary if summary.any else None
 
 
 def _count_broken(out: Path, failed: pd.DataFrame) -> int:
@@ -112,6 +145,11 @@ def format_status(status: Status) -> str:
     paragraphs = [f"{status.photos} photos, {status.failed} failed{kinds}; {status.parts} parts{gone}"]
     if status.labels:
         paragraphs.append("labels: " + ", ".join(f"{label} {count}" for label, count in status.labels.items()))
+    if status.decisions:
+        counts = ", ".join(f"{outcome} {count}" for outcome, count in status.decisions.items())
+        paragraphs.append(f"decisions: {counts}")
+    if status.reviews:
+        paragraphs.append(f"reviews: {status.reviews.describe()}")
     paragraphs.append("last runs:\n" + (_format_runs(status.runs) if status.runs else "  none has finished yet"))
     paragraphs += [f"unlike earlier runs: {change}" for record in status.runs[:1] for change in record.summary.changes]
     if status.failed:

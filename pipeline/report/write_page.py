@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from pipeline.report.gallery_files import COLUMNS, write_data_files
 from pipeline.results.folder import input_folder_of_results
 from pipeline.results.names import REPORT_DATA, REPORT_PAGE
 from pipeline.results.read import read_results
+from pipeline.results.report_age import date_report_before
+from pipeline.reviews.files import review_marks
+from pipeline.reviews.read import read_truths
+from pipeline.reviews.truth import Truth
 
 _DATA_NAME = re.compile(r"[0-9a-f]{12}")
 _LOCK_SECONDS = 60.0  # to wait for another report
@@ -33,10 +38,11 @@ def write_report(out: Path) -> Path:
 
     Raises:
         ConfigError: it is not a results folder.
-        StoreError: a part of the table is damaged, or the report can't be written.
+        StoreError: a part of the table or a file of reviews is damaged, or the report can't be written.
         FolderBusyError: another report of this folder is being written and does not finish in time.
     """
-    frame = read_results(out, COLUMNS)
+    reviews = review_marks(out)
+    frame, truths = read_results(out, COLUMNS), read_truths(out)
     folder = out / REPORT_DATA
     try:
         folder.mkdir(exist_ok=True)
@@ -45,12 +51,13 @@ def write_report(out: Path) -> Path:
             data = folder / uuid.uuid4().hex[:12]
             data.mkdir()
             try:
-                write_data_files(frame, out, data)
+                write_data_files(frame, truths, out, data)
                 for name in ("report.js", "report.css"):
                     content = (resources.files("pipeline.report") / "page" / name).read_bytes()
                     (data / name).write_bytes(content)
-                (data / REPORT_PAGE).write_text(_render_page(out, frame, data.name), encoding="utf-8")
+                (data / REPORT_PAGE).write_text(_render_page(out, frame, truths, data.name), encoding="utf-8")
                 os.replace(data / REPORT_PAGE, out / REPORT_PAGE)
+                date_report_before(out, reviews)
             except BaseException:
                 shutil.rmtree(data, ignore_errors=True)
                 raise
@@ -62,14 +69,14 @@ def write_report(out: Path) -> Path:
     return out / REPORT_PAGE
 
 
-def _render_page(out: Path, frame: pd.DataFrame, data: str) -> str:
+def _render_page(out: Path, frame: pd.DataFrame, truths: Mapping[str, Truth], data: str) -> str:
     environment = Environment(
         loader=PackageLoader("pipeline.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     source = input_folder_of_results(out)
     return environment.get_template("report.html.j2").render(
-        findings=gather_findings(out, frame),
+        findings=gather_findings(out, frame, truths),
         low_confidence=LOW_CONFIDENCE,
         name=out.resolve().name,
         photos_at=Path(source).as_uri() if source else "",

@@ -7,7 +7,6 @@ path don't notice.
 
 import os
 from collections.abc import Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +17,13 @@ import pyarrow.parquet as pq
 from pipeline.errors import ConfigError
 from pipeline.results.folder import ResultsFolder, input_folder_of_results, was_pruned_since
 from pipeline.results.gone import find_gone
-from pipeline.results.names import OVERLAYS, REPORT_PAGE, THUMBNAILS, fold_name, part_files, thumbnail_name
+from pipeline.results.names import OVERLAYS, THUMBNAILS, fold_name, part_files, thumbnail_name
 from pipeline.results.parts import newest_rows, read_part
-from pipeline.results.report_age import report_knows_all
+from pipeline.results.report_age import date_report_after_compaction, report_knows_all
 from pipeline.results.run_record import newest_run_records
 from pipeline.results.schema import SCHEMA
+from pipeline.reviews.files import review_marks
+from pipeline.reviews.fold import fold_sessions
 
 _PART_BYTES = 64 * 2**20  # of a new part before compression; making it takes a few times as much memory
 
@@ -36,6 +37,7 @@ class Compaction:
         rows_before, rows: rows of the table.
         pruned: rows removed because their photo is gone.
         overlays_removed: overlays without a row.
+        reviews_folded: ended sessions of reviewers, their records now in one file.
     """
 
     parts_before: int
@@ -44,10 +46,11 @@ class Compaction:
     rows: int
     pruned: int = 0
     overlays_removed: int = 0
+    reviews_folded: int = 0
 
 
 def compact(out: str | Path, *, prune: bool = False) -> Compaction:
-    """Rewrite the table of a results folder; `read_results` can read it at any moment.
+    """Rewrite the table of a results folder, and fold its ended reviews; both can be read at any moment.
 
     Args:
         out: the results folder.
@@ -63,7 +66,7 @@ def compact(out: str | Path, *, prune: bool = False) -> Compaction:
     if source is None or not part_files(out):
         raise ConfigError(f"{out} is not a results folder with rows in it; name the --out of a run")
     with ResultsFolder(out, Path(source)) as results:
-        old_parts, was_current = part_files(out), report_knows_all(out)
+        old_parts, reviews, was_current = part_files(out), review_marks(out), report_knows_all(out)
         places = _row_places(old_parts)
         rows_before = len(places)
         newest = places.take(newest_rows(places))
@@ -73,10 +76,9 @@ def compact(out: str | Path, *, prune: bool = False) -> Compaction:
             pruned = prune or _was_pruned(out)
             staged = [results.stage_part(_gather_rows(old_parts, chunk), pruned=pruned) for chunk in chunks]
             results.place_parts(staged, instead_of=old_parts)
-            if was_current and len(current) == len(newest):
-                newest_part = max(part.stat().st_mtime_ns for part in part_files(out))
-                with suppress(OSError):  # some disks set no times: the next run writes the report again
-                    os.utime(out / REPORT_PAGE, ns=(newest_part + 1,) * 2)  # the report still knows every row
+        reviews_folded = fold_sessions(out)
+        if was_current and len(current) == len(newest):
+            date_report_after_compaction(out, reviews)  # it still knows every row
         overlays_removed = _remove_unnamed_overlays(out, part_files(out)) if prune else 0
     return Compaction(
         parts_before=len(old_parts),
@@ -85,6 +87,7 @@ def compact(out: str | Path, *, prune: bool = False) -> Compaction:
         rows=len(current),
         pruned=len(newest) - len(current),
         overlays_removed=overlays_removed,
+        reviews_folded=reviews_folded,
     )
 
 

@@ -4,7 +4,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -32,7 +32,7 @@ from pipeline.results.names import (
 from pipeline.results.parts import read_part, read_part_metadata
 from pipeline.results.read import DoneFile
 from pipeline.results.run_record import RunRecord, newest_run_records
-from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA
+from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, set_columns
 
 log = logging.getLogger(__name__)
 
@@ -138,12 +138,18 @@ class ResultsFolder:
         except OSError as error:
             raise cannot_write(table, error) from error
 
-    def restamp(self, refs: Sequence[ImageRef], done: Mapping[str, DoneFile]) -> None:
-        """Rewrite the rows of files that were touched but not changed, with the new mtime.
+    def restamp(
+        self,
+        refs: Sequence[ImageRef],
+        done: Mapping[str, DoneFile],
+        judge: Callable[[pa.Table], pa.Table] = lambda table: table,
+    ) -> None:
+        """Rewrite the rows of files that were touched but not changed, with the new mtime, or judged again.
 
         Args:
-            refs: the touched files.
+            refs: these files.
             done: current rows by path, these files' among them.
+            judge: puts the current decision into rows.
         """
         mtimes = {ref.path: ref.mtime_ns for ref in refs}
         for part in part_files(self.out) if mtimes else ():
@@ -153,12 +159,10 @@ class ResultsFolder:
             table = table.filter(pa.array(is_current))
             if not len(table):
                 continue
-            stamps = pa.array([mtimes[path] for path in table["path"].to_pylist()], SCHEMA.field("mtime").type)
-            run_ids = pa.array([self.run_id] * len(table), SCHEMA.field("run_id").type)
+            stamps = [mtimes[path] for path in table["path"].to_pylist()]
+            run_ids = [self.run_id] * len(table)
             table = pa.concat_tables([SCHEMA.empty_table(), table], promote_options="default")  # columns of old parts
-            for name, values in (("mtime", stamps), ("run_id", run_ids)):
-                table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), values)
-            self.write_part(table)
+            self.write_part(judge(set_columns(table, mtime=stamps, run_id=run_ids)))
 
     def write_picture(self, name: str, content: bytes) -> str:
         """Put a picture in place under OUT. Pictures are not flushed one by one: they can be drawn again.

@@ -6,6 +6,7 @@ OUT/thumbnails/                           photo and overlay, small, for the repo
 OUT/runs/<run_id>.json                    written last
 OUT/report.html, OUT/report/              the page and its data
 OUT/tmp/                                  files being written; swept at the next start
+OUT/reviews/                              people's decisions, see `pipeline.reviews.files`; never removed by a run
 OUT/damaged/                              parts set aside by --repair
 OUT/.lock, OUT/.lock.holder               the lock of a run; the second on disks without locks
 """

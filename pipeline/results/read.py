@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, one_line
 from pipeline.results.names import TABLE, part_files
 from pipeline.results.parts import concatenate_parts, newest_rows, read_part
 from pipeline.results.schema import SCHEMA
+from pipeline.reviews.files import REVIEW_COLUMNS
 
 if TYPE_CHECKING:  # half a second to import, and a run needs none of it
     import pandas as pd
@@ -44,7 +45,9 @@ class DoneFile:
     path_bytes: bytes | None = None
 
 
-def read_results(out: str | Path, columns: Sequence[str] | None = None, where: Where | None = None) -> "pd.DataFrame":
+def read_results(
+    out: str | Path, columns: Sequence[str] | None = None, where: Where | None = None, *, reviews: bool = False
+) -> "pd.DataFrame":
     """Read the table of a results folder: the newest row of each path.
 
     Args:
@@ -54,6 +57,9 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None, where: W
             list of such lists for any of several, like `filters` of pandas.read_parquet, or a pyarrow.compute
             Expression. Its columns need not be in `columns`. A missing value, such as the score of a failed photo,
             meets no condition but "not in".
+        reviews: add three columns: reviewed_label, the label agreed on by the photo's reviewers; verdict, that of the
+            newest review, or "disputed"; agrees, whether label and reviewed_label are the same class. All are missing
+            without reviews.
 
     Returns:
         One row per path, sorted by path. Dictionary columns are categorical, lists are NumPy arrays, and
@@ -61,20 +67,24 @@ def read_results(out: str | Path, columns: Sequence[str] | None = None, where: W
 
     Raises:
         ConfigError: the folder holds no results, a column is unknown, or `where` can't be applied to the table.
-        StoreError: a part is damaged.
+        StoreError: a part is damaged, or a file of reviews.
     """
     if not (Path(out) / TABLE).is_dir():
         raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
     columns = list(SCHEMA.names if columns is None else columns)
     _check_columns(columns)
     condition = _parse_condition(where)
+    needed = ["path", "content_hash", "label"] if reviews else ["path"]
     while True:
         try:
-            table = _current_rows(part_files(Path(out)), list(dict.fromkeys(["path", *columns])), condition)
+            table = _current_rows(part_files(Path(out)), list(dict.fromkeys([*needed, *columns])), condition)
         except FileNotFoundError:
             continue  # compacted meanwhile; the new parts have its rows
         # a map as a list of pairs, pandas' usual form, could be written to no other table
         frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict").sort_values("path", ignore_index=True)
+        if reviews:
+            frame = _add_reviews(frame, Path(out))
+            columns += REVIEW_COLUMNS
         return frame.loc[:, columns]
 
 
@@ -101,6 +111,13 @@ def read_labels_before(out: Path, run_id: str) -> "pd.Series[str]":
     frame = table.take(newest_rows(table)).to_pandas()
     labels: pd.Series[str] = frame.set_index("path")["label"].astype(object).fillna("failed")
     return labels
+
+
+def _add_reviews(frame: "pd.DataFrame", out: Path) -> "pd.DataFrame":
+    from pipeline.reviews.read import read_truths  # for those who ask for reviews
+    from pipeline.reviews.summary import add_reviews
+
+    return add_reviews(frame, read_truths(out))
 
 
 def _read_all_rows(out: Path, columns: Sequence[str]) -> pa.Table | None:

@@ -1,19 +1,47 @@
 """Whether the report in a results folder is still current."""
 
-from itertools import islice
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 
 from pipeline.results.names import REPORT_PAGE, part_files
 from pipeline.results.run_record import newest_run_records
+from pipeline.reviews.files import ReviewMark, review_marks
 
 
 def report_knows_all(out: Path) -> bool:
-    """Tell whether the report is newer than every part of the table."""
+    """Tell whether the report is newer than every part of the table and every review."""
     try:
-        written = (out / REPORT_PAGE).stat().st_mtime_ns
-        return all(part.stat().st_mtime_ns < written for part in part_files(out))
+        return _newest_change(out) < (out / REPORT_PAGE).stat().st_mtime_ns
     except FileNotFoundError:
         return False
+
+
+def date_report_after_compaction(out: Path, reviews: Mapping[str, ReviewMark]) -> None:
+    """Date a current report after files rewritten with the same content, unless somebody reviewed meanwhile.
+
+    Args:
+        out: the results folder.
+        reviews: its `review_marks` from before the compaction.
+    """
+    sessions = {name: mark for name, mark in review_marks(out).items() if name.endswith(".jsonl")}
+    if all(reviews.get(name) == mark for name, mark in sessions.items()):
+        with suppress(OSError):  # some disks set no times: the next run writes the report again
+            os.utime(out / REPORT_PAGE, ns=(_newest_change(out) + 1,) * 2)
+
+
+def date_report_before(out: Path, reviews: Mapping[str, ReviewMark]) -> None:
+    """Date the report before reviews made while it was written, so the next run writes it again.
+
+    Args:
+        out: the results folder.
+        reviews: its `review_marks`, taken before the reviews were read for the report.
+    """
+    if review_marks(out) != reviews:
+        with suppress(OSError):
+            os.utime(out / REPORT_PAGE, ns=(max((mark.mtime_ns for mark in reviews.values()), default=0),) * 2)
 
 
 def report_is_current(out: Path) -> bool:
@@ -26,3 +54,9 @@ def report_is_current(out: Path) -> bool:
         for summary in (record.summary for record in islice(newest_run_records(out), 2))
     ]
     return report_knows_all(out) and outcomes[0] == outcomes[-1]
+
+
+def _newest_change(out: Path) -> int:
+    """Return the time of the newest part of the table, or of the newest review, in nanoseconds."""
+    parts = (part.stat().st_mtime_ns for part in part_files(out))
+    return max(chain(parts, (mark.mtime_ns for mark in review_marks(out).values())), default=0)

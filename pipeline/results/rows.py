@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from pipeline.records import Box, Failure, ImageRef, Prediction, Scoring, best_scores
-from pipeline.results.schema import Row
+from pipeline.decision import Decision, Outcome
+from pipeline.records import Box, Failure, Floats, ImageRef, Prediction, Scoring, best_scores
+from pipeline.results.schema import Row, set_columns
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class RowBuilder:
         fingerprint_of: from a path to the value of the column fingerprint.
         versus: id of the label set against the target of label-dependent maps.
         scoring: from logits to scores.
+        decision: for the columns defect_score and decision; None leaves them null.
     """
 
     labels: Sequence[str]
@@ -30,6 +33,7 @@ class RowBuilder:
     fingerprint_of: Callable[[str], str]
     versus: int | None
     scoring: Scoring = "softmax"
+    decision: Decision | None = None
 
     def build_ok(self, prediction: Prediction, box: Box, overlay: str | None) -> Row:
         """Build the row of a classified photo."""
@@ -38,6 +42,7 @@ class RowBuilder:
         grid_h, grid_w = prediction.attention.shape
         target = prediction.target
         versus = None if target is None else self.versus
+        ((defect_score, decision),) = self._judge(prediction.logits[None])
         notes = [sample.note] if sample.note else []
         if self.scoring == "sigmoid":
             notes.append("scores are sigmoids, one for each label, and need not sum to 1")
@@ -63,11 +68,32 @@ class RowBuilder:
             grid_w=grid_w,
             map_box=box,
             overlay=overlay,
+            defect_score=defect_score,
+            decision=decision,
         )
 
     def build_failed(self, failure: Failure) -> Row:
         """Build the row of a file without a prediction, with the reason."""
         return Row(**self._file_columns(failure.ref, failure.content_hash), status="failed", error=failure.reason)
+
+    def judge_again(self, table: pa.Table) -> pa.Table:
+        """Put the current decision, and its fingerprint, into rows with the current logits of this model."""
+        is_ok = table["logits"].is_valid().to_pylist()
+        logits = table["logits"].drop_null().to_numpy()
+        judged = iter(self._judge(np.stack(logits)) if len(logits) else ())
+        columns = [next(judged) if ok else (None, None) for ok in is_ok]
+        return set_columns(
+            table,
+            fingerprint=[self.fingerprint_of(path) for path in table["path"].to_pylist()],
+            defect_score=[score for score, _ in columns],
+            decision=[outcome for _, outcome in columns],
+        )
+
+    def _judge(self, logits: Floats) -> Sequence[tuple[float | None, Outcome | None]]:
+        """Return the columns defect_score and decision of n photos; logits (n, C)."""
+        if self.decision is None:
+            return [(None, None)] * len(logits)
+        return self.decision.judge(logits, self.labels, self.scoring)
 
     def _file_columns(self, ref: ImageRef, content_hash: str | None) -> dict[str, Any]:
         return {

@@ -29,6 +29,7 @@ class RunSummary:
         seconds: from start to end.
         images_per_second: processed over seconds.
         labels: photos of this run by label.
+        decisions: photos of this run by decision (pass, review, reject); empty for a model without one.
         changes: differences from earlier runs, in sentences.
         seconds_by_stage: the main loop's own time.
         new: files found without a row.
@@ -36,7 +37,12 @@ class RunSummary:
         gone: rows without a file, which was deleted or renamed.
         standing: files failed in earlier runs, no different since, and so not processed by this one.
         failed_again: of `failed`, files failed in earlier runs too.
+        rejudged: rows of earlier runs judged again, as the model's decision has changed.
         left_out: pictures and folders left out of the walk, counted by rule.
+        reviewed: photos of this run reviewed before, beside rows with another fingerprint.
+        agreed: of these, photos with the reviewed label.
+        contradicted: of these, photos with another label, whose review agreed with the model of its time.
+        contradicted_photos: paths of the first of them.
     """
 
     run_id: str
@@ -52,6 +58,7 @@ class RunSummary:
     seconds: float
     images_per_second: float
     labels: Mapping[str, int] = field(default_factory=dict)
+    decisions: Mapping[str, int] = field(default_factory=dict)
     changes: Sequence[str] = ()
     seconds_by_stage: Mapping[str, float] = field(default_factory=dict)
     new: int = 0
@@ -59,7 +66,12 @@ class RunSummary:
     gone: int = 0
     standing: int = 0
     failed_again: int = 0
+    rejudged: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    reviewed: int = 0
+    agreed: int = 0
+    contradicted: int = 0
+    contradicted_photos: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:

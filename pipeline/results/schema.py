@@ -43,6 +43,8 @@ SCHEMA = pa.schema(
         pa.field("fingerprint", _CATEGORY),
         pa.field("run_id", _CATEGORY),
         pa.field("processed_at", pa.timestamp("us", tz="UTC")),
+        pa.field("defect_score", pa.float32()),
+        pa.field("decision", _CATEGORY),
     ],
     metadata={"schema_version": SCHEMA_VERSION},
 )
@@ -87,9 +89,19 @@ class Row:
     grid_w: int | None = None
     map_box: Sequence[float] | None = None
     overlay: str | None = None
+    defect_score: float | None = None
+    decision: str | None = None
 
 
 def to_table(rows: Sequence[Row]) -> pa.Table:
     """Convert rows to an Arrow table of `SCHEMA`."""
     columns = [pa.array([getattr(row, field.name) for row in rows], type=field.type) for field in SCHEMA]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def set_columns(table: pa.Table, **values: Sequence[object]) -> pa.Table:
+    """Replace columns of a table of `SCHEMA`."""
+    for name, column in values.items():
+        array = pa.array(column, SCHEMA.field(name).type)
+        table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), array)
+    return table

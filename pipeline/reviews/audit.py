@@ -5,6 +5,7 @@ of their content are a fair sample, and stay the same ones as the archive grows.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -20,7 +21,7 @@ class AuditEstimate:
     Attributes:
         photos: answered photos of the audit.
         correct: of these, photos with the model's label confirmed.
-        unsure: photos the reviewers are unsure of, not among `photos`.
+        unsure: photos the reviewers are unsure of or dispute, not among `photos`.
         low, high: the exact 95% interval of the accuracy (Clopper & Pearson, Biometrika 1934); NaN without photos.
         low_bound, high_bound: the same with every unsure photo counted as wrong, or as correct.
     """
@@ -33,9 +34,24 @@ class AuditEstimate:
     low_bound: float
     high_bound: float
 
+    @property
+    def accuracy(self) -> float:
+        """The share of correct photos; NaN without photos."""
+        return self.correct / self.photos if self.photos else math.nan
+
+    def describe(self) -> str:
+        """Return the estimate in words: `0.97 (0.95 to 0.98) of 400 photos`."""
+        if not self.photos:
+            return f"unknown, {self.unsure:,} unsure"
+        text = f"{self.accuracy:.3g} ({self.low:.3g} to {self.high:.3g}) of {self.photos:,} photos"
+        if self.unsure:
+            bounds = f"{self.low_bound:.3g} to {self.high_bound:.3g}"
+            text += f"; {bounds} with the {self.unsure:,} unsure as wrong or right"
+        return text
+
     def as_json(self) -> dict[str, float | None]:
         """Convert to plain numbers for JSON, null for NaN."""
-        return {name: None if number != number else number for name, number in asdict(self).items()}
+        return {name: None if math.isnan(number) else number for name, number in asdict(self).items()}
 
 
 def audit_position(content_hash: str) -> float:

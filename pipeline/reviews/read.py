@@ -5,14 +5,17 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, StoreError, one_line
-from pipeline.reviews.files import folded_files, session_files
-from pipeline.reviews.record import REVIEW_SCHEMA, parse_record
-from pipeline.reviews.truth import find_standing
+from pipeline.reviews.classes import current_names, read_classes
+from pipeline.reviews.files import REVIEWS, folded_files, session_files
+from pipeline.reviews.record import LABELLED, REVIEW_SCHEMA, VERDICTS, parse_record
+from pipeline.reviews.truth import Truth, find_standing, resolve_truths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 2**24  # parsed at once; the longest line must fit
+_REQUIRED = ("id", "at", "who", "session", "path", "content_hash", "width", "height")
+_ANSWERS = {(verdict, verdict in LABELLED) for verdict in VERDICTS} | {("withdrawn", True)}  # verdict, has a label
 
 
 def read_reviews(out: str | Path) -> "pd.DataFrame":
@@ -27,7 +32,7 @@ def read_reviews(out: str | Path) -> "pd.DataFrame":
 
     Returns:
         One row per record, with the columns of `ReviewRecord`, and `stands`: false for a record replaced by a later
-        one or taken back.
+        one or taken back. Labels are those of the time, also of classes renamed since.
 
     Raises:
         ConfigError: there is no such folder.
@@ -42,6 +47,18 @@ def read_reviews(out: str | Path) -> "pd.DataFrame":
     return frame
 
 
+def read_truths(out: Path) -> dict[str, Truth]:
+    """Read the truth of every reviewed photo, by content hash, with the current names of the classes.
+
+    Raises:
+        DataError: classes.json is damaged.
+        StoreError: a file with records is damaged.
+    """
+    if not (out / REVIEWS).is_dir():
+        return {}
+    return resolve_truths(read_review_table(out), current_names(read_classes(out)))
+
+
 def read_review_table(out: Path) -> pa.Table:
     """Read every record as an Arrow table of `REVIEW_SCHEMA`, each id once, ordered by time.
 
@@ -50,30 +67,77 @@ def read_review_table(out: Path) -> pa.Table:
     """
     while True:
         try:
-            tables = [_read_folded(file) for file in folded_files(out)]
-            tables += [read_session(file) for file in session_files(out)]
+            # sessions first: those folded after that are read twice, in the other order they could be missed
+            sessions = [read_session(file) for file in session_files(out)]
+            folded = [read_folded(file) for file in folded_files(out)]
             break
         except FileNotFoundError:
-            continue  # folded meanwhile; the folded file has its records
-    table = pa.concat_tables([REVIEW_SCHEMA.empty_table(), *tables])
-    return _drop_repeated_ids(table).sort_by([("at", "ascending"), ("id", "ascending")])
+            continue  # folded meanwhile; the new file has its records
+    table = pa.concat_tables([pa.Table.from_batches([], REVIEW_SCHEMA), *folded, *sessions])
+    return drop_repeated_ids(table).sort_by([("at", "ascending"), ("id", "ascending")])
 
 
 def read_session(file: Path) -> pa.Table:
     """Read one session. A last line without an end, from a kill in mid-write, is left out.
 
     Raises:
+        StoreError: it can't be read.
         FileNotFoundError: it was folded meanwhile.
     """
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{file}: can't be read ({error.strerror}); make it readable") from None
     content = content[: content.rfind(b"\n") + 1]
     if not content:
-        return REVIEW_SCHEMA.empty_table()
+        return pa.Table.from_batches([], REVIEW_SCHEMA)
     parsing = pj.ParseOptions(explicit_schema=REVIEW_SCHEMA, unexpected_field_behavior="ignore")
     try:
-        return pj.read_json(io.BytesIO(content), pj.ReadOptions(block_size=_BLOCK_BYTES), parsing)
+        table = pj.read_json(io.BytesIO(content), pj.ReadOptions(block_size=_BLOCK_BYTES), parsing)
     except pa.ArrowException:
         return _read_good_lines(file, content)
+    return table if _are_records(table) else _read_good_lines(file, content)
+
+
+def read_folded(file: Path) -> pa.Table:
+    """Read one file of folded sessions.
+
+    Raises:
+        StoreError: it is damaged.
+        FileNotFoundError: it was folded again meanwhile.
+    """
+    try:
+        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            return parquet.read().select(REVIEW_SCHEMA.names).cast(REVIEW_SCHEMA)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise StoreError(
+            f"{file}: is damaged ({one_line(error, 200)}); restore it from a backup, or move it away"
+        ) from None
+
+
+def drop_repeated_ids(table: pa.Table) -> pa.Table:
+    """Keep the first record of each id: a fold stopped half-way leaves its records in two files."""
+    ids = table["id"].to_pylist()
+    if len(set(ids)) == len(ids):
+        return table
+    first = {record_id: row for row, record_id in reversed(list(enumerate(ids)))}
+    return table.take(np.array(sorted(first.values())))
+
+
+def _are_records(table: pa.Table) -> bool:
+    """Tell whether each row is a whole record. pyarrow reads a missing field as null; `parse_record` refuses it."""
+    boxes = pc.list_flatten(table["boxes"])
+    # in Python: a comparison by pyarrow imports pandas
+    answers = set(zip(table["verdict"].to_pylist(), table["label"].is_valid().to_pylist(), strict=True))
+    return (
+        answers <= _ANSWERS
+        and not any(table[name].null_count for name in _REQUIRED)
+        and not any(pc.struct_field(boxes, name).null_count for name in ("x0", "y0", "x1", "y1", "label"))
+    )
 
 
 def _read_good_lines(file: Path, content: bytes) -> pa.Table:
@@ -87,23 +151,3 @@ def _read_good_lines(file: Path, content: bytes) -> pa.Table:
             continue
         rows.append({**vars(record), "boxes": [vars(box) for box in record.boxes]})
     return pa.Table.from_pylist(rows, REVIEW_SCHEMA)
-
-
-def _read_folded(file: Path) -> pa.Table:
-    try:
-        return pq.read_table(file, schema=REVIEW_SCHEMA)
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(
-            f"{file}: is damaged ({one_line(error, 200)}); restore it from a backup, or move it away"
-        ) from None
-
-
-def _drop_repeated_ids(table: pa.Table) -> pa.Table:
-    """Keep the first record of each id: a fold stopped half-way leaves its records in two files."""
-    ids = table["id"].to_pylist()
-    if len(set(ids)) == len(ids):
-        return table
-    first = {record_id: row for row, record_id in reversed(list(enumerate(ids)))}
-    return table.take(pa.array(sorted(first.values())))

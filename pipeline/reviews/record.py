@@ -1,5 +1,6 @@
 """One decision of a person about one photo, as a line of JSON and as a row of Parquet."""
 
+import math
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ How = Literal["single", "grid", "box", "api"]
 BoxSource = Literal["drawn", "map", "edited", "imported"]
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+LABELLED: tuple[Verdict, ...] = ("confirmed", "corrected")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,18 @@ class ReviewRecord:
     fingerprint: str = ""
     model: str = ""
     run_id: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what the types don't say.
+
+        Raises:
+            ValueError: a label is missing or not allowed with this verdict, or a box is not one.
+        """
+        if self.verdict != "withdrawn" and (self.label is None) == (self.verdict in LABELLED):
+            raise ValueError(f"{self.verdict} goes {'with' if self.label is None else 'without'} a label")
+        for box in self.boxes:
+            if not (math.isfinite(box.x0 + box.y0 + box.x1 + box.y1) and box.x0 < box.x1 and box.y0 < box.y1):
+                raise ValueError(f"a box from {box.x0}, {box.y0} to {box.x1}, {box.y1} holds no pixels")
 
     def to_line(self) -> bytes:
         """Return the record as one line of JSON, with its newline."""

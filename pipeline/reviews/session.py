@@ -7,6 +7,7 @@ keep `compact` from folding a session in use.
 import fcntl
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Self
@@ -35,17 +36,17 @@ class ReviewSession:
         Raises:
             StoreError: the folder can't be written.
         """
-        self.name = new_session_name(who)
-        self.file = out / REVIEWS / f"{self.name}.jsonl"
         self._known_ids = set(known_ids)
         self._lock = Lock()
+        self._size = 0  # bytes of whole records
+        folder = out / REVIEWS
         try:
-            self.file.parent.mkdir(exist_ok=True)
-            self._descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
-            flush_to_disk(self.file.parent)
+            folder.mkdir(exist_ok=True)
+            self.file, self._descriptor = _create_session_file(folder, who)
+            flush_to_disk(folder)
         except OSError as error:
-            raise cannot_write(self.file, error) from error
-        lock_session(self._descriptor)
+            raise cannot_write(folder, error) from error
+        self.name = self.file.stem
 
     def __enter__(self) -> Self:
         return self
@@ -59,34 +60,52 @@ class ReviewSession:
         Raises:
             StoreError: the disk is full or can't be written; the file is as before.
         """
+        line = record.to_line()
         with self._lock:
             if record.id in self._known_ids:
                 return False
-            size = os.fstat(self._descriptor).st_size
             try:
-                _write_all(self._descriptor, record.to_line())
+                self._drop_half_line()
+                _write_all(self._descriptor, line)
                 flush_to_disk(self.file)
             except OSError as error:
-                os.ftruncate(self._descriptor, size)  # no half line may stand before the next record
+                with suppress(OSError):  # on a broken disk the next record tries again
+                    self._drop_half_line()
                 raise cannot_write(self.file, error) from error
+            self._size += len(line)
             self._known_ids.add(record.id)
             return True
 
     def close(self) -> None:
         """Close the file; remove it if it is empty."""
-        is_empty = os.fstat(self._descriptor).st_size == 0
-        os.close(self._descriptor)
-        if is_empty:
+        if self._size == 0:
             self.file.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+    def _drop_half_line(self) -> None:
+        """Cut off the rest of a failed write, or the next record would stand on the same line."""
+        if os.fstat(self._descriptor).st_size != self._size:
+            os.ftruncate(self._descriptor, self._size)
 
 
-def lock_session(descriptor: int) -> bool:
+def lock_session(descriptor: int, *, wait: bool = False) -> bool:
     """Lock an open session's file for this process; return False if another one holds it, or the disk has no locks."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True
+
+
+def _create_session_file(folder: Path, who: str) -> tuple[Path, int]:
+    """Create and lock a file; return it and its descriptor."""
+    while True:
+        file = folder / f"{new_session_name(who)}.jsonl"
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
+        lock_session(descriptor, wait=True)
+        if os.fstat(descriptor).st_nlink:
+            return file, descriptor
+        os.close(descriptor)  # folded, and so removed, before it was locked
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -7,8 +7,9 @@ same person. A withdrawn record counts as never written, so the records it had r
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +18,18 @@ from pipeline.reviews.record import ReviewBox
 
 TruthState = Literal["reviewed", "unsure", "rejected", "disputed"]
 
+AUDIT_ORDERS = ("audit", "mixed")  # orders with photos chosen by their place in the audit, blind
 _SAME_BOX_OVERLAP = 0.5  # intersection over union
 
-_KEYS = ["id", "content_hash", "who", "verdict", "replaces"]
-_USED = [*_KEYS, "at", "path", "label", "boxes", "boxes_complete", "fingerprint", "label_before"]
+_USED = (
+    "id", "at", "who", "path", "content_hash", "verdict", "label", "label_before", "boxes", "boxes_complete",
+    "fingerprint",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What people say about one photo.
+    """What people say about one photo, with the current names of classes.
 
     Attributes:
         content_hash: of the photo.
@@ -34,13 +38,15 @@ class Truth:
         boxes: of the defects.
         boxes_complete: every defect has its box.
         verdict: of the newest standing record.
-        who: the people whose records stand.
-        records: ids of the standing records, oldest first.
+        who: the people whose records stand, one record each, oldest first.
+        records: ids of these records.
         at: time of the newest one, microseconds since 1970 UTC.
         path: of the photo, in the newest one.
         answers: label of each standing record, or its verdict without one.
         fingerprint: of the row judged by the newest one.
         label_before: the model's answer at that time.
+        audited: answered in the audit, blind; the truth may come from a later record.
+        also_called: earlier names of the label.
     """
 
     content_hash: str
@@ -56,20 +62,45 @@ class Truth:
     answers: tuple[str, ...]
     fingerprint: str
     label_before: str | None
+    audited: bool = False
+    also_called: tuple[str, ...] = ()
+
+    def agrees_with(self, label: str | None) -> bool | None:
+        """Compare a model's label, under any name of its class, with the agreed one; None without one of both."""
+        if self.label is None or label is None:
+            return None
+        return label == self.label or label in self.also_called
 
 
-def resolve_truths(table: pa.Table) -> dict[str, Truth]:
+class _Claim(NamedTuple):
+    """The fields of a record with a say in which records stand."""
+
+    id: str
+    content_hash: str
+    who: str
+    verdict: str
+    replaces: Sequence[str]
+    blind: bool
+    order: str
+
+
+def resolve_truths(table: pa.Table, renamed: Mapping[str, str] = MappingProxyType({})) -> dict[str, Truth]:
     """Resolve the truth of every reviewed photo, by content hash.
 
     Args:
         table: all records, ordered by time, from `read_review_table`.
+        renamed: the current name of a class by each earlier one.
     """
-    standing = find_standing(table)
-    rows = np.array([record_id in standing for record_id in table["id"].to_pylist()], bool)
+    valid = _list_valid(table)
+    standing = _select_standing(valid)
+    audited = {claim.content_hash for claim in valid if claim.blind and claim.order in AUDIT_ORDERS}
     by_photo: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for record in _list_records(table.filter(pa.array(rows))):
+    for record in _list_records(table, standing, renamed):
         by_photo[record["content_hash"]].append(record)
-    return {content_hash: _resolve_photo(content_hash, records) for content_hash, records in by_photo.items()}
+    return {
+        content_hash: _resolve_photo(records, renamed, audited=content_hash in audited)
+        for content_hash, records in by_photo.items()
+    }
 
 
 def find_standing(table: pa.Table) -> set[str]:
@@ -78,62 +109,83 @@ def find_standing(table: pa.Table) -> set[str]:
     Args:
         table: all records, ordered by time, from `read_review_table`.
     """
-    columns = (table[name].to_pylist() for name in _KEYS)
-    by_photo: dict[str, list[tuple[str, str, str, Sequence[str]]]] = defaultdict(list)
-    for record_id, content_hash, who, verdict, replaces in zip(*columns, strict=True):
-        by_photo[content_hash].append((record_id, who, verdict, replaces or ()))
-    return {record_id for records in by_photo.values() for record_id in _find_standing_of_photo(records)}
+    return _select_standing(_list_valid(table))
 
 
-def _find_standing_of_photo(records: Sequence[tuple[str, str, str, Sequence[str]]]) -> Iterable[str]:
-    """Return the standing ids among the records (id, who, verdict, replaces) of one photo, oldest first."""
-    if len(records) == 1 and records[0][2] != "withdrawn":
-        return [records[0][0]]
+def _list_valid(table: pa.Table) -> list[_Claim]:
+    """List the records neither withdrawn nor withdrawals, oldest first."""
+    columns = (table[name].to_pylist() for name in _Claim._fields)
+    claims = [_Claim(*values) for values in zip(*columns, strict=True)]
     withdrawn: set[str] = set()
-    for record_id, _, verdict, replaces in reversed(records):  # a withdrawal may itself be taken back by a later one
-        if verdict == "withdrawn" and record_id not in withdrawn:
-            withdrawn.update(replaces)
-    valid = [record for record in records if record[0] not in withdrawn and record[2] != "withdrawn"]
-    replaced = {other for _, _, _, replaces in valid for other in replaces}
-    newest_of_person = {who: record_id for record_id, who, _, _ in valid}
-    return [
-        record_id for record_id, who, _, _ in valid if record_id not in replaced and newest_of_person[who] == record_id
-    ]
+    for claim in reversed(claims):  # a withdrawal may itself be taken back by a later one
+        if claim.verdict == "withdrawn" and claim.id not in withdrawn:
+            withdrawn.update(claim.replaces or ())
+    return [claim for claim in claims if claim.verdict != "withdrawn" and claim.id not in withdrawn]
 
 
-def _list_records(table: pa.Table) -> Iterable[dict[str, Any]]:
-    """List the records, with times in microseconds since 1970; columns one by one take a third of the time."""
+def _select_standing(valid: Sequence[_Claim]) -> set[str]:
+    """Return the ids of the records that no other one replaces.
+
+    A person's newest record is the one replacing the others by name, even if the clock went back in between.
+    """
+    author = {claim.id: (claim.content_hash, claim.who) for claim in valid}
+    replaced: set[str] = set()
+    replaced_by_author: set[str] = set()
+    for claim in valid:
+        for other in claim.replaces or ():
+            replaced.add(other)
+            if author.get(other) == author[claim.id]:
+                replaced_by_author.add(other)
+    newest = {author[claim.id]: claim.id for claim in valid if claim.id not in replaced_by_author}
+    return set(newest.values()) - replaced
+
+
+def _list_records(table: pa.Table, standing: set[str], renamed: Mapping[str, str]) -> Iterable[dict[str, Any]]:
+    """List the standing records, with times in microseconds since 1970 and current names of classes."""
     table = table.set_column(table.column_names.index("at"), "at", table["at"].cast(pa.int64()))
-    columns = [table[name].to_pylist() for name in _USED]
-    return (dict(zip(_USED, values, strict=True)) for values in zip(*columns, strict=True))
+    columns = [table[name].to_pylist() for name in _USED]  # a third of the time of Table.to_pylist
+    for values in zip(*columns, strict=True):
+        if values[0] not in standing:
+            continue
+        record = dict(zip(_USED, values, strict=True))
+        for name in ("label", "label_before"):
+            record[name] = renamed.get(record[name], record[name])
+        boxes = [ReviewBox(**box) for box in record["boxes"] or ()]
+        record["boxes"] = tuple(replace(box, label=renamed.get(box.label, box.label)) for box in boxes)
+        yield record
 
 
-def _resolve_photo(content_hash: str, records: Sequence[Mapping[str, Any]]) -> Truth:
+def _resolve_photo(records: Sequence[Mapping[str, Any]], renamed: Mapping[str, str], *, audited: bool) -> Truth:
     """Resolve the standing records of one photo, oldest first."""
-    newest = max(records, key=lambda record: (record["boxes_complete"], record["at"]))
+    newest = records[-1]
+    boxed = next((record for record in reversed(records) if record["boxes_complete"]), newest)
     answers = tuple(record["label"] or record["verdict"] for record in records)
-    agreed = len(records) == 1 or (len(set(answers)) == 1 and _agree_on_boxes(records))
+    # a class may be called like a verdict
+    agreed = len({(answer, record["label"] is None) for answer, record in zip(answers, records, strict=True)}) == 1
+    agreed = agreed and _agree_on_boxes(records)
     state: TruthState = "reviewed" if newest["label"] is not None else newest["verdict"]
     return Truth(
-        content_hash=content_hash,
+        content_hash=newest["content_hash"],
         state=state if agreed else "disputed",
         label=newest["label"] if agreed else None,
-        boxes=_parse_boxes(newest) if agreed else (),
-        boxes_complete=bool(newest["boxes_complete"]) and agreed,
+        boxes=boxed["boxes"] if agreed else (),
+        boxes_complete=bool(boxed["boxes_complete"]) and agreed,
         verdict=newest["verdict"],
-        who=tuple(dict.fromkeys(record["who"] for record in records)),
+        who=tuple(record["who"] for record in records),
         records=tuple(record["id"] for record in records),
-        at=records[-1]["at"],
-        path=records[-1]["path"],
+        at=newest["at"],
+        path=newest["path"],
         answers=answers,
-        fingerprint=records[-1]["fingerprint"] or "",
-        label_before=records[-1]["label_before"],
+        fingerprint=newest["fingerprint"] or "",
+        label_before=newest["label_before"],
+        audited=audited,
+        also_called=tuple(former for former, name in renamed.items() if name == newest["label"]),
     )
 
 
 def _agree_on_boxes(records: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether all complete sets of boxes are the same, box by box; incomplete ones contradict nobody."""
-    first, *others = [_parse_boxes(record) for record in records if record["boxes_complete"]] or [()]
+    first, *others = [record["boxes"] for record in records if record["boxes_complete"]] or [()]
     return all(boxes_match(first, other) for other in others)
 
 
@@ -158,7 +210,3 @@ def _overlap(box: ReviewBox, other: ReviewBox) -> float:
         return 0.0
     areas = ((each.x1 - each.x0) * (each.y1 - each.y0) for each in (box, other))
     return width * height / (sum(areas) - width * height)
-
-
-def _parse_boxes(record: Mapping[str, Any]) -> tuple[ReviewBox, ...]:
-    return tuple(ReviewBox(**box) for box in record["boxes"] or ())

@@ -197,7 +197,7 @@ def test_wrong_settings(archive, settings, message):
 
 
 def test_a_folder_without_results(tmp_path):
-    with pytest.raises(ConfigError, match="is not a results folder"):
+    with pytest.raises(DataError, match="no run has finished here"):
         export(ExportConfig(results=tmp_path, out=tmp_path.parent / "data", format="csv", group="photo"))
 
 

@@ -183,6 +183,13 @@ def test_label_in_one_split_only():
         check_splits([*both, *elsewhere])
 
 
+def test_a_label_of_train_alone_passes_where_splits_stay():
+    both = [*photos_of({"ok": 2}, split="train"), LabelledPhoto("v", None, "ok", split="validation")]
+    check_splits([*both, LabelledPhoto("n", None, "new", split="train")], each_class_judged=False)
+    with pytest.raises(DataError, match="'new' occurs only in the split 'test'"):
+        check_splits([*both, LabelledPhoto("n", None, "new", split="test")], each_class_judged=False)
+
+
 def test_split_csv_round_trip(tmp_path):
     photos = split(photos_of({"ok": 10, 'comma, "quote"': 10}))
     write_split_csv(photos, tmp_path / "split.csv")

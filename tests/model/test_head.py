@@ -13,10 +13,10 @@ from scipy.special import expit
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import pipeline
+from pipeline.decision import combine_classes
 from pipeline.errors import ModelError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import evaluate
-from pipeline.evaluation.result import combine_classes
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.checkpoint_files import hash_pieces
 from pipeline.model.head import read_head

@@ -72,6 +72,38 @@ def test_chance_in_a_small_run_is_no_news():
         assert len(drift_warnings(tonight, before)) == news
 
 
+def test_shares_of_decisions_by_hand():
+    rows = [make_row(f"{number}", decision="pass") for number in range(3)] + [make_row("3", decision="reject")]
+    shares = profile_of([*rows, make_row("4", status="failed", label=None)]).shares
+    decisions = {name: share for name, share in shares.items() if name.startswith("decision")}
+    assert decisions == {"decision pass": 0.6, "decision review": 0, "decision reject": 0.2}
+    assert not any(name.startswith("decision") for name in profile_of([make_row("a")]).shares)
+
+
+def test_rejects_that_pile_up_are_news():
+    decided = {"decision pass": 0.9, "decision review": 0.06, "decision reject": 0.04}
+    (tonight,) = usual(0.91, **decided | {"decision pass": 0.7, "decision reject": 0.24})
+    found = drift_warnings(tonight, usual(0.90, 0.92, 0.91, **decided))
+    assert found == [
+        "decision pass: 70.0% of the photos, usually 87.0% to 93.0%",
+        "decision reject: 24.0% of the photos, usually 1.0% to 7.0%",
+    ]
+    assert drift_warnings(tonight, usual(0.90, 0.92, 0.91)) == [], "nothing was decided before"
+
+
+def test_runs_under_another_decision_count_but_for_its_shares(tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for number, fingerprint in enumerate(("a", "a-1", "a-2", "b-1")):
+        (profile,) = usual(0.1 * number, **{"decision reject": 0.5})
+        run_id = f"2026010{number + 1}T000000Z"
+        record = make_record(tmp_path, run_id=run_id, fingerprint=fingerprint, profile=profile.as_json())
+        (runs / f"{run_id}.json").write_text(json.dumps(record.as_json()))
+    profiles = earlier_profiles(tmp_path, "a-1", most=5)
+    assert [profile.averages["score"].mean for profile in profiles] == pytest.approx([0.2, 0.1, 0.0])
+    assert ["decision reject" in profile.shares for profile in profiles] == [False, True, False]
+
+
 @pytest.mark.parametrize(("photos", "runs"), [(19, 5), (1000, 2)])
 def test_too_little_to_tell(photos, runs):
     (tonight,) = usual(0.1, photos=photos)

@@ -20,6 +20,7 @@ from pipeline.results.folder import ResultsFolder
 from pipeline.results.report_age import report_knows_all
 from tests.helpers.commands import run_vitrollout
 from tests.helpers.photos import save_photos
+from tests.helpers.reviews import make_review, write_reviews
 from tests.helpers.tables import make_record, make_row, write_run
 
 
@@ -112,6 +113,36 @@ def test_rows_are_split_over_files_in_order(tmp_path):
     write_report(tmp_path / "out")
     index, rows = data_of(tmp_path / "out")
     assert [row["photo"] for row in rows] == index["path"] == [f"{number:05d}.png" for number in range(count)]
+
+
+def test_nothing_of_reviews_without_reviews(out):
+    write_report(out)
+    index, rows = data_of(out)
+    assert "review" not in {name.lower() for name in (*index, *rows[0])}
+    page = page_of(out)
+    assert "eview" not in page.text
+    assert [attributes for tag, attributes in page.tags if tag == "select" and attributes["name"] == "review"] == []
+
+
+def test_reviews_are_counted_and_in_the_data_files(tmp_path):
+    (tmp_path / "photos").mkdir()
+    failed = {"status": "failed", "label": None, "score": None, "top_labels": None, "top_scores": None}
+    rows = [make_row(f"{name}.png", content_hash=name) for name in "abcde"]
+    rows.append(make_row("f.png", content_hash="f", **failed))
+    write_run(tmp_path / "out", tmp_path / "photos", rows)
+    hostile = "<script>alert(1)</script>"
+    reviews = [make_review("a.png"), make_review("b.png", hostile), make_review("c.png", None), make_review("f.png")]
+    write_reviews(tmp_path / "out", [*reviews, make_review("d.png")])
+    write_reviews(tmp_path / "out", [make_review("d.png", "open", who="Ben")])
+    write_report(tmp_path / "out")
+    index, details = data_of(tmp_path / "out")
+    assert index["review"] == ["agrees", "disagrees", "unsure", "disputed", "", "reviewed"]
+    assert [row.get("review") for row in details] == [
+        "short, by Ann", f"{hostile}, by Ann", "unsure, by Ann", "short, by Ann; open, by Ben", None, "short, by Ann"
+    ]  # fmt: skip
+    page = page_of(tmp_path / "out")
+    assert "Reviews: reviewed 3, agrees 50.0%; 1 disputed, 1 unsure." in page.text
+    assert [attributes for tag, attributes in page.tags if tag == "select" and attributes["name"] == "review"]
 
 
 HOSTILE = [

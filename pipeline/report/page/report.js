@@ -72,9 +72,11 @@
       const failed = index.label[row] < 0, score = index.score[row];
       if (label !== null && index.label[row] !== label) continue;
       if (run !== null && index.run[row] !== run) continue;
+      if (wanted.decision && index.decision?.[row] !== wanted.decision) continue;
       if (wanted.status && failed !== (wanted.status === "failed")) continue;
       if (lowest !== null && (failed || score < lowest)) continue;
       if (highest !== null && (failed || score > highest)) continue;
+      if (wanted.review && !isReview(wanted.review, index.review?.[row])) continue;
       if (path && !lowered[row].includes(path)) continue;
       selected.push(row);
     }
@@ -88,6 +90,11 @@
     if (orders[wanted.sort]) selected.sort(orders[wanted.sort]);  // rows come sorted by path
     page = 0;
     show();
+  }
+
+  function isReview(wanted, review) {
+    if (wanted === "none") return !review;
+    return review === wanted || (wanted === "reviewed" && (review === "agrees" || review === "disagrees"));
   }
 
   function show() {
@@ -111,6 +118,7 @@
       element("span", { className: failed ? "label failed" : "label" },
         element("span", { textContent: failed ? "failed" : index.labels[index.label[row]] }),
         element("span", { textContent: failed ? "" : index.score[row].toFixed(3) })),
+      decision(row),
       element("span", { className: "path", textContent: index.path[row] }));
     button.dataset.place = place;
     details(row).then((more) => {
@@ -119,6 +127,11 @@
       else picture.textContent = more.error ?? "no picture";
     }, () => {});
     return element("li", {}, button);
+  }
+
+  function decision(row) {
+    const name = index.decision?.[row];
+    return name ? element("span", { className: `decision ${name}`, textContent: name }) : "";
   }
 
   function turn(by) {
@@ -137,6 +150,7 @@
     get("viewer-path").textContent = index.path[row];
     get("viewer-verdict").textContent = failed ? more.error : `${index.labels[index.label[row]]}  ${index.score[row].toFixed(3)}`;
     get("viewer-verdict").classList.toggle("failed", failed);
+    get("viewer-verdict").append(" ", decision(row));
     showPictures(index.path[row], more);
     const top = get("viewer-top");
     top.hidden = !more.top.length;
@@ -150,6 +164,7 @@
         element("td", { textContent: score.toFixed(3) }));
     })));
     const facts = {
+      "Defect score": more.defectScore?.toFixed(3), "Reviewed": more.review,
       "Note": more.note, "Size": more.size && `${more.size[0]} × ${more.size[1]} pixels`,
       "Processed": more.processed, "Run": index.runs[index.run[row]],
     };

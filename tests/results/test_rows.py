@@ -1,0 +1,74 @@
+"""Rows of the table: with the model's decision from the start, or judged again by their logits."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.decision import add_decision
+from pipeline.records import ImageRef, Prediction, Sample
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.read import read_done_files, read_results
+from pipeline.results.rows import RowBuilder
+from pipeline.results.schema import to_table
+from tests.helpers.decisions import make_decision
+from tests.helpers.tables import FAILED, make_row, write_run
+
+LABELS = ("ok", "bad")
+QUARTERS = np.log(np.array([3, 1], np.float32)), np.log(np.array([1, 3], np.float32))  # softmax of "bad": 1/4, 3/4
+
+
+def builder(decision, scoring="softmax"):
+    return RowBuilder(
+        LABELS, "model", "rollout", "r", lambda path: add_decision("f1", decision), None, scoring, decision
+    )
+
+
+def predict(logits):
+    ref = ImageRef("a.png", None, "a.png", 10, 5)
+    sample = Sample(ref, "00", 30, 20, None, np.zeros((3, 8, 8), np.uint8), None)
+    return Prediction(sample, np.asarray(logits, np.float32), np.ones((2, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("scoring", "expected"),
+    [("softmax", [(0.25, "pass"), (0.75, "reject")]), ("sigmoid", [(0.5, "review"), (0.75, "reject")])],
+)
+def test_new_rows_have_the_decision_of_the_model(scoring, expected):
+    rows = builder(make_decision(positive=("bad",), pass_below=0.3, reject_from=0.7), scoring)
+    built = [rows.build_ok(predict(logits), (0, 0, 30, 20), None) for logits in QUARTERS]
+    assert [(row.defect_score, row.decision) for row in built] == expected
+    plain = builder(None).build_ok(predict(QUARTERS[0]), (0, 0, 30, 20), None)
+    assert (plain.defect_score, plain.decision) == (None, None)
+
+
+def test_rows_are_judged_again_by_their_logits():
+    decision = make_decision(positive=("bad",), pass_below=0.3, reject_from=0.7)
+    table = to_table(
+        [make_row("a", logits=QUARTERS[1]), make_row("b", **FAILED, logits=None), make_row("c", logits=QUARTERS[0])]
+    )
+    judged = builder(decision).judge_again(table)
+    assert judged["defect_score"].to_pylist() == [0.75, None, 0.25]
+    assert judged["decision"].to_pylist() == ["reject", None, "pass"]
+    assert set(judged["fingerprint"].to_pylist()) == {add_decision("f1", decision)}
+    assert judged.schema == table.schema
+    back = builder(None).judge_again(judged)
+    assert back.equals(table), "without a decision the rows are as before"
+    assert builder(decision).judge_again(table.slice(1, 1))["decision"].to_pylist() == [None]
+
+
+def test_rows_in_a_folder_are_rewritten_once(out, source):
+    """Rows of two parts, one of them replaced by a later run: only the current ones are judged."""
+    write_run(out, source, [make_row("a.jpg", label="open"), make_row("b.jpg", logits=QUARTERS[1])])
+    write_run(out, source, [make_row("a.jpg", logits=QUARTERS[0])])
+    done = read_done_files(out)
+    refs = [ImageRef(path, None, path, 10, row.mtime_ns) for path, row in done.items()]
+    decision = make_decision(positive=("bad",), pass_below=0.3, reject_from=0.7)
+    before = read_results(out)
+    with ResultsFolder(out, source) as results:
+        results.restamp(refs, done, replace(builder(decision), run_id=results.run_id).judge_again)
+    after = read_results(out)
+    assert after["decision"].tolist() == ["pass", "reject"]
+    assert len(list((out / "table").iterdir())) == 4
+    same = ["path", "mtime", "label", "attention", "overlay", "processed_at"]
+    assert after[same].astype(str).equals(before[same].astype(str))
