@@ -17,9 +17,10 @@ from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.decision import choose_decision, choose_validation_photos, find_cautions, measure_costs
 from pipeline.evaluation.measure import gather_scores, measure
 from pipeline.evaluation.predict import predict_photos
-from pipeline.evaluation.result import GOOD_LABELS, NO_GOOD_CLASS, Evaluation, PredictedPhoto, ScoredPhotos
+from pipeline.evaluation.result import NO_GOOD_CLASS, Evaluation, PredictedPhoto, ScoredPhotos
 from pipeline.evaluation.second_model import compare_with, keep_known_labels
 from pipeline.evaluation.write import format_card_section, write_results
+from pipeline.labelled.good_labels import is_good_label
 from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of
 from pipeline.markdown import replace_evaluation_section
 from pipeline.model.checkpoint import Checkpoint
@@ -102,7 +103,7 @@ def _choose_positive(config: EvaluateConfig, labels: tuple[str, ...], decision: 
         return config.positive
     if decision:
         return decision.positive
-    defects = tuple(dict.fromkeys(label for label in labels if label.lower() not in GOOD_LABELS))
+    defects = tuple(dict.fromkeys(label for label in labels if not is_good_label(label)))
     if 0 < len(defects) < len(set(labels)):
         return defects
     if config.save_decision:

@@ -11,10 +11,10 @@ from pipeline.evaluation.comparison import Comparison
 from pipeline.evaluation.metrics import Ids, Probabilities, confusion
 from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
+from pipeline.labelled.good_labels import GOOD_LABELS
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.records import Doubles, Scoring
 
-GOOD_LABELS = ("ok", "good", "normal", "functional")  # usual names for "no defect"
 NO_GOOD_CLASS = (
     f"no class is called {', '.join(GOOD_LABELS)}, so no class counts as a defect and there is no threshold; name the "
     "classes of defects with --positive"

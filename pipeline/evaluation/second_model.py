@@ -11,9 +11,9 @@ from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.exposure import find_exposure
 from pipeline.evaluation.measure import gather_scores
 from pipeline.evaluation.predict import predict_photos
-from pipeline.evaluation.result import GOOD_LABELS
 from pipeline.evaluation.write import write_predictions
 from pipeline.labelled.csv_table import list_some
+from pipeline.labelled.good_labels import is_good_label
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.model.open import OpenedModel
 
@@ -91,5 +91,5 @@ def _choose_positive(positive: Sequence[str], first_labels: Sequence[str], label
         return ()
     return tuple(
         label for label in dict.fromkeys(labels)
-        if label in positive or (label not in first_labels and label.lower() not in GOOD_LABELS)
+        if label in positive or (label not in first_labels and not is_good_label(label))
     )  # fmt: skip
