@@ -1,6 +1,6 @@
 r"""Export the reviewed photos of a results folder as a data set for other people's tools.
 
-RESULTS is the --out of a run. Labels and boxes are those of `vitrollout review`; --labels adds a CSV. A family of
+RESULTS is the --out of a run. Labels and boxes are those of its reviews; --labels adds a CSV. A family of
 photos, say of one board, stays on one side of the split: --group says how to tell families apart, and is asked once.
 
 vitrollout export results/photos --format coco --out data --group '(board-\d+)'

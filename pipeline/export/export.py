@@ -150,6 +150,10 @@ def _write_format(
     """Write one format with its manifest, its card and its export.json."""
     if not dataset.photos:
         raise DataError(f"{name}: nothing to export: no labelled photo could be read; see the log")
+    if empty := [split for split, photos in dataset.by_split.items() if not photos and split != "test"]:
+        log.warning(
+            "%s: no photo is in %s, and most trainers stop at that; review photos of more groups", name, empty[0]
+        )
     about = describe_export(name, dataset, config)
     FORMATS[name].write(dataset, folder, config)
     write_manifest(dataset, folder, config)

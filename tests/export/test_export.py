@@ -131,6 +131,11 @@ def test_share_of_photos_without_a_defect(archive):
     assert about["left_out"]["beyond ok-share"] == 12 - about["without_boxes"]
 
 
+def test_a_split_without_photos_is_told(archive, caplog):
+    export(configure(archive, shares="1,0,0", format="yolo"))
+    assert "yolo: no photo is in validation, and most trainers stop at that" in caplog.text
+
+
 def test_keyword_arguments(archive):
     result = pipeline.export(results=archive.results, out=archive.results.parent / "data", format="csv", group="photo")
     assert result.formats["csv"].about["boxes"] == 25

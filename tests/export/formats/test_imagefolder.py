@@ -5,6 +5,8 @@ from collections import Counter
 import pytest
 
 from pipeline.errors import DataError
+from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.evaluate import evaluate
 from pipeline.export.config import ExportConfig
 from pipeline.export.export import export
 from pipeline.labelled.read import read_labelled_photos
@@ -30,6 +32,23 @@ def test_walk_of_folders_and_our_own_reader_count_the_same(exported):
         ours[{"validation": "val"}.get(photo.split, photo.split)][photo.label] += 1
     assert count_folders(out / "imagefolder") == {split: dict(counts) for split, counts in ours.items()}
     assert Counter(photo.label for photo in photos) == Counter(archive.labels.values())
+
+
+def test_evaluate_counts_the_same_photos(archive, tmp_path, tiny_vit):
+    names = tmp_path / "names.csv"  # those of the model
+    names.write_text("label,name\nok,class-0\nopen,class-1\nshort,class-2\n")
+    out = tmp_path / "data"
+    export(
+        ExportConfig(
+            results=archive.results, out=out, format="imagefolder", group=GROUPS, rename=names, positive="open"
+        )
+    )
+    evaluation = evaluate(
+        EvaluateConfig(data=out, out=tmp_path / "evaluation", model=str(tiny_vit), split="all", resamples=0, workers=1)
+    )
+    folders = count_folders(out).values()
+    counts = [sum(split.get(label, 0) for split in folders) for label in evaluation.labels]
+    assert evaluation.confusion.sum(axis=1).tolist() == counts == [12, 13, 12]
 
 
 def test_hugging_face_reads_labels_and_boxes(exported, tmp_path):
