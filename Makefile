@@ -17,7 +17,7 @@ ELPV_RECIPE := --train-blocks 5 --input-size 280 --epochs 7 --learning-rate 1.2e
 	--best-by loss
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run nightly test fuzz soak test-browser bench bench-gpu bench-report check format model trust elpv picture clean
+.PHONY: help setup run nightly test fuzz soak test-browser bench bench-gpu bench-report bench-review check format model trust elpv picture clean
 
 help: ## list the targets with their options
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,8 +42,8 @@ fuzz: $(VENV)/.dev ## test with a few minutes of damaged photos and checkpoints
 soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: test with random kills, stops, full disks and changing files; as root: it mounts a disk
 	$(BIN)/pytest -m soak tests/whole/test_soak.py tests/whole/test_odd_disks.py tests/reviews/test_session.py $(ARGS)
 
-test-browser: $(VENV)/.browser ## test the report in a headless Chromium
-	$(BIN)/pytest -m browser tests/whole/test_browser.py $(ARGS)
+test-browser: $(VENV)/.browser ## test the report and the review's page in a headless Chromium
+	$(BIN)/pytest -m browser tests/whole/test_browser.py tests/whole/review_page $(ARGS)
 
 bench: $(VENV)/.dev ## [ARGS='--only forward']: measure against the bare model, our own floor and peers; half an hour on a quiet machine
 	$(BIN)/python -m jobs.benchmarks.benchmark $(ARGS)
@@ -53,6 +53,9 @@ bench-gpu: $(VENV)/.dev ## measure on a CUDA device: time and memory of maps, an
 
 bench-report: $(VENV)/.browser ## measure the report of 100,000 photos: time to write, to paint and to filter
 	$(BIN)/python -m jobs.benchmarks.report_speed $(ARGS)
+
+bench-review: $(VENV)/.browser ## measure a review of 100,000 photos of 12 megapixels: start, keys, records, memory
+	$(BIN)/python -m jobs.benchmarks.review_speed $(ARGS)
 
 check: $(VENV)/.dev ## check the code: ruff, formatting, mypy
 	$(BIN)/ruff check .
@@ -94,9 +97,10 @@ elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's 
 
 picture: $(VENV)/.browser ## redraw the README's pictures: a run over the sample images, and an explanation of one
 	rm -rf results/sample_images
-	$(BIN)/vitrollout run sample_images --out results/sample_images
+	$(BIN)/vitrollout run sample_images --out results/sample_images --method rollout,libragrad
 	$(BIN)/python -m jobs.readme_pictures.picture results/sample_images docs/overlays.png board-1344.png board-6108.png board-9599.png board-6100.png
 	$(BIN)/python -m jobs.readme_pictures.screenshot results/sample_images/report.html docs/report.png
+	$(BIN)/python -m jobs.readme_pictures.review_page results/sample_images docs/review.png board-6108.png
 	$(BIN)/vitrollout explain sample_images/board-9599.png --out results/explained
 	cp results/explained/all.png docs/explained.png
 

@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.stats import beta, norm, t
+from scipy.special import betaincinv, ndtri, stdtrit  # scipy.stats takes a second to import
 
 _COVERAGE = 0.95
 _PERCENTILES = (2.5, 97.5)  # of the resamples
-_Z = float(norm.ppf(0.975))
+_Z = float(ndtri(0.975))
 _NEXT = 1e-9  # beside 0 and 1, roots of no interest
 
 Interval = tuple[float, float]
@@ -53,8 +52,8 @@ def share_interval(hits: float, count: float) -> Interval:
     if count <= 0:
         return UNKNOWN
     tail = (1 - _COVERAGE) / 2
-    low = float(beta.ppf(tail, hits, count - hits + 1)) if hits > 0 else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, count - hits)) if hits < count else 1.0
+    low = float(betaincinv(hits, count - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
     return low, high
 
 
@@ -81,6 +80,8 @@ def auc_interval(auc: float, positives: int, negatives: int) -> Interval:
     """
     if math.isnan(auc) or not positives or not negatives:
         return UNKNOWN
+    from scipy.optimize import brentq
+
     half = (positives + negatives) / 2 - 1
 
     def distance(area: float) -> float:
@@ -113,7 +114,7 @@ def normal_mean_interval(values: npt.NDArray[np.float64], limits: Interval) -> I
     """Compute Student's interval of a mean, within the limits of its values; NaN for fewer than two values."""
     if len(values) < 2:
         return UNKNOWN
-    half = float(t.ppf((1 + _COVERAGE) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, (1 + _COVERAGE) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
     return max(limits[0], float(values.mean()) - half), min(limits[1], float(values.mean()) + half)
 
 

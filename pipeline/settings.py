@@ -19,8 +19,7 @@ from pydantic import (
 
 from pipeline.errors import ConfigError
 from pipeline.maps.methods import DEFAULT_LABEL_METHOD
-from pipeline.photos.decode import MAX_PIXELS
-from pipeline.photos.loader import DECODE_SECONDS
+from pipeline.photos.limits import DECODE_SECONDS, MAX_PIXELS
 from pipeline.setting_types import (
     AutoCount,
     ColormapName,

@@ -77,11 +77,12 @@ def _write_table(out: Path, count: int) -> None:
     with ResultsFolder(out, out / "photos") as results:
         for start in range(0, count, _ROWS_PER_PART):
             numbers = range(start, min(count, start + _ROWS_PER_PART))
-            rows = [_build_row(number, labels, scores[number], results.run_id) for number in numbers]
+            rows = [build_row(number, labels, scores[number], results.run_id) for number in numbers]
             results.write_part(to_table(rows))
 
 
-def _build_row(number: int, labels: list[str], scores: Floats, run_id: str) -> Row:
+def build_row(number: int, labels: list[str], scores: Floats, run_id: str) -> Row:
+    """Build the row of one of many photos, with a path of its own and these probabilities."""
     top = np.argsort(-scores)[:5]
     path = f"line {number % 9}/2026-{1 + number % 12:02}/photo-{number:06}.png"
     return Row(

@@ -11,7 +11,13 @@ log = logging.getLogger(__name__)
 class Interruption:
     """Catches and remembers the first SIGINT or SIGTERM; a second one ends the process at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: str = "finishing the current batch") -> None:
+        """Catch nothing before entering.
+
+        Args:
+            answer: what happens at the first signal, for the log.
+        """
+        self._answer = answer
         self._signal: int | None = None
         self._previous_handlers: dict[int, Any] = {}
 
@@ -37,4 +43,4 @@ class Interruption:
         self._signal = number
         for caught in self._previous_handlers:
             signal.signal(caught, signal.SIG_DFL)
-        log.warning("%s: finishing the current batch; press Ctrl-C again to quit now", signal.Signals(number).name)
+        log.warning("%s: %s; press Ctrl-C again to quit now", signal.Signals(number).name, self._answer)

@@ -12,7 +12,7 @@ from pipeline.maps.capture import AttentionRecorder, check_captures, record_atte
 from pipeline.maps.methods import METHODS, MethodName
 from pipeline.maps.passes import MapPlan
 from pipeline.model.input_geometry import InputGeometry
-from pipeline.photos.decode import MAX_PIXELS
+from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.loader import LoadSpec
 from pipeline.records import Floats, Output, Scoring
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.model.input_geometry import InputGeometry
-from pipeline.photos.decode import MAX_PIXELS
+from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.loader import LoadSpec, model_pixels
 from pipeline.records import Floats, Pixels
 

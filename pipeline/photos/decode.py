@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from pipeline.errors import DecodeError, UnjudgedError, one_line
 from pipeline.photos.alpha import flatten
 from pipeline.photos.depth import is_deep, scale_deep
+from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.pillow_reader import Picture, Request, read_with_pillow
 from pipeline.photos.png_chunks import is_png, leave_out_large_text
 from pipeline.photos.tiff_pages import count_pages, find_page, is_tiff, read_orientation
@@ -27,7 +28,6 @@ EXTENSIONS = frozenset(
     "jpg jpeg jpe jfif mpo png apng tif tiff bmp dib webp gif avif avifs jp2 j2k jpx ppm pgm pbm pnm tga".split()
 )
 HEIF_EXTENSIONS = frozenset({"heic", "heif"})
-MAX_PIXELS = 178_000_000
 
 # Functions of imagecodecs used by tifffile and for PNG; one of each of its libraries.
 _CODECS = "png_decode lzw_decode zlib_decode deflate_decode zstd_decode lzma_decode jpeg_decode webp_decode".split()

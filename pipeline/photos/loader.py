@@ -18,6 +18,7 @@ from pipeline.errors import DecodeError, UnjudgedError
 from pipeline.photos.content import Content, hash_stream, read_content
 from pipeline.photos.decode import Photo, decode, load_decoders
 from pipeline.photos.discover import mtime_ns
+from pipeline.photos.limits import DECODE_SECONDS
 from pipeline.photos.resize import downscale, fit_within
 from pipeline.photos.worker_process import Worker, WorkerDiedError, WorkerTimeoutError
 from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample
@@ -25,7 +26,6 @@ from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample
 # JPEGs are decoded to at least this on the longer side, for any size of the overlay: so the numbers never
 # depend on the look of overlays. A larger overlay gets a decode of its own.
 DRAFT_LONGER_SIDE = 1024
-DECODE_SECONDS = 60  # for one photo, by default
 
 
 @dataclass(frozen=True)

@@ -65,16 +65,54 @@ def read_review_table(out: Path) -> pa.Table:
     Raises:
         StoreError: a file is damaged.
     """
-    while True:
-        try:
-            # sessions first: those folded after that are read twice, in the other order they could be missed
-            sessions = [read_session(file) for file in session_files(out)]
-            folded = [read_folded(file) for file in folded_files(out)]
-            break
-        except FileNotFoundError:
-            continue  # folded meanwhile; the new file has its records
-    table = pa.concat_tables([pa.Table.from_batches([], REVIEW_SCHEMA), *folded, *sessions])
-    return drop_repeated_ids(table).sort_by([("at", "ascending"), ("id", "ascending")])
+    return ReviewReader(out).read_new()
+
+
+class ReviewReader:
+    """Reads the decisions of a results folder, and later only those made since.
+
+    Attributes:
+        ids: of all records read so far. A record with an id added by others is left out of later reads.
+    """
+
+    def __init__(self, out: Path) -> None:
+        """Remember the folder; nothing is read yet."""
+        self.ids: set[str] = set()
+        self._out = out
+        self._ends: dict[Path, int] = {}  # bytes read of each session
+        self._folded: set[Path] = set()
+
+    def read_new(self) -> pa.Table:
+        """Read the records since the last call as an Arrow table of `REVIEW_SCHEMA`, each id once, ordered by time.
+
+        Raises:
+            StoreError: a file is damaged.
+        """
+        while True:
+            try:
+                # sessions first: those folded after that are read twice, in the other order they could be missed
+                sessions = {file: read_session_from(file, self._ends.get(file, 0)) for file in self._grown_sessions()}
+                folded = {file: read_folded(file) for file in folded_files(self._out) if file not in self._folded}
+                break
+            except FileNotFoundError:
+                continue  # folded meanwhile; the new file has its records
+        self._ends.update((file, end) for file, (_, end) in sessions.items())
+        self._folded.update(folded)
+        tables = [*folded.values(), *(table for table, _ in sessions.values())]
+        table = self._drop_known_ids(pa.concat_tables([pa.Table.from_batches([], REVIEW_SCHEMA), *tables]))
+        return table.sort_by([("at", "ascending"), ("id", "ascending")])
+
+    def _grown_sessions(self) -> list[Path]:
+        return [file for file in session_files(self._out) if file.stat().st_size > self._ends.get(file, 0)]
+
+    def _drop_known_ids(self, table: pa.Table) -> pa.Table:
+        """Keep the first record of each id: a fold stopped half-way leaves its records in two files."""
+        new = []
+        for row, record_id in enumerate(table["id"].to_pylist()):
+            if record_id not in self.ids:
+                self.ids.add(record_id)
+                new.append(row)
+        return table if len(new) == len(table) else table.take(np.array(new, np.int64))
 
 
 def read_session(file: Path) -> pa.Table:
@@ -84,21 +122,34 @@ def read_session(file: Path) -> pa.Table:
         StoreError: it can't be read.
         FileNotFoundError: it was folded meanwhile.
     """
+    return read_session_from(file, 0)[0]
+
+
+def read_session_from(file: Path, start: int) -> tuple[pa.Table, int]:
+    """Read the whole lines of a session from a byte on; return their records, and the byte after the last of them.
+
+    Raises:
+        StoreError: it can't be read.
+        FileNotFoundError: it was folded meanwhile.
+    """
     try:
-        content = file.read_bytes()
+        with file.open("rb") as stream:
+            stream.seek(start)
+            content = stream.read()
     except FileNotFoundError:
         raise
     except OSError as error:
         raise StoreError(f"{file}: can't be read ({error.strerror}); make it readable") from None
     content = content[: content.rfind(b"\n") + 1]
+    end = start + len(content)
     if not content:
-        return pa.Table.from_batches([], REVIEW_SCHEMA)
+        return pa.Table.from_batches([], REVIEW_SCHEMA), end
     parsing = pj.ParseOptions(explicit_schema=REVIEW_SCHEMA, unexpected_field_behavior="ignore")
     try:
         table = pj.read_json(io.BytesIO(content), pj.ReadOptions(block_size=_BLOCK_BYTES), parsing)
     except pa.ArrowException:
-        return _read_good_lines(file, content)
-    return table if _are_records(table) else _read_good_lines(file, content)
+        return _read_good_lines(file, content), end
+    return (table if _are_records(table) else _read_good_lines(file, content)), end
 
 
 def read_folded(file: Path) -> pa.Table:

@@ -98,7 +98,7 @@ def summarise_reviews(
     answers = {
         truth.content_hash: truth.agrees_with(label)
         for _, label, truth in rows
-        if truth.audited and label is not None and truth.state != "rejected"
+        if is_in_audit(truth, label)
     }
     witnesses = [answer for content_hash, answer in answers.items() if content_hash not in trained_hashes]
     return ReviewSummary(
@@ -112,6 +112,11 @@ def summarise_reviews(
         contradicted=sum(is_contradicted(label, truth) for _, label, truth in rows),
         audit=estimate_accuracy(witnesses) if witnesses else None,
     )
+
+
+def is_in_audit(truth: Truth, label: str | None) -> bool:
+    """Tell whether an answered photo, with this label by the model, counts for the audit: see the top of the module."""
+    return truth.audited and label is not None and truth.state != "rejected"
 
 
 def is_contradicted(label: str | None, truth: Truth) -> bool:

@@ -23,7 +23,7 @@ _SAME_BOX_OVERLAP = 0.5  # intersection over union
 
 _USED = (
     "id", "at", "who", "path", "content_hash", "verdict", "label", "label_before", "boxes", "boxes_complete",
-    "fingerprint",
+    "fingerprint", "note",
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ class Truth:
         label_before: the model's answer at that time.
         audited: answered in the audit, blind; the truth may come from a later record.
         also_called: earlier names of the label.
+        note: of the newest record, or None.
     """
 
     content_hash: str
@@ -64,6 +65,7 @@ class Truth:
     label_before: str | None
     audited: bool = False
     also_called: tuple[str, ...] = ()
+    note: str | None = None
 
     def agrees_with(self, label: str | None) -> bool | None:
         """Compare a model's label, under any name of its class, with the agreed one; None without one of both."""
@@ -180,6 +182,7 @@ def _resolve_photo(records: Sequence[Mapping[str, Any]], renamed: Mapping[str, s
         label_before=newest["label_before"],
         audited=audited,
         also_called=tuple(former for former, name in renamed.items() if name == newest["label"]),
+        note=newest["note"],
     )
 
 

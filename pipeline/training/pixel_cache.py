@@ -19,7 +19,7 @@ from pipeline.atomic_files import atomic_write_path
 from pipeline.errors import DataError, StoppedError
 from pipeline.labelled.read import labelled_ref
 from pipeline.labelled.splits import LabelledPhoto
-from pipeline.photos.decode import MAX_PIXELS
+from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.loader import LoadSpec, PhotoLoader
 from pipeline.progress import Progress
 from pipeline.records import Pixels

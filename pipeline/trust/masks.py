@@ -15,8 +15,9 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.errors import DecodeError, one_line
-from pipeline.photos.decode import MAX_PIXELS, load_decoders
+from pipeline.photos.decode import load_decoders
 from pipeline.photos.depth import read_png_samples
+from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.pillow_reader import FORMATS
 from pipeline.photos.png_chunks import is_png
 from pipeline.photos.tiff_pages import WHITE_IS_ZERO, find_page, is_tiff

@@ -10,7 +10,9 @@ from transformers.models.vit.modeling_vit import ViTForImageClassification  # no
 
 import pipeline.model.cpu_streams
 import pipeline.model.predictor
-import pipeline.report.write_page  # noqa: F401
+import pipeline.report.write_page
+import pipeline.review.app
+import pipeline.review.serve  # noqa: F401
 from tests.helpers import models  # noqa: F401
 
 FORK_SERVER = multiprocessing.get_context("forkserver")
