@@ -153,7 +153,9 @@ def test_blind_photo_shows_nothing_of_the_model(browser, out):
             assert page.row == first
             page.go(keys[2])
             page.wait_until_saved()
-            assert not [url for url in page.asked if any(word in url for word in ("overlay", "map/", "seeds", "similar"))]
+            assert not [
+                url for url in page.asked if any(word in url for word in ("overlay", "map/", "seeds", "similar"))
+            ]
     (record,) = read_records(out)
     assert record["blind"] is True
     assert record["verdict"] == "corrected"

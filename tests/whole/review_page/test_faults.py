@@ -92,7 +92,9 @@ def test_browser_closed_with_unsaved_decisions(browser, out):
 def test_record_refused_by_the_server(page, out):
     """The photo's row has gone: the page says so, and the photo comes back."""
     first = page.row
-    page.tab.route("**/api/records", lambda route: route.fulfill(status=409, json={"error": "no photo has this content"}))
+    page.tab.route(
+        "**/api/records", lambda route: route.fulfill(status=409, json={"error": "no photo has this content"})
+    )
     page.go("Enter")
     page.wait_for("#line", "Not saved: photo-0000.png: no photo has this content")
     page.wait_until_saved()

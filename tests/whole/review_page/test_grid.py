@@ -40,7 +40,9 @@ def test_mark_the_wrong_ones_and_confirm_the_rest(page, out, keys):
     wrong = [paths[7], paths[20]]
     records = read_records(out)
     assert [record["path"] for record in records] == [path for path in paths if path not in wrong]
-    assert {(record["label"], record["how"], record["verdict"]) for record in records} == {("short", "grid", "confirmed")}
+    assert {(record["label"], record["how"], record["verdict"]) for record in records} == {
+        ("short", "grid", "confirmed")
+    }
     page.press("Escape")
     page.wait_for_photo()
     page.go("Enter")
