@@ -1,4 +1,4 @@
-"""Measure a review of a large table with 12-megapixel photos, in a browser: from the start to the photo, from key to key.
+"""Measure a review of a large table with 12-megapixel photos, in a browser: from start to photo, and from key to key.
 
 The last line is JSON; above it, each figure beside its target.
 

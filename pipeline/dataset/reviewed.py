@@ -18,8 +18,8 @@ from pipeline.results.folder import input_folder_of_results
 from pipeline.results.names import RUNS, TABLE
 from pipeline.results.read import read_results
 from pipeline.reviews.classes import current_names, read_classes
-from pipeline.reviews.read import read_review_table
-from pipeline.reviews.truth import Truth, resolve_truths
+from pipeline.reviews.read import read_truths
+from pipeline.reviews.truth import Truth
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def read_reviewed_photos(out: Path, least_score: float | None = None) -> Reviewe
         StoreError: a file is damaged.
     """
     root = find_input_folder(out)
-    truths = resolve_truths(read_review_table(out))
+    truths = read_truths(out)
     if not truths:
         raise DataError(f"{out}: nothing is reviewed yet; decide about some photos first: vitrollout review {out}")
     frame = read_results(out, columns=_COLUMNS)

@@ -15,8 +15,8 @@ from pipeline.errors import DecodeError, StoppedError
 from pipeline.export.dataset import ExportPhoto, Window
 from pipeline.overlays.png import encode_png
 from pipeline.photos.content import read_content
-from pipeline.photos.decode import MAX_PIXELS, decode, load_decoders
-from pipeline.photos.loader import DECODE_SECONDS
+from pipeline.photos.decode import decode, load_decoders
+from pipeline.photos.limits import DECODE_SECONDS, MAX_PIXELS
 from pipeline.photos.worker_process import Worker, WorkerDiedError, WorkerTimeoutError
 from pipeline.records import ImageRef, Pixels
 

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from pipeline.dataset.reviewed import find_input_folder
 from pipeline.errors import DataError
 from pipeline.export.class_table import ClassTable, choose_classes
@@ -25,7 +27,7 @@ from pipeline.labelled.csv_table import SPLITS
 from pipeline.reviews.classes import current_names, read_classes
 from pipeline.reviews.read import read_review_table
 from pipeline.reviews.record import ReviewBox
-from pipeline.reviews.truth import Truth, resolve_truths
+from pipeline.reviews.truth import resolve_truths
 
 NOT_SELECTED = "label not selected"
 FAULTS = frozenset({"gone", "changed", "unreadable"})
@@ -66,7 +68,7 @@ def gather_dataset(config: ExportConfig) -> ExportDataset:
     left_out = _LeftOut()
 
     # 1. labels and classes
-    labelled = _find_labels(rows, _read_labels(config, resolve_truths(reviews)), left_out)
+    labelled = _find_labels(rows, _read_labels(config, reviews), left_out)
     known = {row.path: photo.known for photo in labelled for row in photo.copies}
     table = choose_classes(config, rows, labelled)
     labelled = _select_classes(labelled, table, left_out)
@@ -93,10 +95,11 @@ def gather_dataset(config: ExportConfig) -> ExportDataset:
     )
 
 
-def _read_labels(config: ExportConfig, truths: Mapping[str, Truth]) -> LabelBook:
+def _read_labels(config: ExportConfig, reviews: pa.Table) -> LabelBook:
+    renamed = current_names(read_classes(config.results))
     has_labels = config.labels is not None and has_label_column(config.labels)
     by_path = read_label_csv(config.labels, find_input_folder(config.results)) if config.labels and has_labels else {}
-    return LabelBook(truths, by_path, config.also, current_names(read_classes(config.results)))
+    return LabelBook(resolve_truths(reviews, renamed), by_path, config.also, renamed)
 
 
 def _find_labels(rows: Sequence[ResultRow], book: LabelBook, left_out: _LeftOut) -> list[LabelledRow]:
