@@ -17,7 +17,7 @@ ELPV_RECIPE := --train-blocks 5 --input-size 280 --epochs 7 --learning-rate 1.2e
 	--best-by loss
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run nightly test fuzz soak test-browser bench bench-gpu bench-report bench-review check format model trust elpv picture clean
+.PHONY: help setup run nightly review test fuzz soak test-browser bench bench-gpu bench-report bench-review check format model trust elpv picture clean
 
 help: ## list the targets with their options
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,12 @@ run: $(VENV)/.run ## INPUT=photos/ [OUT=results/photos] [MODEL=bundled] [ARGS="-
 nightly: $(VENV)/.run ## CONFIG=nightly.toml [ARGS=--dry-run]: run several archives from one configuration file
 	@if [ -z "$$CONFIG" ]; then echo 'make nightly: no configuration given; use make nightly CONFIG=nightly.toml' >&2; exit 2; fi; \
 	$(BIN)/vitrollout nightly "$$CONFIG" $(ARGS)
+
+review: $(VENV)/.review ## [OUT=results/sample_images] [ARGS="--order suspects --labels labels.csv"]: decide about the photos of a run, in a browser
+	@out="$${OUT:-results/sample_images}"; \
+	if [ "$$out" = results/sample_images ] && [ ! -d "$$out/table" ]; then \
+		$(BIN)/vitrollout run sample_images --out "$$out" --method libragrad,rollout; fi; \
+	$(BIN)/vitrollout review "$$out" $(ARGS)
 
 test: $(VENV)/.dev ## [ARGS='-n 0']: run the tests on all cores of this machine; -n 0: in one process
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal $(ARGS)
@@ -118,6 +124,10 @@ $(VENV)/.python:
 $(VENV)/.run: $(VENV)/.python pyproject.toml constraints.txt
 	@echo "Installing vitrollout (once; torch is the large part) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.review: $(VENV)/.run
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[review]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "Rewrite a results folder's report.html.",
     "review": "Decide, correct and draw boxes in the browser.",
     "compact": "Merge the small parts of a results folder's table.",
+    "export": "Export the reviewed photos as a data set.",
     "finetune": "Make a classifier from labelled photos.",
     "evaluate": "Measure a classifier on labelled photos.",
     "trust": "Measure which maps of a model can be trusted.",

@@ -2,6 +2,7 @@
 
 vitrollout finetune photos/ --model facebook/dinov2-small --out models/mine
 vitrollout finetune labels.csv --model models/mine --blocks 8 --train-blocks 4 --epochs 5 --out models/small
+vitrollout finetune results/photos --model models/mine --group '(.+)_' --out models/next
 """
 
 import json

@@ -5,7 +5,8 @@
     pipeline.read_results("results")                      the table as a DataFrame
     pipeline.read_reviews("results")                      people's decisions about its photos, as a DataFrame
     pipeline.analysis                                     the maps of a table: statistics, hot boxes, nearest maps
-    pipeline.explain, finetune, evaluate, trust, compact  the other commands, with their options as keyword arguments
+    pipeline.explain, finetune, evaluate, trust, compact, export
+                                                          the other commands, with their options as keyword arguments
 
 Everything is imported at its first use: `import pipeline` alone loads neither torch nor pandas.
 """
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.errors import VitrolloutError
     from pipeline.evaluation.evaluate import evaluate
     from pipeline.explain.explain import explain
+    from pipeline.export.export import export
     from pipeline.notebook import load_model
     from pipeline.results.compact import compact
     from pipeline.results.read import read_results
@@ -38,6 +40,7 @@ __all__ = [
     "compact",
     "evaluate",
     "explain",
+    "export",
     "finetune",
     "load_model",
     "read_results",
@@ -69,7 +72,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name at its first use (PEP 562)."""
     from pipeline.callable_module import call_command, import_name
 
-    if name in ("analysis", "run", "explain", "trust"):  # modules; the last three can be called
+    if name in ("analysis", "run", "explain", "export", "trust"):  # modules; all but the first can be called
         return import_module(f"pipeline.{name}")
     if name in _COMMANDS:
         return partial(call_command, *_COMMANDS[name])

@@ -1,7 +1,8 @@
 """Commands called with settings: `pipeline.run(input="photos", out="results")`.
 
-`run`, `explain` and `trust` are also the names of a module and of two packages. Importing these sets them as attributes
-of `pipeline`, in place of any function of that name. So the modules themselves can be called: see `make_callable`.
+`run`, `explain`, `export` and `trust` are also the names of a module and of three packages. Importing these sets them
+as attributes of `pipeline`, in place of any function of that name. So the modules themselves can be called: see
+`make_callable`.
 """
 
 import sys

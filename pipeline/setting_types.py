@@ -120,8 +120,26 @@ def _check_out_folder(folder: Path) -> Path:
 def _check_labelled_data(data: Path) -> Path:
     data = resolve_path(data)
     if not data.exists():
-        raise ValueError("no such folder or CSV file")
+        raise ValueError("no such folder, CSV file or results folder")
     return data
+
+
+def _check_group(rule: str | None) -> str | None:
+    if rule is not None:
+        from pipeline.labelled.groups import parse_group_rule  # imports pandas
+
+        parse_group_rule(rule)
+    return rule
+
+
+def _parse_also(value: object) -> object:
+    """Convert `model>=0.99` to 0.99."""
+    if none_or(value) is None or isinstance(value, float):
+        return none_or(value)
+    match = re.fullmatch(r"\s*model\s*>=\s*(\d*\.?\d+)\s*", str(value))
+    if match is None:
+        raise ValueError('must be "model>=SCORE", such as "model>=0.99"')
+    return float(match[1])
 
 
 def _check_device(name: str) -> str:
@@ -149,4 +167,6 @@ NoneOrPath = Annotated[Path | None, BeforeValidator(none_or)]
 AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_parse_auto_count)]
 Device = Annotated[str, AfterValidator(_check_device)]
 ColormapName = Annotated[str, AfterValidator(_check_colormap)]
+Group = Annotated[str | None, BeforeValidator(none_or), AfterValidator(_check_group)]
+AlsoModel = Annotated[float | None, BeforeValidator(_parse_also)]
 InputSize = Annotated[tuple[int, int] | None, BeforeValidator(_parse_size)]

@@ -24,11 +24,15 @@ from pipeline.setting_types import (
     AutoCount,
     ColormapName,
     Device,
+    Group,
     InputSize,
     LabelledData,
+    NoneOrPath,
     OutFolder,
     check_outside,
     none_or,
+    resolve_file,
+    resolve_path,
 )
 
 log = logging.getLogger(__name__)
@@ -175,3 +179,34 @@ class LabelledDataSettings(Settings):
     @classmethod
     def _check_out_is_outside(cls, out: Path, info: ValidationInfo) -> Path:
         return check_outside(out, info.data.get("data"))
+
+
+class GroupedDataSettings(LabelledDataSettings):
+    """Labelled photos in families, which stay on one side of a split."""
+
+    data: LabelledData = Field(
+        description="folder with a subfolder per class; or a CSV path,label[,split]; or a results folder with reviews"
+    )
+    group: Group = Field(
+        None,
+        description="photos that stay together: 'REGEX' on the path (its first capture is the group), column:NAME of a "
+        "CSV, or photo: each by itself; none: the rule of --splits",
+    )
+    splits: NoneOrPath = Field(
+        None,
+        description="CSV of the splits of groups: kept, and extended by new groups; none: OUT/reviews/splits.csv of a "
+        "results folder, for other data no such file",
+    )
+    labels: NoneOrPath = Field(
+        None, description="CSV with the columns path and NAME for --group column:NAME; none: DATA, if a CSV"
+    )
+
+    @field_validator("splits")
+    @classmethod
+    def _check_splits(cls, file: Path | None) -> Path | None:
+        return None if file is None else resolve_path(file)
+
+    @field_validator("labels")
+    @classmethod
+    def _check_labels(cls, file: Path | None) -> Path | None:
+        return None if file is None else resolve_file(file)

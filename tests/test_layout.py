@@ -25,6 +25,7 @@ FLOORS = (
     "settings",
     "model",
     "results",
+    "dataset",
     "overlays",
     "report",
     # the run, and what it leaves to analyse

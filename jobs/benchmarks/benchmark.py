@@ -19,7 +19,7 @@ from jobs.benchmarks.timing import Figure
 from jobs.command_line.decorator import command
 from jobs.command_line.exits import exit_on_error
 
-QUESTIONS = ("forward", "host", "runs", "startup")
+QUESTIONS = ("forward", "host", "runs", "startup", "export")
 ON_REQUEST = ("cuda",)
 _TABLE_HEAD = ("| figure | measured | bar | medians |", "|---|---|---|---|")
 

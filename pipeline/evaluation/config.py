@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.setting_types import AutoCount, OutFolder, split_at_commas
-from pipeline.settings import BatchSettings, LabelledDataSettings
+from pipeline.setting_types import AutoCount, OutFolder, none_or, split_at_commas
+from pipeline.settings import BatchSettings, GroupedDataSettings
 
 
 def _parse_positive(value: object) -> object:
@@ -19,13 +19,18 @@ def _is_model_folder(model: str) -> bool:
     return model != "bundled" and os.path.isdir(os.path.expanduser(model))
 
 
-class EvaluateConfig(BatchSettings, LabelledDataSettings):
+class EvaluateConfig(BatchSettings, GroupedDataSettings):
     """The settings of one evaluation. Every option of `vitrollout evaluate` is a field here."""
 
     out: OutFolder = Field(Path("evaluation"), description="for metrics.json, predictions.parquet and figure.png")
     split: Literal["auto", "train", "validation", "test", "all"] = Field(
         "auto",
         description="photos to measure on; auto: the test split of the data or of the model's split.csv, or else all",
+    )
+    against: Annotated[str | None, BeforeValidator(none_or)] = Field(
+        None,
+        description="a second model, as for --model: which of the two is better on the same photos, and which photos "
+        "changed sides",
     )
     positive: Annotated[tuple[str, ...], BeforeValidator(_parse_positive)] = Field(
         (),

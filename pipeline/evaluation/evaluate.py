@@ -4,24 +4,26 @@ read the photos -> choose the split -> predict, with the stages of a run -> meas
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pipeline.atomic_files import make_folder
+from pipeline.dataset.model_in_use import choose_model
 from pipeline.decision import Decision, write_decision
 from pipeline.errors import ConfigError, DataError
+from pipeline.evaluation.choose_photos import choose_photos
+from pipeline.evaluation.compare import ModelAnswers
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.decision import choose_decision, choose_validation_photos, find_cautions, measure_costs
 from pipeline.evaluation.measure import gather_scores, measure
 from pipeline.evaluation.predict import predict_photos
-from pipeline.evaluation.result import GOOD_LABELS, NO_GOOD_CLASS, Evaluation, PredictedPhoto, ScoredPhotos
+from pipeline.evaluation.result import NO_GOOD_CLASS, Evaluation, PredictedPhoto, ScoredPhotos
+from pipeline.evaluation.second_model import compare_with, keep_known_labels
 from pipeline.evaluation.write import format_card_section, write_results
-from pipeline.labelled.equal_photos import warn_of_equal_photos
-from pipeline.labelled.read import apply_split_csv, read_labelled_photos
-from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of, resolve_split
+from pipeline.labelled.good_labels import is_good_label
+from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of
 from pipeline.markdown import replace_evaluation_section
-from pipeline.model.checkpoint import SPLIT_FILE, Checkpoint
+from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.open import open_model
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False) -> Evaluation:
     """Evaluate a classifier; write metrics.json, predictions.parquet and figure.png.
+
+    With a second model, write against.parquet and changed.csv too.
 
     Args:
         config: all settings.
@@ -39,36 +43,42 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
         ConfigError, ModelError: the settings or the model are wrong.
         StoppedError: `stop()` was true; nothing is written.
     """
-    # 1. the model and the photos
+    # 1. the models and the photos
+    config = choose_model(config, config.data)
     model = open_model(config)
-    everything, source = read_photos(config, model.checkpoint)
-    photos, split = choose_photos(config, everything, source)
-    validation = choose_validation_photos(config, everything, photos) if config.save_decision else []
+    other = open_model(config.model_copy(update={"model": config.against})) if config.against else None
+    chosen = choose_photos(config, model.checkpoint)
+    validation = choose_validation_photos(config, chosen.everything, chosen.photos) if config.save_decision else []
     make_folder(config.out)
     classifier = model.load()
-    check_known(labels_of([*photos, *validation]), classifier.labels)
+    photos = keep_known_labels(chosen.photos, classifier.labels, model.checkpoint.name) if other else chosen.photos
+    check_known(labels_of([*(photos or chosen.photos), *validation]), classifier.labels)
     _check_turns(config, classifier.geometry.input_size)
     decision = None if config.save_decision else model.read_decision()
     positive = _choose_positive(config, classifier.labels, decision)
-    log.info("%d photos (%s); %s", len(photos), split, model.description)
+    log.info("%d photos (%s); %s", len(photos), chosen.split, model.description)
 
-    def predict(chosen: Sequence[LabelledPhoto], split: str) -> tuple[list[PredictedPhoto], ScoredPhotos]:
-        predictions = list(predict_photos(chosen, classifier, config, stop))
+    def predict(photos: Sequence[LabelledPhoto], split: str) -> tuple[list[PredictedPhoto], ScoredPhotos]:
+        predictions = list(predict_photos(photos, classifier, config, stop))
         _check_any_readable(config, predictions)
         return predictions, gather_scores(predictions, classifier.labels, split, positive, classifier.scoring)
 
     # 2. the decision, on validation photos
     if config.save_decision:
         log.info("%d validation photos, for the decision", len(validation))
-        _, scores = predict(validation, f"validation, by {source}")
+        _, scores = predict(validation, f"validation, by {chosen.source}")
         decision = choose_decision(scores, config, model)
     # 3. predictions and metrics
-    predictions, scores = predict(photos, split)
+    predictions, scores = predict(photos, chosen.split)
     evaluation = measure(scores, config, stop)
     if decision:
         evaluation = replace(evaluation, band=measure_costs(decision, scores, find_cautions(config, photos)))
     _say_what_is_not_shown(evaluation)
-    # 4. the files
+    # 4. the second model
+    if other:
+        answers = ModelAnswers(model.checkpoint, predictions, scores)
+        evaluation = replace(evaluation, comparison=compare_with(other, chosen.photos, answers, config, stop))
+    # 5. the files
     if decision and config.save_decision:
         log.info("decision saved: %s", write_decision(decision, model.checkpoint.folder))
     settings = config.model_dump(mode="json") | {"precision": model.precision, "device": model.device}
@@ -76,71 +86,6 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     if config.update_card:
         _update_card(evaluation, model.checkpoint)
     return evaluation
-
-
-def read_photos(config: EvaluateConfig, checkpoint: Checkpoint) -> tuple[list[LabelledPhoto], str]:
-    """Read the photos of the data set, of all splits.
-
-    Args:
-        config: the data.
-        checkpoint: its split.csv is used for data without splits.
-
-    Returns:
-        The photos, and the source of their splits in words.
-
-    Raises:
-        DataError: the data can't be read.
-    """
-    photos = read_labelled_photos(config.data)
-    source = "the data"
-    if all(photo.split is None for photo in photos) and (checkpoint.folder / SPLIT_FILE).is_file():
-        photos, source = apply_split_csv(photos, checkpoint.folder / SPLIT_FILE), "the model's split.csv"
-    warn_of_equal_photos(photos)
-    return photos, source
-
-
-def choose_photos(config: EvaluateConfig, photos: list[LabelledPhoto], source: str) -> tuple[list[LabelledPhoto], str]:
-    """Choose the photos to evaluate.
-
-    Args:
-        config: the split.
-        photos: of all splits.
-        source: of the splits, in words.
-
-    Returns:
-        The photos, and the split in words.
-
-    Raises:
-        DataError: the split is empty.
-    """
-    counts = Counter(photo.split for photo in photos if photo.split is not None)
-    split = resolve_split(config.split, counts)
-    if split == "all":
-        _warn_about_training_photos(counts, source)
-        return photos, "all"
-    chosen = [photo for photo in photos if photo.split == split]
-    if without_split := len(photos) - counts.total():
-        log.warning("%d photos are not in %s and are left out; --split all includes them", without_split, source)
-    if source != "the data" and (in_other_splits := counts.total() - len(chosen)):
-        log.info(
-            "%d photos have another split by %s and are left out; --split all includes them", in_other_splits, source
-        )
-    if not chosen:
-        existing = ", ".join(sorted(counts)) or "none"
-        raise DataError(f"split = {split}: no photo of {config.data} is in it (existing splits: {existing}); use all")
-    return chosen, f"{split}, by {source}"
-
-
-def _warn_about_training_photos(counts: Counter[str], source: str) -> None:
-    trained = counts["train"] + counts["validation"]
-    if trained:
-        log.warning(
-            "%d photos are for training by %s: a model looks too good on photos used for its training", trained, source
-        )
-    elif source != "the data" and not counts:
-        log.warning(
-            "no photo is in %s by its path: the model looks too good on any photos used for its training", source
-        )
 
 
 def _check_turns(config: EvaluateConfig, input_size: tuple[int, int]) -> None:
@@ -158,7 +103,7 @@ def _choose_positive(config: EvaluateConfig, labels: tuple[str, ...], decision: 
         return config.positive
     if decision:
         return decision.positive
-    defects = tuple(dict.fromkeys(label for label in labels if label.lower() not in GOOD_LABELS))
+    defects = tuple(dict.fromkeys(label for label in labels if not is_good_label(label)))
     if 0 < len(defects) < len(set(labels)):
         return defects
     if config.save_decision:

@@ -7,13 +7,14 @@ import numpy.typing as npt
 
 from pipeline.decision import class_ids, combine_classes
 from pipeline.evaluation.band import BandCosts
+from pipeline.evaluation.comparison import Comparison
 from pipeline.evaluation.metrics import Ids, Probabilities, confusion
 from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
+from pipeline.labelled.good_labels import GOOD_LABELS
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.records import Doubles, Scoring
 
-GOOD_LABELS = ("ok", "good", "normal", "functional")  # usual names for "no defect"
 NO_GOOD_CLASS = (
     f"no class is called {', '.join(GOOD_LABELS)}, so no class counts as a defect and there is no threshold; name the "
     "classes of defects with --positive"
@@ -94,6 +95,7 @@ class Evaluation(ScoredPhotos):
         defects: metrics of "any defect"; empty without defect classes.
         threshold: for the recall of the settings; None without defect classes, or with photos of one kind only.
         band: costs of the model's decision on these photos; None for a model without one.
+        comparison: with a second model; None without.
     """
 
     metrics: dict[str, Estimate]
@@ -101,6 +103,7 @@ class Evaluation(ScoredPhotos):
     defects: dict[str, Estimate]
     threshold: Threshold | None
     band: BandCosts | None = None
+    comparison: Comparison | None = None
 
     @property
     def why_no_threshold(self) -> str | None:

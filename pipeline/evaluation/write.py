@@ -1,8 +1,10 @@
-"""An evaluation -> metrics.json, predictions.parquet, figure.png, and a section of a model card."""
+"""An evaluation -> metrics.json, predictions.parquet, figure.png, changed.csv, and a section of a model card."""
 
+import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import pyarrow.parquet as pq
 from pipeline.atomic_files import atomic_write_path
 from pipeline.decision import combine_classes
 from pipeline.evaluation.band import BandCosts
+from pipeline.evaluation.comparison import ChangedPhoto
 from pipeline.evaluation.figure import draw_figure
-from pipeline.evaluation.result import Evaluation, PredictedPhoto
+from pipeline.evaluation.result import Evaluation, PredictedPhoto, ScoredPhotos
 from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
 from pipeline.markdown import markdown_table
@@ -53,13 +56,24 @@ def write_results(
     write_predictions(predictions, evaluation, out / "predictions.parquet")
     write_metrics(evaluation, settings, out / "metrics.json")
     draw_figure(evaluation, out / "figure.png")
+    if evaluation.comparison:
+        write_changed(evaluation.comparison.changed, out / "changed.csv")
 
 
-def write_predictions(predictions: Sequence[PredictedPhoto], evaluation: Evaluation, file: Path) -> None:
+def write_predictions(predictions: Sequence[PredictedPhoto], evaluation: ScoredPhotos, file: Path) -> None:
     """Write one row per photo, failed ones included."""
     rows = [_prediction_row(prediction, evaluation) for prediction in predictions]
     with atomic_write_path(file, file.parent) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, _PREDICTION_SCHEMA), temporary, compression="zstd")
+
+
+def write_changed(changed: Sequence[ChangedPhoto], file: Path) -> None:
+    """Write the photos with different predictions as a CSV."""
+    names = [field.name for field in fields(ChangedPhoto)]
+    with atomic_write_path(file, file.parent) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(map(asdict, changed))
 
 
 def write_metrics(evaluation: Evaluation, settings: Mapping[str, Any], file: Path) -> None:
@@ -79,6 +93,7 @@ def write_metrics(evaluation: Evaluation, settings: Mapping[str, Any], file: Pat
             "why_no_threshold": evaluation.why_no_threshold,
         },
         "decision": evaluation.band and evaluation.band.as_json(),
+        "comparison": evaluation.comparison and evaluation.comparison.as_json(),
         "settings": settings,
     }
     with atomic_write_path(file, file.parent) as temporary:
@@ -128,7 +143,7 @@ def _format_share(estimate: Estimate) -> str:
     return f"{estimate.value:.2%} (95% interval {estimate.low:.2%} to {estimate.high:.2%})"
 
 
-def _prediction_row(prediction: PredictedPhoto, evaluation: Evaluation) -> dict[str, object]:
+def _prediction_row(prediction: PredictedPhoto, evaluation: ScoredPhotos) -> dict[str, object]:
     photo, probabilities = prediction.photo, prediction.probabilities
     row: dict[str, object] = {"path": photo.name, "label": photo.label, "split": photo.split, "error": prediction.error}
     if probabilities is None:

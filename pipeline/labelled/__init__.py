@@ -1,1 +1,1 @@
-"""Labelled photos: reading a data set from a folder or a CSV, and its splits."""
+"""Labelled photos: reading a data set from a folder or a CSV, its groups and its splits."""

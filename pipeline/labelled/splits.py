@@ -1,7 +1,8 @@
 """Labelled photos, and their splits: train, validation and test."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pandas as pd
 
 from pipeline.errors import DataError
 from pipeline.labelled.csv_table import SPLITS, list_some
+from pipeline.labelled.deal_groups import Shares, count_groups, deal_groups
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class LabelledPhoto:
         label: name of its class.
         weight: weight in the loss, > 0; an ordinary photo has 1.
         split: "train", "validation", "test", or None if the data set has no splits.
+        group: photos of one group stay on one side of a split; None: no groups are asked for.
     """
 
     name: str
@@ -29,6 +34,7 @@ class LabelledPhoto:
     label: str
     weight: float = 1.0
     split: str | None = None
+    group: str | None = None
 
 
 def resolve_split(split: str, existing: Collection[str | None]) -> str:
@@ -77,7 +83,7 @@ def assign_splits(
 
     Without any, every class is shuffled by itself with `seed` and dealt out by the shares: at least one photo of a
     class goes to train and one to validation. With train and test but no validation, `validation_share` is taken from
-    train in the same way.
+    train in the same way. Photos with groups are dealt by whole groups instead, see `deal_groups`.
 
     Raises:
         DataError: only some photos have a split, or a class has fewer than two photos.
@@ -88,11 +94,25 @@ def assign_splits(
     check_class_sizes(photos, labels_of(photos))
     if with_split == 0:
         return _deal_out(photos, {"validation": validation_share, "test": test_share}, seed)
+    warn_of_torn_groups(photos)
     if any(photo.split == "validation" for photo in photos):
         return list(photos)
     train = [photo for photo in photos if photo.split == "train"]
-    dealt = {photo.name: photo for photo in _deal_out(train, {"validation": validation_share}, seed)}
+    dealt = {photo.name: photo for photo in _deal_out(train, {"validation": validation_share, "test": 0.0}, seed)}
     return [dealt.get(photo.name, photo) for photo in photos]
+
+
+def warn_of_torn_groups(photos: Iterable[LabelledPhoto]) -> None:
+    """Warn of groups on several sides of the data set's own splits."""
+    sides: dict[str, set[str]] = defaultdict(set)
+    for photo in photos:
+        if photo.group is not None and photo.split is not None:
+            sides[photo.group].add(photo.split)
+    if torn := [f"{group!r} ({', '.join(sorted(splits))})" for group, splits in sides.items() if len(splits) > 1]:
+        log.warning(
+            "%d groups lie on several sides of the data's splits: %s; a model looks too good on them; correct the "
+            "splits, or leave them out for splits by --group", len(torn), list_some(torn)
+        )  # fmt: skip
 
 
 def check_class_sizes(photos: Sequence[LabelledPhoto], labels: Sequence[str]) -> None:
@@ -114,8 +134,12 @@ def check_class_sizes(photos: Sequence[LabelledPhoto], labels: Sequence[str]) ->
         raise DataError(f"label: fewer than two photos of {named}; add photos, or merge or drop the class")
 
 
-def check_splits(photos: Sequence[LabelledPhoto]) -> None:
+def check_splits(photos: Sequence[LabelledPhoto], *, each_class_judged: bool = True) -> None:
     """Refuse an empty train or validation split, and labels confined to one split.
+
+    Args:
+        photos: with their splits.
+        each_class_judged: False: a label may be confined to train, as a new class of groups dealt long ago.
 
     Raises:
         DataError: names the split or the labels.
@@ -128,7 +152,7 @@ def check_splits(photos: Sequence[LabelledPhoto]) -> None:
             )
     for label in labels_of(photos):
         splits = [split for split in counts if label in counts[split]]
-        if len(splits) == 1:
+        if len(splits) == 1 and (each_class_judged or "train" not in splits):
             raise DataError(
                 f"label: {label!r} occurs only in the split {splits[0]!r}; "
                 "each class must be in train and another split"
@@ -140,16 +164,24 @@ def check_splits(photos: Sequence[LabelledPhoto]) -> None:
 def write_split_csv(photos: Sequence[LabelledPhoto], file: Path, *, root: str = "") -> None:
     """Write `path,label,split,root`, one row per photo, in the given order: a CSV for all commands.
 
+    Photos with groups have them in a further column, group.
+
     Args:
         photos: the photos.
         file: the CSV.
         root: the way from the CSV's folder to the folder that the names start at; empty: the same.
     """
     rows = [(photo.name, photo.label, photo.split or "", root) for photo in photos]
-    pd.DataFrame(rows, columns=["path", "label", "split", "root"]).to_csv(file, index=False, lineterminator="\n")
+    table = pd.DataFrame(rows, columns=["path", "label", "split", "root"])
+    if any(photo.group is not None for photo in photos):
+        table["group"] = [photo.group or "" for photo in photos]
+    table.to_csv(file, index=False, lineterminator="\n")
 
 
-def _deal_out(photos: Sequence[LabelledPhoto], shares: dict[str, float], seed: int) -> list[LabelledPhoto]:
+def _deal_out(photos: Sequence[LabelledPhoto], shares: Mapping[str, float], seed: int) -> list[LabelledPhoto]:
+    if photos and all(photo.group is not None for photo in photos):
+        by_group = _deal_out_groups(photos, (1 - sum(shares.values()), shares["validation"], shares["test"]), seed)
+        return [replace(photo, split=by_group[photo.group or ""]) for photo in photos]
     split_of: dict[str, str] = {}
     rng = np.random.default_rng(seed)
     for label in labels_of(photos):
@@ -162,3 +194,8 @@ def _deal_out(photos: Sequence[LabelledPhoto], shares: dict[str, float], seed: i
             split_of.update(dict.fromkeys(order[start:end], split))
             start = end
     return [replace(photo, split=split_of.get(photo.name, "train")) for photo in photos]
+
+
+def _deal_out_groups(photos: Sequence[LabelledPhoto], shares: Shares, seed: int) -> dict[str, str]:
+    counts = count_groups((photo.group or "" for photo in photos), (photo.label for photo in photos))
+    return deal_groups(counts, {}, shares, seed)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.decision import without_decision
 from pipeline.results.names import part_files
 from pipeline.results.parts import concatenate_parts, newest_rows, read_part
 from pipeline.review.ranking import QueueInput, Ranking
@@ -48,7 +49,7 @@ def find_earlier_answers(rows: ReviewRows) -> pa.Table:
     now = rows.table.select(["content_hash", "fingerprint"]).take(table["row"])
     is_other = pc.and_(
         pc.equal(table["content_hash"], now["content_hash"]),
-        pc.not_equal(table["fingerprint"].cast(pa.string()), now["fingerprint"].cast(pa.string())),
+        pc.not_equal(_drop_decisions(table["fingerprint"]), _drop_decisions(now["fingerprint"])),
     )
     table = table.filter(is_other)
     earlier = table.take(newest_rows(table))
@@ -59,6 +60,13 @@ def find_earlier_answers(rows: ReviewRows) -> pa.Table:
             "score": earlier["score"].cast(pa.float64()),
         }
     )
+
+
+def _drop_decisions(fingerprints: pa.ChunkedArray) -> pa.Array:
+    """Return the fingerprints of the numbers alone: another decision changes no label."""
+    texts = fingerprints.cast(pa.string())
+    plain = {text: without_decision(text) for text in pc.unique(texts).to_pylist()}
+    return pa.array([plain[text] for text in texts.to_pylist()], pa.string())
 
 
 def _read_all_rows(out: Path, columns: Sequence[str]) -> pa.Table:

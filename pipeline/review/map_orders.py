@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.decision import without_decision
 from pipeline.maps.statistics import cell_shares, concentration
 from pipeline.records import Doubles, Floats
 from pipeline.report.drift import Average, earlier_profiles
@@ -116,7 +117,7 @@ def _find_usual(queue: QueueInput) -> Doubles:
     run_ids = queue.rows.table["run_id"].cast(pa.string())
     runs: dict[str, list[str]] = defaultdict(list)  # by the run's fingerprint; a row's own may depend on its photo
     for record in newest_run_records(queue.rows.out):
-        runs[record.fingerprint].append(record.summary.run_id)
+        runs[without_decision(record.fingerprint)].append(record.summary.run_id)
     for fingerprint, of_fingerprint in runs.items():
         is_of_it = pc.is_in(run_ids, pa.array(of_fingerprint)).to_numpy()
         profiles = earlier_profiles(queue.rows.out, fingerprint, _MOST_RUNS) if is_of_it.any() else []

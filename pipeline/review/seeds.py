@@ -4,14 +4,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
-from pipeline.maps.statistics import label_regions
 from pipeline.records import Box, Floats
 from pipeline.review.row_maps import RowMaps
 
 SEED_METHOD = "libragrad"  # its maps fall to nothing beside a defect; those of rollout don't
-THRESHOLD = 0.2  # of the map's maximum
-LEAST_SHARE = 0.1  # of the map's sum over hot cells; regions with less are specks
+FINENESS = 4  # steps in a cell of the map
+THRESHOLD = 0.1  # of the map's maximum
+MARGIN = 0.5  # cells around the heat: it ends before the defect does
+LEAST_SHARE = 0.1  # of the heat in all regions; those with less are specks
 MOST_BOXES = 5
 
 
@@ -66,7 +68,11 @@ def warn_of_method(method: str) -> str | None:
 
 
 def find_seeds(heat: Floats, box: Box, size: tuple[int, int]) -> tuple[SeedBox, ...]:
-    """Draw boxes around the hot regions of a map: merged where they touch, without specks, clipped to the photo.
+    """Draw boxes around the hot regions of a map, hottest first, without specks, clipped to the photo.
+
+    The map is enlarged between its cells, so that a box may end inside a patch. On 200 windows of DeepPCB with one
+    annotated defect each, unseen by the model, this gives 1.05 boxes a photo, and for 93% a box with an intersection
+    over union of 0.5 or more (`python -m jobs.datasets.review_loop`).
 
     Args:
         heat: (grid_h, grid_w), raw; negative values speak against the label.
@@ -74,55 +80,24 @@ def find_seeds(heat: Floats, box: Box, size: tuple[int, int]) -> tuple[SeedBox, 
         size: width and height of the photo.
     """
     heat = np.maximum(heat, 0)
-    peak = float(heat.max())
-    if peak <= 0 or float(heat.min()) == peak:
+    if float(heat.max()) == float(heat.min()):
         return ()
-    regions = label_regions((heat >= THRESHOLD * peak)[None])[0]  # (grid_h, grid_w)
-    total = float(heat[regions > 0].sum())
-    cells = [_cells_of(regions == number) for number in range(1, int(regions.max()) + 1)]
+    fine = ndimage.zoom(heat, FINENESS, order=1, mode="nearest", grid_mode=True)  # (FINENESS * grid_h, ...)
+    regions, count = ndimage.label(fine >= THRESHOLD * fine.max(), np.ones((3, 3)))  # diagonal neighbours are one
+    shares = ndimage.sum_labels(fine, regions, range(1, count + 1)) / fine[regions > 0].sum()
     found = []
-    for left, top, right, bottom in _merge_touching(cells):
-        inside = regions[top:bottom, left:right] > 0
-        share = float(heat[top:bottom, left:right][inside].sum()) / total
-        pixels = _to_pixels((left, top, right, bottom), heat.shape, box, size)
+    for (rows, columns), share in zip(ndimage.find_objects(regions), shares, strict=True):
+        cells = (columns.start, rows.start, columns.stop, rows.stop)
+        left, top, right, bottom = (cell / FINENESS for cell in cells)
+        grown = (left - MARGIN, top - MARGIN, right + MARGIN, bottom + MARGIN)
+        pixels = _to_pixels(grown, heat.shape, box, size)
         if share >= LEAST_SHARE and pixels[0] < pixels[2] and pixels[1] < pixels[3]:
-            found.append(SeedBox(*pixels, round(share, 4)))
+            found.append(SeedBox(*pixels, round(float(share), 4)))
     return tuple(sorted(found, key=lambda seed: -seed.score)[:MOST_BOXES])
 
 
-def _cells_of(region: np.ndarray[Any, Any]) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of a region, the last two one beyond it."""
-    y, x = np.nonzero(region)
-    return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
-
-
-def _merge_touching(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
-    """Merge boxes sharing an edge, a corner or cells, until none do."""
-    boxes = list(boxes)
-    merged: list[tuple[int, int, int, int]] = []
-    while boxes:
-        box = boxes.pop()
-        touching = [other for other in boxes if _touch(box, other)]
-        if touching:
-            boxes = [other for other in boxes if other not in touching]
-            lefts, tops, rights, bottoms = zip(box, *touching, strict=True)
-            boxes.append((min(lefts), min(tops), max(rights), max(bottoms)))
-        else:
-            again = [other for other in merged if _touch(box, other)]
-            merged = [other for other in merged if other not in again]
-            if again:
-                boxes.extend([box, *again])
-            else:
-                merged.append(box)
-    return merged
-
-
-def _touch(box: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
-    return box[0] <= other[2] and other[0] <= box[2] and box[1] <= other[3] and other[1] <= box[3]
-
-
 def _to_pixels(
-    cells: tuple[int, int, int, int], grid: tuple[int, ...], box: Box, size: tuple[int, int]
+    cells: tuple[float, float, float, float], grid: tuple[int, ...], box: Box, size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
     (x0, y0, x1, y1), (grid_h, grid_w), (width, height) = box, grid, size
     per_x, per_y = (x1 - x0) / grid_w, (y1 - y0) / grid_h

@@ -95,11 +95,7 @@ def summarise_reviews(
     states = [truth.state for _, _, truth in rows]
     agreements = [truth.agrees_with(label) for _, label, truth in rows]
     trained_hashes = {truth.content_hash for path, _, truth in rows if path in trained_on}
-    answers = {
-        truth.content_hash: truth.agrees_with(label)
-        for _, label, truth in rows
-        if is_in_audit(truth, label)
-    }
+    answers = {truth.content_hash: truth.agrees_with(label) for _, label, truth in rows if is_in_audit(truth, label)}
     witnesses = [answer for content_hash, answer in answers.items() if content_hash not in trained_hashes]
     return ReviewSummary(
         reviewed=states.count("reviewed"),

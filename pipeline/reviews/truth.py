@@ -200,12 +200,12 @@ def boxes_match(boxes: Sequence[ReviewBox], others: Sequence[ReviewBox]) -> bool
         return True
     from scipy.optimize import linear_sum_assignment  # half a second to import, for rare cases
 
-    overlaps = np.array([[_overlap(box, other) for other in others] for box in boxes])  # (n, n)
+    overlaps = np.array([[overlap(box, other) for other in others] for box in boxes])  # (n, n)
     rows, columns = linear_sum_assignment(overlaps >= _SAME_BOX_OVERLAP, maximize=True)
     return bool((overlaps[rows, columns] >= _SAME_BOX_OVERLAP).all())
 
 
-def _overlap(box: ReviewBox, other: ReviewBox) -> float:
+def overlap(box: ReviewBox, other: ReviewBox) -> float:
     """Return the intersection over union, 0 for boxes with different labels."""
     width = min(box.x1, other.x1) - max(box.x0, other.x0)
     height = min(box.y1, other.y1) - max(box.y0, other.y0)

@@ -23,6 +23,7 @@ from pipeline.model.architecture import find_weights_not_finite, size_pair, visi
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.config import load_config
 from pipeline.model.processor import normalisation
+from pipeline.training.classes import read_class_names
 
 _OFTEN_MISSING = ("classifier.", "pooler", ".head.")  # in the checkpoints of some families' backbones
 _ERROR_LETTERS = 200  # of an error from a library
@@ -35,9 +36,10 @@ class TrainableClassifier:
     Attributes:
         model: transformers' `...ForImageClassification`, float32 weights, eager attention.
         labels: class names by id.
-        head_kept: the head comes from an earlier classifier with the same classes.
+        head_kept: the head comes from an earlier classifier with the same classes, or with the first of them.
         blocks: number of encoder blocks.
         blocks_before: number of encoder blocks in the checkpoint.
+        new_classes: classes added to a kept head.
     """
 
     model: Any
@@ -45,6 +47,7 @@ class TrainableClassifier:
     head_kept: bool
     blocks: int
     blocks_before: int
+    new_classes: tuple[str, ...] = ()
 
 
 def build_classifier(
@@ -54,7 +57,8 @@ def build_classifier(
 
     Args:
         folder: checkpoint in Hugging Face's layout.
-        labels: class names.
+        labels: class names. The head of a classifier is kept if its classes are the same, then in its own order, or if
+            they are the first ones in their order: their rows of the head are copied, the others are new.
         input_size: side of the model's input in pixels; position embeddings are resampled to it.
         blocks: number of first encoder blocks to keep; None keeps all.
         seed: seed of a new head.
@@ -78,15 +82,21 @@ def _change_classifier(
 ) -> TrainableClassifier:
     vision = vision_config(original.config)
     _check_changes(vision, input_size, blocks)
-    head_kept = _is_classifier(original.config) and _names_same_classes(original.config, labels)
-    if head_kept:
-        labels = [original.config.id2label[index] for index in sorted(original.config.id2label)]
+    known = read_class_names(original.config.to_dict())
+    if sorted(known) == sorted(labels):
+        labels = known
+    head_kept = bool(known) and tuple(labels[: len(known)]) == known
     config = _change_config(original.config, labels, input_size, blocks or vision.num_hidden_layers)
     config.architectures = [type(original).__name__]  # DeiT's family is otherwise ambiguous
     model = AutoModelForImageClassification.from_config(config, attn_implementation="eager").float()
     _copy_weights(original, model, with_head=head_kept)
     return TrainableClassifier(
-        model, tuple(labels), head_kept, vision_config(config).num_hidden_layers, vision.num_hidden_layers
+        model,
+        tuple(labels),
+        head_kept,
+        vision_config(config).num_hidden_layers,
+        vision.num_hidden_layers,
+        new_classes=tuple(labels[len(known) :]) if head_kept else (),
     )
 
 
@@ -157,15 +167,6 @@ def _load_original(folder: Path) -> Any:
     return model
 
 
-def _is_classifier(config: Any) -> bool:
-    return any("ImageClassification" in name for name in config.architectures or [])
-
-
-def _names_same_classes(config: Any, labels: Sequence[str]) -> bool:
-    is_numbered = sorted(config.id2label) == list(range(len(config.id2label)))
-    return is_numbered and sorted(map(str, config.id2label.values())) == sorted(labels)
-
-
 def _grid_size(vision: Any) -> tuple[int, int]:
     """Return height and width of the patch grid."""
     height, width = size_pair(vision.image_size)
@@ -199,14 +200,18 @@ def _change_config(config: Any, labels: Sequence[str], input_size: int, blocks: 
 
 
 def _copy_weights(original: Any, model: Any, *, with_head: bool) -> None:
-    """Copy the weights common to both models, position embeddings resampled to the new grid."""
+    """Copy the weights common to both models, position embeddings resampled to the new grid.
+
+    Of the head, the rows of the old classes are copied; new classes keep the rows they were made with.
+    """
     old_grid, new_grid = (_grid_size(vision_config(network.config)) for network in (original, model))
-    shapes = {name: weight.shape for name, weight in model.state_dict().items()}
-    weights = {
-        name: _resize_weight(name, weight, shapes[name], old_grid, new_grid)
-        for name, weight in original.state_dict().items()
-        if name in shapes and (with_head or not is_head(name))
-    }
+    fresh = model.state_dict()
+    weights = {}
+    for name, weight in original.state_dict().items():
+        if name in fresh and is_head(name) and with_head:
+            weights[name] = torch.cat([weight, fresh[name][len(weight) :]])
+        elif name in fresh and not is_head(name):
+            weights[name] = _resize_weight(name, weight, fresh[name].shape, old_grid, new_grid)
     model.load_state_dict(weights, strict=False)
 
 

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.setting_types import LabelledData, OutFolder, none_or
-from pipeline.settings import LabelledDataSettings
+from pipeline.setting_types import AlsoModel, LabelledData, OutFolder, none_or
+from pipeline.settings import GroupedDataSettings
 
 if TYPE_CHECKING:
+    from pipeline.labelled.deal_groups import Shares
     from pipeline.training.augment import Augmentation
 
 
@@ -17,15 +18,18 @@ def _all_to_none(value: object) -> object:
     return None if value == "all" else value
 
 
-class FinetuneConfig(LabelledDataSettings):
+class FinetuneConfig(GroupedDataSettings):
     """The settings of one fine-tuning. Every option of `vitrollout finetune` is a field here."""
 
     data: LabelledData = Field(
-        description="folder with a subfolder per class, or train, val, test; or a CSV path,label[,weight][,split]"
+        description="folder with a subfolder per class, or train, val, test; or a CSV path,label[,weight][,split]; or "
+        "a results folder with reviews"
     )
     out: OutFolder = Field(description="folder of the new model; an unfinished training in it is resumed")
     model: str = Field(
-        "bundled", description="starting model: 'bundled', a checkpoint folder, or a Hugging Face id[@revision]"
+        "bundled",
+        description="starting model: 'bundled', a checkpoint folder, or a Hugging Face id[@revision]; for a results "
+        "folder by default that of its newest run",
     )
     input_size: int = Field(
         224, ge=8, description="side of the model's square input in pixels; divisible by its patch size"
@@ -60,6 +64,11 @@ class FinetuneConfig(LabelledDataSettings):
     )
     test_share: float = Field(
         0.15, ge=0, lt=1, description="share of each class to hold out, if the data has no splits"
+    )
+    also: AlsoModel = Field(
+        None,
+        description='"model>=SCORE": train on unreviewed photos of a results folder with such a score too, at 0.3 of '
+        "the weight",
     )
     best_by: Literal["macro_f1", "accuracy", "loss"] = Field(
         "macro_f1", description="validation metric; the epoch with its best value is saved"
@@ -99,6 +108,13 @@ class FinetuneConfig(LabelledDataSettings):
         return test_share
 
     @property
+    def shares(self) -> "Shares | None":
+        """The shares of train, validation and test; None if none of them was given."""
+        if not self.model_fields_set & {"validation_share", "test_share"}:
+            return None
+        return (1 - self.validation_share - self.test_share, self.validation_share, self.test_share)
+
+    @property
     def augmentation(self) -> "Augmentation":
         """The augmentation of the training photos."""
         from pipeline.training.augment import Augmentation  # imports torch, too slow for --help
@@ -107,5 +123,5 @@ class FinetuneConfig(LabelledDataSettings):
 
     def recipe(self) -> dict[str, object]:
         """Return the settings that decide the numbers: equal recipes on equal data give the same model."""
-        excluded = {"data", "out", "checkpoint_seconds", "licence", "purpose", "notes", "overwrite"}
+        excluded = {"data", "out", "checkpoint_seconds", "licence", "purpose", "notes", "overwrite", "splits", "labels"}
         return self.model_dump(mode="json", exclude=excluded)

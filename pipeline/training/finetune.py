@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import torch
 from safetensors.torch import load_file
 from transformers.utils import logging as transformers_logging
 
+from pipeline.dataset.model_in_use import choose_model
+from pipeline.dataset.read import Dataset, SplitRequest, find_photo_folder, read_dataset
 from pipeline.labelled.csv_table import list_some
 from pipeline.labelled.equal_photos import warn_of_equal_photos
-from pipeline.labelled.read import find_root, read_labelled_photos
+from pipeline.labelled.near_duplicates import difference_hash, find_near_duplicates, warn_of_near_duplicates
 from pipeline.labelled.splits import (
     LabelledPhoto,
     assign_splits,
@@ -29,6 +32,7 @@ from pipeline.labelled.splits import (
 from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import SPLIT_FILE, resolve_checkpoint
 from pipeline.training.backbone import TrainableClassifier, build_classifier, build_processor
+from pipeline.training.classes import choose_classes
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.data import TrainingData, build_training_data
 from pipeline.training.device import TrainingDevice
@@ -58,14 +62,18 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
         StoppedError: `stop()` returned true; run it again to go on.
         FolderBusyError: another training holds the folder.
     """
+    config = choose_model(config, config.data)
     start = resolve_checkpoint(config.model)
     check_checkpoint(start)
-    photos = _read_photos(config)
+    dataset = _read_dataset(config)
+    photos = dataset.photos
     processors = _build_processors(config, start.folder, photos)
-    classifier = _prepare_classifier(config, start.folder, labels_of(photos))
+    labels = choose_classes(start.config, photos, dataset.class_order, keep_unseen=dataset.is_results)
+    classifier = _prepare_classifier(config, start.folder, labels)
     with open_work_folder(config, photos, start.digest()) as work:
         splits = decode_splits(photos, processors, work, stop)
-        _check_readable_photos(splits, labels_of(photos))
+        _check_readable_photos(splits, dataset)
+        _warn_of_near_duplicates(splits)
         _log_start(config, classifier, splits)
         data = build_training_data(config, classifier.labels, splits, processors["validation"])
         training = TrainingLoop(config, classifier.model, data, work, stop)
@@ -88,16 +96,18 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
         return result
 
 
-def _read_photos(config: FinetuneConfig) -> list[LabelledPhoto]:
+def _read_dataset(config: FinetuneConfig) -> Dataset:
+    """Read the photos and give each a split."""
+    dataset = read_dataset(config, SplitRequest(config.shares, config.seed, least_score=config.also))
     photos = assign_splits(
-        read_labelled_photos(config.data),
+        dataset.photos,
         validation_share=config.validation_share,
         test_share=config.test_share,
         seed=config.seed,
     )
-    check_splits(photos)
+    check_splits(photos, each_class_judged=not dataset.is_results)
     warn_of_equal_photos(photos)
-    return photos
+    return replace(dataset, photos=photos)
 
 
 def _build_processors(config: FinetuneConfig, folder: Path, photos: Sequence[LabelledPhoto]) -> dict[str, Any]:
@@ -121,7 +131,7 @@ def _all_photos(splits: dict[str, CachedSplit]) -> list[LabelledPhoto]:
 
 def _write_split(config: FinetuneConfig, splits: dict[str, CachedSplit], folder: Path) -> None:
     """Write the split of each photo, with the way from the finished model to the photos."""
-    root = os.path.relpath(find_root(config.data), config.out)
+    root = os.path.relpath(find_photo_folder(config.data), config.out)
     write_split_csv(_all_photos(splits), folder / SPLIT_FILE, root=root)
 
 
@@ -130,16 +140,33 @@ def _count_photos(splits: dict[str, CachedSplit]) -> dict[str, dict[str, int]]:
     return {split: dict(per_label) for split, per_label in split_counts(_all_photos(splits)).items()}
 
 
-def _check_readable_photos(splits: dict[str, CachedSplit], labels: Sequence[str]) -> None:
+def _check_readable_photos(splits: dict[str, CachedSplit], dataset: Dataset) -> None:
     """Check the splits once more, without the unreadable photos."""
     photos = _all_photos(splits)
-    check_class_sizes(photos, labels)
-    check_splits(photos)
+    check_class_sizes(photos, labels_of(dataset.photos))
+    check_splits(photos, each_class_judged=not dataset.is_results)
+
+
+def _warn_of_near_duplicates(splits: dict[str, CachedSplit]) -> None:
+    """Warn of photos that look the same on both sides of a split, by the pixels decoded for the training."""
+    placed = [
+        (photo, entry, split.cache)
+        for split in splits.values()
+        for photo, entry in zip(split.photos, split.entries, strict=True)
+    ]
+    found = find_near_duplicates(
+        [difference_hash(cache.read(entry).transpose(1, 2, 0)) for _, entry, cache in placed],
+        [photo.split or "" for photo, _, _ in placed],
+        [photo.group or photo.name for photo, _, _ in placed],
+    )
+    warn_of_near_duplicates(found, [photo.name for photo, _, _ in placed])
 
 
 def _log_start(config: FinetuneConfig, classifier: TrainableClassifier, splits: dict[str, CachedSplit]) -> None:
     labels = classifier.labels
     head = "kept, its classes are the same" if classifier.head_kept else f"new, for {len(labels)} classes"
+    if added := classifier.new_classes:
+        head = f"kept for its {len(labels) - len(added)} classes, new for {', '.join(added)}"
     log.info(
         "start: %s, %d of %d blocks, input %d px, head %s",
         config.model, classifier.blocks, classifier.blocks_before, config.input_size, head,

@@ -18,7 +18,7 @@ from pipeline.training.config import FinetuneConfig
 _FOLDER_NAME = ".finetune"  # inside --out, until the training is finished
 _DIFFERENCES = {
     "checkpoint_format": "another version of vitrollout began it",
-    "data_digest": "photos or their labels have changed",
+    "data_digest": "photos, their labels, groups or splits have changed",
     "model_digest": "the files of the starting model have changed",
 }
 
@@ -97,7 +97,7 @@ def _clear_folder(work: Path) -> None:
 
 
 def _digest_photos(photos: Sequence[LabelledPhoto]) -> str:
-    """Digest names, labels, weights, splits, sizes and mtimes of the photos."""
+    """Digest names, labels, weights, splits, groups, sizes and mtimes of the photos."""
     digest = hashlib.blake2b(digest_size=16)
     for photo in photos:
         try:
@@ -105,6 +105,6 @@ def _digest_photos(photos: Sequence[LabelledPhoto]) -> str:
             size, mtime = status.st_size, status.st_mtime_ns
         except OSError:  # a dangling link; decoding it will say more
             size, mtime = 0, 0
-        row = (photo.name, photo.label, photo.weight, photo.split, size, mtime)
+        row = (photo.name, photo.label, photo.weight, photo.split, photo.group, size, mtime)
         digest.update(repr(row).encode(errors="surrogateescape"))
     return digest.hexdigest()

@@ -2,10 +2,12 @@
 
 import os
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from pipeline.errors import DataError
+from pipeline.labelled.csv_table import read_table
 from pipeline.labelled.read import apply_split_csv, read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto, assign_splits, check_splits, split_counts, write_split_csv
 from tests.helpers.photos import save_photos
@@ -181,6 +183,13 @@ def test_label_in_one_split_only():
         check_splits([*both, *elsewhere])
 
 
+def test_a_label_of_train_alone_passes_where_splits_stay():
+    both = [*photos_of({"ok": 2}, split="train"), LabelledPhoto("v", None, "ok", split="validation")]
+    check_splits([*both, LabelledPhoto("n", None, "new", split="train")], each_class_judged=False)
+    with pytest.raises(DataError, match="'new' occurs only in the split 'test'"):
+        check_splits([*both, LabelledPhoto("n", None, "new", split="test")], each_class_judged=False)
+
+
 def test_split_csv_round_trip(tmp_path):
     photos = split(photos_of({"ok": 10, 'comma, "quote"': 10}))
     write_split_csv(photos, tmp_path / "split.csv")
@@ -190,3 +199,30 @@ def test_split_csv_round_trip(tmp_path):
     (tmp_path / "split.csv").write_text("photo,split\n")
     with pytest.raises(DataError, match=r"split\.csv: has no column 'path'"):
         apply_split_csv(bare, tmp_path / "split.csv")
+
+
+def test_whole_groups_stay_together():
+    photos = [replace(photo, group=photo.name[:-5]) for photo in photos_of({"ok": 200, "bad": 100})]  # ten photos each
+    placed = split(photos)
+    assert len({(photo.group, photo.split) for photo in placed}) == len({photo.group for photo in placed})
+    assert split_counts(placed)["test"] == {"ok": 40, "bad": 20}
+    train = [replace(photo, split="train") for photo in photos]
+    test = [LabelledPhoto(f"t/{label}", None, label, split="test", group=label) for label in ("ok", "bad")]
+    taken = split([*train, *test])
+    assert split_counts(taken)["validation"] == {"ok": 40, "bad": 20}
+    assert len({(photo.group, photo.split) for photo in taken}) == len({photo.group for photo in taken})
+
+
+def test_groups_torn_by_the_splits_of_the_data_are_counted(caplog):
+    sides = {"ok": "train", "bad": "validation"}
+    photos = [
+        replace(photo, split=sides[photo.label], group=photo.name[-5]) for photo in photos_of({"ok": 3, "bad": 2})
+    ]
+    assert split(photos) == photos
+    assert "2 groups lie on several sides of the data's splits: '0' (train, validation)" in caplog.text
+
+
+def test_split_csv_has_the_groups(tmp_path):
+    photos = [replace(photo, group="g") for photo in split(photos_of({"ok": 10, "bad": 10}))]
+    write_split_csv(photos, tmp_path / "split.csv")
+    assert set(read_table(tmp_path / "split.csv", "path", "split", "group")["group"]) == {"g"}

@@ -36,6 +36,14 @@ def test_the_fingerprint_just_before_counts(out):
     }
 
 
+def test_another_decision_is_not_another_model(out):
+    """A label changed by the model stays changed after a run under a new decision."""
+    queue_of(out, answers("f1", a="spur"))
+    queue_of(out, answers("f2", a="open"))
+    queue = queue_of(out, answers("f2-d1", a="open"), order="changed")
+    assert reasons_of(queue) == ["was spur, now open"]
+
+
 def test_another_photo_under_the_same_path_is_no_change(out):
     queue_of(out, [make_photo("a", {"spur": 0.9}, content_hash="1" * 32)])
     queue = queue_of(out, answers("f2", a="open"), order="changed")

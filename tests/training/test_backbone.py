@@ -59,6 +59,27 @@ def test_head_is_kept_for_the_same_classes(finished):
     assert not torch.equal(other.model.classifier.weight, saved["classifier.weight"])
 
 
+@pytest.mark.parametrize("name", TINY_MODELS)
+def test_rows_of_the_old_classes_are_kept_beside_new_ones(name, tiny_checkpoint):
+    folder = tiny_checkpoint(name)
+    original = AutoModelForImageClassification.from_pretrained(folder, attn_implementation="eager")
+    known = [original.config.id2label[index] for index in range(original.config.num_labels)]
+    built = build_classifier(folder, [*known, "burr", "axe"], input_size=48, blocks=None, seed=5)
+    assert (built.head_kept, built.new_classes, built.labels) == (True, ("burr", "axe"), (*known, "burr", "axe"))
+    heads = 0
+    for key, weights in original.state_dict().items():
+        if "classifier" in key.partition(".")[0]:
+            extended = built.model.state_dict()[key]
+            assert len(extended) == len(known) + 2
+            assert torch.equal(extended[: len(known)], weights), key
+            heads += 1
+    assert heads >= 2  # weights and biases
+    pixels = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, actual = (model.eval()(pixel_values=pixels).logits for model in (original, built.model))
+    torch.testing.assert_close(actual[:, : len(known)], expected)
+
+
 def test_seed_decides_the_new_head(tiny_checkpoint):
     first, again, other = (
         build_classifier(tiny_checkpoint("vit"), CLASSES, input_size=48, blocks=None, seed=seed).model.classifier.weight

@@ -1,10 +1,12 @@
 """The working folder: one training at a time, and never another one's data or settings."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from pipeline.errors import ConfigError, FolderBusyError, StoppedError
+from pipeline.labelled.splits import LabelledPhoto
 from pipeline.training.finetune import finetune
 from pipeline.training.work_folder import open_work_folder
 
@@ -32,6 +34,18 @@ def test_changed_photos_are_named(settings):
     with (
         pytest.raises(ConfigError, match=r"\(the files of the starting model have changed\)"),
         open_work_folder(settings(), [], "other"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("changes", [{"label": "bad"}, {"split": "test"}, {"group": "2"}, {"weight": 0.3}])
+def test_changed_reviews_and_splits_are_noticed(settings, tmp_path, changes):
+    photo = LabelledPhoto("a.png", tmp_path / "a.png", "ok", split="train", group="1")
+    with open_work_folder(settings(), [photo], "digest") as work:
+        (work / "checkpoint-1.pt").touch()
+    with (
+        pytest.raises(ConfigError, match=r"\(photos, their labels, groups or splits have changed\)"),
+        open_work_folder(settings(), [replace(photo, **changes)], "digest"),
     ):
         pass
 
