@@ -5,7 +5,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+
+from tests.helpers.notebooks import execute_notebook
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "docs" / "analysis.ipynb"
@@ -14,15 +15,7 @@ NOTEBOOK = ROOT / "docs" / "analysis.ipynb"
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     """The notebook, executed anew."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        for folder in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):  # nobody's own settings
-            patch.setenv(folder, str(tmp_path_factory.mktemp(folder)))
-        return NotebookClient(notebook, timeout=300, resources={"metadata": {"path": NOTEBOOK.parent}}).execute()
+    return execute_notebook(NOTEBOOK, tmp_path_factory.mktemp("settings"))
 
 
 def outputs_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
