@@ -179,10 +179,11 @@ def measure_seeds(loop: Loop) -> dict[str, Any]:
     windows = windows[(windows["split"] == "test") & windows["x0"].notna()].sample(200, random_state=loop.seed)
     model = pipeline.load_model("bundled", method="libragrad")
     counts, overlaps = [], []
-    for window in windows.itertuples():
-        (prediction,) = model.predict(loop.photos.parent / window.path)
+    rows: list[dict[str, Any]] = windows.to_dict("records")  # type: ignore[assignment]
+    for row in rows:
+        (prediction,) = model.predict(loop.photos.parent / row["path"])
         seeds = find_seeds(prediction.map, prediction.map_box, (448, 448))
-        truth = ReviewBox(window.x0, window.y0, window.x1, window.y1, "")
+        truth = ReviewBox(row["x0"], row["y0"], row["x1"], row["y1"], "")
         counts.append(len(seeds))
         overlaps.append(max((overlap(ReviewBox(s.x0, s.y0, s.x1, s.y1, ""), truth) for s in seeds), default=0.0))
     return {"boxes": float(np.mean(counts)), "found": float((np.array(overlaps) >= 0.5).mean())}
