@@ -99,6 +99,11 @@ class ReviewDesk:
         seen = self.reviewed.audited if self._is_asked_blind[row] else self.reviewed.recorded
         return self.rows.value("content_hash", row) not in seen
 
+    def _hides_answers(self, row: int) -> bool:
+        """Tell whether what others say is hidden: a second opinion knows nothing of the first."""
+        is_open = self.rows.value("content_hash", row) not in self.reviewed.recorded
+        return self.is_blind(row) or (self.config.second_opinion and is_open)
+
     def describe(self, row: int) -> dict[str, Any]:
         """Describe a row for the page."""
         with self._lock:
@@ -106,7 +111,7 @@ class ReviewDesk:
             truth = self.reviewed.truths.get(self.rows.value("content_hash", row))
             stale = self.reviewed.stale_truth(row) if truth is None else None
             shown = None
-            if not is_blind and (truth or stale):
+            if not self._hides_answers(row) and (truth or stale):
                 shown = truth_as_json(truth or stale, is_stale=truth is None)  # type: ignore[arg-type]
             reason = self.queue.reason_of(row)
         methods = [] if is_blind else self._list_methods(row)

@@ -151,6 +151,17 @@ def test_second_opinion_is_blind_to_the_first(open_desk):
     assert (shown["blind"], shown["truth"]) == (True, None)
 
 
+def test_second_opinion_sees_the_first_once_given(open_desk):
+    """Outside the audit too: seen before, it would be repeated, and its record replaced."""
+    first = decide(open_desk(who="ben"), 0, "ok")["id"]
+    assert open_desk().describe(0)["truth"]["who"] == ("ben",)
+    desk = open_desk(second_opinion=True, audit=0)
+    assert (desk.describe(0)["blind"], desk.describe(0)["truth"]) == (False, None)
+    answer = decide(desk, 0, "open")
+    assert desk.describe(0)["truth"]["state"] == "disputed"
+    assert set(desk.describe(0)["truth"]["records"]) == {first, answer["id"]}
+
+
 def test_estimate_counts_wrong_and_unsure_answers(open_desk):
     desk = open_desk(audit=1)
     decide(desk, 0, desk.rows.value("label", 0))
