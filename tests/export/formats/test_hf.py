@@ -1,6 +1,7 @@
 """Hugging Face Parquet, read by the library."""
 
 import io
+from importlib import import_module
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +15,7 @@ from tests.export.archive import GROUPS
 
 @pytest.mark.parametrize("way", ["folder", "parquet"])
 def test_the_library_reads_features_and_pictures(exported, tmp_path, way):
-    datasets = pytest.importorskip("datasets")
+    datasets = import_module("datasets")
     archive, out = exported
     place = str(out / "hf")
     if way == "folder":
@@ -38,7 +39,7 @@ def test_the_library_reads_features_and_pictures(exported, tmp_path, way):
 
 
 def test_a_split_without_any_box(archive, tmp_path):
-    datasets = pytest.importorskip("datasets")
+    datasets = import_module("datasets")
     out = tmp_path / "data"
     export(ExportConfig(results=archive.results, out=out, format="hf", group=GROUPS, classes="ok"))
     data = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))

@@ -1,7 +1,7 @@
 import json
+from importlib import import_module
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from pipeline.reviews.record import ReviewBox
@@ -19,7 +19,7 @@ def answer_of(line):
 
 
 def test_supervision_gives_every_box_back_within_a_thousandth(archive, tmp_path):
-    supervision = pytest.importorskip("supervision")
+    supervision = import_module("supervision")
     data = write_export(archive, tmp_path / "data", "messages")
     corners = {defect.box for defect in archive.defects.values()}
     found = 0
@@ -54,7 +54,7 @@ def test_the_question_names_the_defects_and_no_part_has_a_key_of_another_kind(ar
 
 
 def test_datasets_opens_the_pictures(archive, tmp_path, monkeypatch):
-    datasets = pytest.importorskip("datasets")
+    datasets = import_module("datasets")
     data = write_export(archive, tmp_path / "data", "messages")
     monkeypatch.chdir(data)
     files = {split: f"{split}.jsonl" for split in SPLITS}

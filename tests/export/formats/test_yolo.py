@@ -1,5 +1,6 @@
 """YOLO, read by labelformat and supervision; data.yaml by PyYAML."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ SPLITS = {"train": 25, "val": 6, "test": 6}
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_labelformat_reads_the_boxes(exported, split):
-    formats = pytest.importorskip("labelformat.formats")
+    formats = import_module("labelformat.formats")
     archive, out = exported
     paths = original_paths(out / "yolo")
     reader = formats.YOLOv8ObjectDetectionInput(input_file=out / "yolo/data.yaml", input_split=split)
@@ -28,7 +29,7 @@ def test_labelformat_reads_the_boxes(exported, split):
 @pytest.mark.filterwarnings("ignore:OpenCV .* is not installed:UserWarning")
 @pytest.mark.parametrize("split", SPLITS)
 def test_supervision_reads_the_boxes(exported, split):
-    supervision = pytest.importorskip("supervision")
+    supervision = import_module("supervision")
     archive, out = exported
     place = out / "yolo"
     dataset = supervision.DetectionDataset.from_yolo(
@@ -47,7 +48,7 @@ def test_every_picture_has_a_label_file_empty_without_a_defect(exported):
 
 
 def test_data_yaml_names_no_path_and_odd_labels_survive(archive, tmp_path):
-    yaml = pytest.importorskip("yaml")
+    yaml = import_module("yaml")
     label = 'no: "yes", \\ # ö'
     path = next(iter(archive.defects))
     review_photos(archive, {path: {"label": label, "boxes_complete": True}})
