@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError, DataError, one_line
 from pipeline.labelled.csv_paths import match_names, name_csv_path, to_nfc
-from pipeline.model.checkpoint import SPLIT_FILE
+from pipeline.report.training_photos import read_training_paths
 from pipeline.results.run_record import newest_run_records
 from pipeline.review.rows import Flags, ReviewRows
 
@@ -80,27 +79,9 @@ def find_training_photos(rows: ReviewRows) -> Flags:
         if record.summary.run_id in used:
             runs_of_model[str(record.settings.get("model", ""))].append(record.summary.run_id)
     for model, runs in runs_of_model.items():
-        file = Path(os.path.expanduser(model), SPLIT_FILE)
-        if file.is_file():
-            names = _read_training_names(file, rows.source)
+        paths_of_model = read_training_paths(model, str(rows.source or ""))
+        if paths_of_model:
             of_model = np.flatnonzero(pc.is_in(run_ids, pa.array(runs)).to_numpy())
             paths = rows.table["path"].take(of_model).to_pylist()
-            is_trained_on[of_model] = [to_nfc(path) in names for path in paths]
+            is_trained_on[of_model] = [to_nfc(path) in paths_of_model for path in paths]
     return is_trained_on
-
-
-def _read_training_names(file: Path, source: Path | None) -> set[str]:
-    """Read the training photos of a split.csv as paths relative to the input folder of a run, in composed form.
-
-    If the way from the model to its data leads nowhere, on another machine, their names must do.
-    """
-    from pipeline.labelled.csv_table import read_table, splits_of  # imports pandas
-
-    table = read_table(file, "path", "split")
-    splits = splits_of(file, table)
-    names = [name for name, split in zip(table["path"], splits, strict=True) if split in ("train", "validation")]
-    way = table["root"].iloc[0] if "root" in table and len(table) else ""
-    root = (file.parent / way).resolve()
-    if way and source is not None and root.is_dir():
-        names = [os.path.relpath(root / name, source.resolve()) for name in names]
-    return {to_nfc(name) for name in names}
