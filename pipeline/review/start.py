@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipeline.labelled.good_labels import GOOD_LABELS
 from pipeline.review.config import Order
 from pipeline.review.desk import ReviewDesk
 
@@ -34,6 +35,7 @@ def start_answer(desk: ReviewDesk) -> dict[str, Any]:
         "order": desk.config.order,
         "order_text": _ORDER_TEXTS[desk.config.order],
         "classes": [vars(each) for each in desk.classes],
+        "good_labels": GOOD_LABELS,
         "queue": queue,
         "audit": desk.queue.is_audit.astype(int).tolist(),
         "rows": [desk.describe(row) for row in queue[:_FIRST_ROWS]],

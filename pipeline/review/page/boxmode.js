@@ -3,8 +3,6 @@
 import { getJson } from "./api.js";
 import { fill } from "./dom.js";
 
-const GOOD_LABELS = ["ok", "good", "normal", "functional"];  // photos without a defect to box
-const isGood = (label) => GOOD_LABELS.includes(label.toLowerCase());
 const area = ({ x0, y0, x1, y1 }) => (x1 - x0) * (y1 - y0);
 
 export class BoxMode {
@@ -17,6 +15,10 @@ export class BoxMode {
     Object.assign(this, { start, display, boxes, footer, decide });
     boxes.changed = () => this.describe();
     display.photoShown = () => this.offerSeeds();
+  }
+
+  #isGood(label) {
+    return this.start.good_labels.includes(label.toLowerCase());
   }
 
   switch() {
@@ -45,7 +47,7 @@ export class BoxMode {
     if (next) this.#fetch(next);
     if (display.facts?.row !== facts.row || !boxes.isOn) return;
     this.#warning = warning;
-    if (boxes.label !== null && !isGood(boxes.label)) boxes.propose(seeds);
+    if (boxes.label !== null && !this.#isGood(boxes.label)) boxes.propose(seeds);
     this.describe();
   }
 
@@ -63,7 +65,7 @@ export class BoxMode {
     const isNamed = !drawn.length || drawn.some((box) => box.label === this.boxes.label);
     const label = isNamed ? this.boxes.label : largest.label;
     if (label === null || drawn.some((box) => box.label === null)) return this.footer.say("Which label? Press its key.", true);
-    if (!drawn.length && !isGood(label) && this.#warned !== facts) {
+    if (!drawn.length && !this.#isGood(label) && this.#warned !== facts) {
       this.#warned = facts;
       return this.footer.say(`${label}, but no box: a accepts the dashed ones, a drag draws one; Enter again: none.`, true);
     }
