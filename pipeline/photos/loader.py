@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -83,6 +83,13 @@ def _hash_unchanged(ref: ImageRef) -> str | None:
     except OSError:
         return None
     return content_hash if (status.st_size, mtime_ns(status)) == (ref.file_bytes, ref.mtime_ns) else None
+
+
+def group_refs(refs: Iterable[ImageRef], size: int) -> Iterator[Sequence[ImageRef]]:
+    """Split refs into groups of `size`, the last one perhaps smaller."""
+    queue = iter(refs)
+    while group := list(islice(queue, size)):
+        yield group
 
 
 def model_pixels(rgb: Pixels, spec: LoadSpec) -> Pixels:
@@ -187,19 +194,30 @@ class PhotoLoader:
         A batch always consists of the same refs, failures included, so a run resumed after an interruption
         forms the same batches as an uninterrupted one.
         """
-        waiting: deque[Future[Sample | Failure]] = deque()
-        queue = iter(refs)
+        return self.load_groups(group_refs(refs, batch_size), stop)
+
+    def load_groups(self, groups: Iterable[Sequence[ImageRef]], stop: Callable[[], bool]) -> Iterator[Batch]:
+        """Yield one batch for each group of refs, until the end or until `stop()` returns true.
+
+        Decoding runs some groups ahead. A group is taken from its iterable when its turn to be decoded has come.
+        """
+        waiting: deque[Sequence[Future[Sample | Failure]]] = deque()
+        queue = iter(groups)
         while True:
-            ahead = 2 * (batch_size + len(self._workers)) - len(waiting)
-            waiting.extend(self._threads.submit(self._load_in_idle_worker, ref) for ref in islice(queue, ahead))
+            while not waiting or sum(map(len, waiting)) < 2 * (len(waiting[0]) + len(self._workers)):
+                if (group := next(queue, None)) is None:
+                    break
+                waiting.append([self._threads.submit(self._load_in_idle_worker, ref) for ref in group])
             if not waiting:
                 return
             results: list[Sample | Failure] = []
-            while waiting and len(results) < batch_size:
-                if stop():
-                    return
-                if wait([waiting[0]], timeout=0.2).done:
-                    results.append(waiting.popleft().result())
+            for future in waiting.popleft():
+                while not wait([future], timeout=0.2).done:
+                    if stop():
+                        return
+                results.append(future.result())
+            if stop():
+                return
             yield Batch(
                 samples=tuple(result for result in results if isinstance(result, Sample)),
                 failures=tuple(result for result in results if isinstance(result, Failure)),
