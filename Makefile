@@ -17,7 +17,7 @@ ELPV_RECIPE := --train-blocks 5 --input-size 280 --epochs 7 --learning-rate 1.2e
 	--best-by loss
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run nightly review test fuzz soak test-browser bench bench-gpu bench-report bench-review check format model trust elpv picture clean
+.PHONY: help setup run nightly review test fuzz soak test-browser test-ray bench bench-gpu bench-report bench-review check format model trust elpv picture clean
 
 help: ## list the targets with their options
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: test with random kills, stops, full
 
 test-browser: $(VENV)/.browser ## test the report and the review's page in a headless Chromium
 	$(BIN)/pytest -m browser tests/whole/test_browser.py tests/whole/review_page $(ARGS)
+
+test-ray: $(VENV)/.ray ## test runs on a Ray cluster of three nodes on this machine, with kills; as root: it needs a network of its own
+	$(BIN)/pytest -m ray tests/engines $(ARGS)
 
 bench: $(VENV)/.dev ## [ARGS='--only forward']: measure against the bare model, our own floor and peers; half an hour on a quiet machine
 	$(BIN)/python -m jobs.benchmarks.benchmark $(ARGS)
@@ -133,6 +136,10 @@ $(VENV)/.review: $(VENV)/.run
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Installing the packages for training, tests and checks (once) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.ray: $(VENV)/.dev
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
 	@touch $@
 
 $(VENV)/.browser: $(VENV)/.dev

@@ -28,6 +28,11 @@ _CANT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 _disks_without_flush: set[int] = set()  # the device number of each, warned of by this process
 
 
+def new_temporary(tmp: Path) -> Path:
+    """Return a path for a new file in a folder of temporary files."""
+    return tmp / uuid.uuid4().hex
+
+
 @contextmanager
 def atomic_write_path(final: Path, tmp: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path; rename it to `final` after the block, or remove it after an exception.
@@ -40,7 +45,7 @@ def atomic_write_path(final: Path, tmp: Path, *, durable: bool = True) -> Iterat
     Raises:
         StoreError: the disk is full, or one of the folders can't be written.
     """
-    temporary = tmp / uuid.uuid4().hex
+    temporary = new_temporary(tmp)
     try:
         try:
             yield temporary

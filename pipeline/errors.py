@@ -56,6 +56,10 @@ class StoreError(VitrolloutError):
     """The results folder can't be read or written; everything committed stays."""
 
 
+class DeviceLostError(VitrolloutError):
+    """A device of this machine no longer answers; other processes may go on with their own."""
+
+
 class FolderBusyError(VitrolloutError):
     """Another run holds this results folder."""
 

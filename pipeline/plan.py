@@ -4,8 +4,10 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import pyarrow as pa
 
 from pipeline.config import RunConfig
 from pipeline.decision import without_decision
@@ -18,6 +20,7 @@ from pipeline.photos.decode import rules_version
 from pipeline.photos.discover import Discovery, Selection, discover
 from pipeline.photos.left_out import format_left_out
 from pipeline.photos.loader import DRAFT_LONGER_SIDE, hash_file
+from pipeline.planning.plan_schema import PLAN_SCHEMA
 from pipeline.records import ImageRef
 from pipeline.results.read import DoneFile
 
@@ -40,6 +43,7 @@ class Plan:
         failed_before: paths of files with a failed row.
         gone: number of rows without a file.
         clashing: paths of pending files with names indistinguishable from others on some disks.
+        rows: the current rows, by path.
         rejudged: number of files of `touched` with another decision than in their row.
     """
 
@@ -52,6 +56,33 @@ class Plan:
     gone: int = 0
     clashing: frozenset[str] = frozenset()
     rejudged: int = 0
+    rows: Mapping[str, DoneFile] = field(default_factory=dict)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any row will be written."""
+        return bool(self.pending or self.touched)
+
+    def as_table(self, targets: Targets) -> pa.Table:
+        """Return the pending photos as a table of `PLAN_SCHEMA`."""
+        expected = targets.expected or {}
+        return pa.Table.from_pylist(
+            [
+                {
+                    "path": ref.path,
+                    "path_bytes": ref.path_bytes,
+                    "file_bytes": ref.file_bytes,
+                    "mtime_ns": ref.mtime_ns,
+                    "problem": ref.problem,
+                    "failed_before": ref.path in self.failed_before,
+                    "clashes": ref.path in self.clashing,
+                    "expected": expected.get(ref.path),
+                    "sampled": False,
+                }
+                for ref in self.pending
+            ],
+            PLAN_SCHEMA,
+        )
 
     def describe(self) -> str:
         """Return the counts for the log."""
@@ -87,29 +118,45 @@ def find_photos(config: RunConfig) -> Discovery:
     )
 
 
-def choose_targets(config: RunConfig, checkpoint: Checkpoint, refs: Sequence[ImageRef]) -> Targets:
-    """Resolve the settings `target`, `versus` and `labels` for this model and these photos.
+def choose_targets(config: RunConfig, checkpoint: Checkpoint) -> Targets:
+    """Resolve the settings `target` and `versus` for this model.
+
+    For target = expected, the targets have no labels yet: see `expect_labels`.
 
     Raises:
         ConfigError: names all labels unknown to the model, each with the nearest known one.
     """
     if not set(config.method) & set(LABEL_METHODS):
         return Targets()
-    expected = None
     target = None if config.target in ("top1", "expected") else config.target
     targets, problems = find_targets(target, config.versus, checkpoint.labels)
     if config.labels is not None:
-        try:
-            expected = read_expected(config.labels, checkpoint.labels, config.input)
-            expected = match_names(expected, [ref.path for ref in refs])
-            if not any(ref.path in expected for ref in refs):
-                raise DataError(
-                    f"{config.labels}: names no photo of {config.input}; paths must be relative to that folder"
-                )
-        except DataError as error:
-            problems.append(f"labels = {error}")
+        targets = replace(targets, expected={})
+        if problems:
+            try:
+                read_expected(config.labels, checkpoint.labels, config.input)
+            except DataError as error:
+                problems.append(f"labels = {error}")
     if problems:
         raise ConfigError(*problems)
+    return targets
+
+
+def expect_labels(config: RunConfig, checkpoint: Checkpoint, targets: Targets, refs: Sequence[ImageRef]) -> Targets:
+    """Read the labels expected of these photos, for target = expected.
+
+    Raises:
+        ConfigError: the setting `labels` names a CSV that can't be used.
+    """
+    if targets.expected is None or config.labels is None:
+        return targets
+    try:
+        expected = read_expected(config.labels, checkpoint.labels, config.input)
+        expected = match_names(expected, [ref.path for ref in refs])
+        if not any(ref.path in expected for ref in refs):
+            raise DataError(f"{config.labels}: names no photo of {config.input}; paths must be relative to that folder")
+    except DataError as error:
+        raise ConfigError(f"labels = {error}") from None
     return replace(targets, expected=expected)
 
 
@@ -147,7 +194,7 @@ def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str, targe
     ):  # in `targets`; photo_fingerprint adds a photo's expected label
         values.pop(name)
     if explains_labels:
-        parts.append(["expected" if targets.expected else targets.label, targets.versus])
+        parts.append(["expected" if targets.expected is not None else targets.label, targets.versus])
     parts += [[name, value] for name, value in values.items() if value != defaults[name]]
     return _hash_parts(parts)
 

@@ -1,38 +1,42 @@
-"""The run: a folder of photos in, a table and overlays out. The loop in `_process_photos` shows all of it."""
+"""The run: a folder of photos in, a table and overlays out.
+
+plan     the photos without a current row, as shards       pipeline/planning
+work     a shard -> its part of the table, its overlays    pipeline/work.py
+finish   counts, comparisons, the record                   pipeline/finish.py
+"""
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from pipeline.callable_module import make_callable
 from pipeline.config import RunConfig
-from pipeline.decision import OUTCOMES, Decision, add_decision
+from pipeline.finish import finish_run
 from pipeline.locale_encoding import check_name_encoding
-from pipeline.model.open import OpenedModel, open_model
-from pipeline.model.targets import Targets
-from pipeline.overlays.draw import overlay_look
-from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.discover import Discovery
-from pipeline.photos.loader import PhotoLoader
 from pipeline.photos.sample import choose_sample
-from pipeline.plan import Plan, choose_targets, find_photos, fingerprint, make_plan, photo_fingerprint
+from pipeline.plan import Plan, expect_labels, find_photos, make_plan
 from pipeline.progress import Progress, Stopwatch
-from pipeline.records import ImageRef, Prediction
-from pipeline.report.agreement import MOST_NAMED, compare_with_reviews
-from pipeline.report.drift import Profiler, drift_warnings, earlier_profiles
+from pipeline.records import ImageRef
+from pipeline.results.files import ResultsFiles
 from pipeline.results.folder import ResultsFolder, check_source
 from pipeline.results.gone import count_gone
 from pipeline.results.names import find_clashing
-from pipeline.results.read import DoneFile, read_done_files
+from pipeline.results.open_run import ONE_PROCESS, OpenRun, read_open_runs, unlike_settings
+from pipeline.results.read import read_done_files
 from pipeline.results.report_age import report_is_current
-from pipeline.results.rows import RowBuilder
 from pipeline.results.run_record import RunRecord, RunSummary, current_time, current_versions
-from pipeline.results.schema import Row
-from pipeline.results.table_writer import TableWriter
+from pipeline.work import RunModel, ShardRunner, open_run_model
 
 log = logging.getLogger(__name__)
+
+# Settings without an effect on the rows and pictures of a run: another run with others goes on with its plan.
+_HOW_IT_WORKS = (
+    "device", "devices", "engine", "ray_address", "workers", "batch_size", "part_seconds", "part_rows", "report",
+    "compare_runs", "repair", "rebind", "decode_seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,31 +47,13 @@ class PreparedRun:
         config: all settings.
         clock: seconds spent in each stage.
         photos: the files of the input folder.
-        model: the checkpoint, not loaded yet.
-        targets: labels to explain.
-        fingerprint: of all settings with an effect on the model's numbers.
-        decision: saved with the model, or None.
+        model: the model, with all that decides its numbers.
     """
 
     config: RunConfig
     clock: Stopwatch
     photos: Discovery
-    model: OpenedModel
-    targets: Targets
-    fingerprint: str
-    decision: Decision | None
-
-    def fingerprint_of(self, path: str) -> str:
-        """Return the fingerprint of one photo."""
-        return add_decision(photo_fingerprint(self.fingerprint, self.targets, path), self.decision)
-
-    def build_rows(self, run_id: str) -> RowBuilder:
-        """Return the builder of the rows of a run."""
-        config, head = self.config, self.model.checkpoint.read_head()
-        return RowBuilder(
-            head.labels, config.model, config.method[0], run_id, self.fingerprint_of, self.targets.versus,
-            head.scoring, self.decision,
-        )  # fmt: skip
+    model: RunModel
 
 
 def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSummary:
@@ -80,25 +66,19 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
     Raises:
         VitrolloutError: nothing could be processed, or not all; everything committed stays.
     """
-    # 1. the photos, the model, the labels to explain
     prepared = _prepare_run(config)
-    log.info("%s; other photos need another --model", prepared.model.description)
-    if prepared.decision:
-        log.info("decision of the model: %s", prepared.decision.describe())
+    log.info("%s; other photos need another --model", prepared.model.opened.description)
+    if prepared.model.decision:
+        log.info("decision of the model: %s", prepared.model.decision.describe())
     with ResultsFolder(config.out, config.input, rebind=config.rebind, repair=config.repair) as results:
-        # 2. what is left to do; rows of touched files get their new mtime, and all rows the current decision
-        done = read_done_files(config.out)
-        plan = _plan_run(prepared, done)
-        rows = prepared.build_rows(results.run_id)
-        results.restamp(plan.touched, done, rows.judge_again)
-        log.info("%d photos in %s: %s", len(prepared.photos.refs), config.input, plan.describe())
-        # 3. photos -> model -> maps -> overlays and table
-        profiler = _process_photos(prepared, plan, results, rows, stop) if plan.pending else Profiler()
-        # 4. the record, with a comparison to earlier runs
-        summary = _summarise_run(prepared, plan, results.run_id, profiler, interrupted=stop())
-        results.write_record(_build_record(prepared, summary, profiler))
-        # 5. the report, unless it is current
-        del prepared, plan, done, rows  # the report needs the memory of the list of photos
+        summary = _finish_open_runs(prepared, results, stop)
+        if summary is None or not summary.interrupted:
+            plan = _plan_run(prepared)
+            log.info("%d photos in %s: %s", len(prepared.photos.refs), config.input, plan.describe())
+            if summary is None or plan.has_work:
+                summary = _process_plan(prepared, plan, results, stop)
+            del plan
+        del prepared  # the report needs the memory of the plan
         if config.report and not report_is_current(config.out):
             from pipeline.report.write_page import write_report  # imports pandas and jinja2
 
@@ -115,7 +95,64 @@ def preview(config: RunConfig) -> Plan:
     prepared = _prepare_run(config)
     if not config.rebind:
         check_source(config.out, config.input)
-    return _plan_run(prepared, read_done_files(config.out))
+    return _plan_run(prepared)
+
+
+def _finish_open_runs(prepared: PreparedRun, results: ResultsFolder, stop: Callable[[], bool]) -> RunSummary | None:
+    """Go on with a run left open under the same settings, and close all others; return its summary, if any."""
+    summary = None
+    settings = prepared.config.model_dump(mode="json")
+    for opened in read_open_runs(results.out):
+        if opened.has_one_writer or unlike_settings(opened, settings, prepared.model.fingerprint, _HOW_IT_WORKS):
+            opened.seal()
+            continue
+        log.info("run %s is open: %d of its %d shards are left", opened.run_id, len(opened.missing()), opened.shards)
+        summary = _work_and_finish(prepared, opened, results, stop)
+    return summary
+
+
+def _process_plan(prepared: PreparedRun, plan: Plan, results: ResultsFolder, stop: Callable[[], bool]) -> RunSummary:
+    """Take the pending photos of a plan through the model; rewrite the rows of touched files."""
+    config, draft = prepared.config, _draft_record(prepared, plan, results.run_id)
+    opened = results.open_run(draft, plan.as_table(prepared.model.targets), config.part_rows) if plan.pending else None
+    results.restamp(plan.touched, plan.rows, prepared.model.build_rows(results.run_id).judge_again)
+    if opened is None:
+        clock = prepared.clock
+        return finish_run(results, draft, seconds=clock.total(), seconds_by_stage=clock.by_stage(), interrupted=stop())
+    return _work_and_finish(prepared, opened, results, stop)
+
+
+def _work_and_finish(
+    prepared: PreparedRun, opened: OpenRun, results: ResultsFolder, stop: Callable[[], bool]
+) -> RunSummary:
+    """Work on the missing shards of an open run and finish it. With several writers it stays open if interrupted."""
+    clock, missing = prepared.clock, opened.missing()
+    if missing:
+        _work_on_shards(prepared, opened, missing, results, stop)
+    stays_open = stop() and not opened.has_one_writer and bool(opened.missing())
+    summary = finish_run(
+        results,
+        opened.record,
+        seconds=clock.total(),
+        seconds_by_stage=clock.by_stage(),
+        interrupted=stop(),
+        is_last=not stays_open,
+    )
+    if not stays_open:
+        opened.close()
+    return summary
+
+
+def _work_on_shards(
+    prepared: PreparedRun, opened: OpenRun, missing: list[int], results: ResultsFolder, stop: Callable[[], bool]
+) -> None:
+    files = results if opened.has_one_writer else ResultsFiles(results.out, results.source, opened.run_id)
+    with (
+        Progress(opened.count_photos(missing)) as progress,
+        ShardRunner(opened, prepared.model, files, on_batch=progress.advance, clock=prepared.clock) as runner,
+    ):
+        for _ in runner.run(missing, stop):
+            pass
 
 
 def _prepare_run(config: RunConfig) -> PreparedRun:
@@ -123,24 +160,23 @@ def _prepare_run(config: RunConfig) -> PreparedRun:
     clock = Stopwatch()
     with clock("discover"):
         photos = find_photos(config)
-    model = open_model(config)
-    targets = choose_targets(config, model.checkpoint, photos.refs)
-    photos = replace(photos, refs=targets.check(photos.refs))
+    model = open_run_model(config)
     with clock("plan"):
-        run_fingerprint = fingerprint(config, model.checkpoint, model.precision, targets)
-        decision = model.read_decision()
-    return PreparedRun(config, clock, photos, model, targets, run_fingerprint, decision)
+        targets = expect_labels(config, model.opened.checkpoint, model.targets, photos.refs)
+    photos = replace(photos, refs=targets.check(photos.refs))
+    return PreparedRun(config, clock, photos, replace(model, targets=targets))
 
 
-def _plan_run(prepared: PreparedRun, done: Mapping[str, DoneFile]) -> Plan:
+def _plan_run(prepared: PreparedRun) -> Plan:
     """Decide about each file, by its current row."""
     config, refs = prepared.config, prepared.photos.refs
     with prepared.clock("plan"):
-        plan = make_plan(refs, done, prepared.fingerprint_of, retry_failed=config.retry_failed)
+        done = read_done_files(config.out)
+        plan = make_plan(refs, done, prepared.model.fingerprint_of, retry_failed=config.retry_failed)
         plan = replace(plan, pending=_choose_pending(prepared, plan))
         paths = {ref.path for ref in refs}
         clashing = find_clashing([ref.path for ref in plan.pending], chain(paths, done))
-        return replace(plan, gone=count_gone(config.input, done, paths), clashing=clashing)
+        return replace(plan, gone=count_gone(config.input, done, paths), clashing=clashing, rows=done)
 
 
 def _choose_pending(prepared: PreparedRun, plan: Plan) -> list[ImageRef]:
@@ -152,120 +188,40 @@ def _choose_pending(prepared: PreparedRun, plan: Plan) -> list[ImageRef]:
     return pending[: config.limit]
 
 
-def _process_photos(
-    prepared: PreparedRun, plan: Plan, results: ResultsFolder, rows: RowBuilder, stop: Callable[[], bool]
-) -> Profiler:
-    """Take the pending photos through the model into the table; return their profile."""
-    config, targets, clock, profiler = prepared.config, prepared.targets, prepared.clock, Profiler(plan.failed_before)
-    with clock("model"):
-        # transformers takes seconds to import: only once there is something to do
-        from pipeline.maps.passes import MapPlan
-        from pipeline.model.predictor import build_predictor, split_by_photo
-
-        classifier = prepared.model.load(rescale=config.rescale)
-    map_plan = MapPlan(config.method, config.head_fusion, config.discard_ratio, targets.versus)
-    predictor = build_predictor(classifier, map_plan, config.batch_size, targets)
-    spec = classifier.load_spec(
-        overlay_size=config.overlay_size,
-        exact_decode=config.exact_decode,
-        max_pixels=config.max_pixels,
-        white_level=config.white_level,
-    )
-    with (
-        PhotoLoader(spec, workers=config.workers, decode_seconds=config.decode_seconds) as loader,
-        OverlayWriter(
-            results,
-            overlay_look(config),
-            threads=loader.workers,
-            waiting=predictor.batch_size,  # a whole batch: its overlays are drawn while the device computes the next
-            clashing=plan.clashing,
-        ) as overlays,
-        TableWriter(results, rows=config.part_rows, seconds=config.part_seconds, before_commit=overlays.flush) as table,
-        Progress(len(plan.pending)) as progress,
-    ):
-
-        def finish_photo(prediction: Prediction) -> Row:
-            box = classifier.geometry.map_box(prediction.sample.width, prediction.sample.height)
-            return rows.build_ok(prediction, box, overlays.submit(prediction, box))
-
-        batches = clock.over("photos", loader.batches(plan.pending, predictor.batch_size, stop))
-        for batch, output in predictor.predict_ahead(batches):
-            with clock("model"):
-                predictions = split_by_photo(batch.samples, output.result())
-            failures = [*batch.failures, *filter(None, (prediction.failure for prediction in predictions))]
-            with clock("overlays"):
-                batch_rows = [finish_photo(prediction) for prediction in predictions if not prediction.failure]
-            for failure in failures:
-                log.warning("%s: %s", failure.ref.path, failure.reason, extra={"path": failure.ref.path})
-            progress.advance(ok=len(batch_rows), failed=len(failures))
-            batch_rows += [rows.build_failed(failure) for failure in failures]
-            with clock("table"):
-                table.add(batch_rows)
-            profiler.add(batch_rows)
-    return profiler
-
-
-def _summarise_run(
-    prepared: PreparedRun, plan: Plan, run_id: str, profiler: Profiler, *, interrupted: bool
-) -> RunSummary:
-    """Sum up a run, and compare it with earlier ones."""
-    config, clock = prepared.config, prepared.clock
-    fingerprint = add_decision(prepared.fingerprint, prepared.decision)
-    changes = drift_warnings(profiler.profile(), earlier_profiles(config.out, fingerprint, config.compare_runs))
-    for change in changes:
-        log.warning("unlike earlier runs: %s", change)
-    standing = plan.count_standing(profiler.photos)
-    if standing:
-        log.warning("photos failed in earlier runs, and no different since: %d; --retry-failed tries them", standing)
-    decisions: dict[str, int] = (
-        {outcome: profiler.decisions[outcome] for outcome in OUTCOMES} if prepared.decision else {}
-    )
-    if profiler.photos and decisions:
-        log.info("decisions: %s", ", ".join(f"{outcome} {count}" for outcome, count in decisions.items()))
-    reviews = compare_with_reviews(config.out, run_id)
-    return RunSummary(
+def _draft_record(prepared: PreparedRun, plan: Plan, run_id: str) -> RunRecord:
+    """Return the record of a run before its first photo."""
+    config, photos, model = prepared.config, prepared.photos, prepared.model
+    summary = RunSummary(
         run_id=run_id,
         input=os.fspath(config.input),
         out=os.fspath(config.out),
-        found=len(prepared.photos.refs),
+        found=len(photos.refs),
         done_before=plan.done + len(plan.touched),
-        processed=profiler.photos,
-        ok=profiler.labels.total(),
-        failed=profiler.failed,
-        unreadable_folders=len(prepared.photos.unreadable),
-        interrupted=interrupted,
-        seconds=round(clock.total(), 3),
-        images_per_second=round(profiler.photos / clock.total(), 2),
-        labels=dict(profiler.labels.most_common()),
-        decisions=decisions,
-        changes=changes,
-        seconds_by_stage=clock.by_stage(),
+        processed=0,
+        ok=0,
+        failed=0,
+        unreadable_folders=len(photos.unreadable),
+        interrupted=False,
+        seconds=0.0,
+        images_per_second=0.0,
         new=plan.new,
         changed=plan.changed,
         gone=plan.gone,
-        standing=standing,
-        failed_again=profiler.failed_again,
+        standing=len(plan.failed_before),
         rejudged=plan.rejudged,
-        left_out=prepared.photos.left_out,
-        reviewed=reviews.photos,
-        agreed=reviews.agreed,
-        contradicted=len(reviews.contradicted),
-        contradicted_photos=reviews.contradicted[:MOST_NAMED],
+        left_out=photos.left_out,
     )
-
-
-def _build_record(prepared: PreparedRun, summary: RunSummary, profiler: Profiler) -> RunRecord:
     return RunRecord(
         summary,
         finished_at=current_time(),
-        unreadable=prepared.photos.unreadable,
-        profile=profiler.profile().as_json(),
-        purpose=prepared.model.checkpoint.purpose,
-        precision=prepared.model.precision,
-        device=prepared.model.device,
-        fingerprint=add_decision(prepared.fingerprint, prepared.decision),
-        settings=prepared.config.model_dump(mode="json"),
+        unreadable=photos.unreadable,
+        purpose=model.opened.checkpoint.purpose,
+        precision=model.opened.precision,
+        device=model.opened.device,
+        fingerprint=model.fingerprint,
+        settings=config.model_dump(mode="json"),
         versions=current_versions(),
+        engine=ONE_PROCESS,
     )
 
 

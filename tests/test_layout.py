@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     "errors cores",
     "atomic_files folder_lock locale_encoding progress markdown intervals figures records callable_module",
+    "storage",
     # people's decisions: every stage may read them
     "reviews",
     "decision",
@@ -30,7 +31,9 @@ FLOORS = (
     "report",
     # the run, and what it leaves to analyse
     "analysis config",
-    "plan planning",
+    "planning",
+    "plan",
+    "work finish",
     "run notebook",
     # the other commands, which know nothing of each other
     "explain training evaluation trust nightly review export",

@@ -10,7 +10,7 @@ from pipeline.errors import ConfigError
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.targets import Targets
 from pipeline.photos.loader import hash_file
-from pipeline.plan import choose_targets, make_plan
+from pipeline.plan import choose_targets, expect_labels, make_plan
 from pipeline.records import ImageRef
 from pipeline.results.read import DoneFile
 
@@ -113,7 +113,7 @@ def choose(tmp_path):
 
     def choose(**settings):
         config = RunConfig(input=tmp_path / "photos", **{"method": "legrad"} | settings)
-        return choose_targets(config, checkpoint, refs)
+        return expect_labels(config, checkpoint, choose_targets(config, checkpoint), refs)
 
     return choose
 

@@ -144,6 +144,11 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
+def is_device_lost(error: RuntimeError) -> bool:
+    """Tell whether an error of torch means a device out of order, which answers no further call of this process."""
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+
+
 def find_batch_size(classifier: Classifier, plan: MapPlan) -> int:
     """Find the batch size for `auto`: fixed on a CPU; on an accelerator doubled as long as speed and memory allow."""
     if classifier.network.device.type == "cpu":

@@ -2,7 +2,7 @@
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -27,7 +27,7 @@ class Targets:
     """
 
     label: int | None = None
-    expected: Mapping[str, int] | None = None
+    expected: MutableMapping[str, int] | None = None
     versus: int | None = None
 
     def label_for(self, path: str) -> int | None:

@@ -15,7 +15,7 @@ from pipeline.overlays.draw import OverlayLook, draw_overlay
 from pipeline.overlays.png import encode_png
 from pipeline.photos.resize import downscale, fit_within
 from pipeline.records import Box, Pixels, Prediction
-from pipeline.results.folder import ResultsFolder
+from pipeline.results.files import ResultsFiles
 from pipeline.results.names import overlay_name, thumbnail_name
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class OverlayWriter:
 
     def __init__(
         self,
-        results: ResultsFolder,
+        results: ResultsFiles,
         look: OverlayLook,
         *,
         threads: int,

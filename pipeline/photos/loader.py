@@ -212,12 +212,12 @@ class PhotoLoader:
                 return
             results: list[Sample | Failure] = []
             for future in waiting.popleft():
+                if stop():
+                    return
                 while not wait([future], timeout=0.2).done:
                     if stop():
                         return
                 results.append(future.result())
-            if stop():
-                return
             yield Batch(
                 samples=tuple(result for result in results if isinstance(result, Sample)),
                 failures=tuple(result for result in results if isinstance(result, Failure)),

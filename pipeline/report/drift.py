@@ -3,9 +3,10 @@
 A camera out of focus shows here before anybody has opened a picture: scores fall, maps spread out.
 """
 
+import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ _BAND_WIDTH = 3.0  # to either side, in standard deviations
 
 # Differences too small for a warning, however unusual: of averages in their unit, of shares in 0..1.
 _NEGLIGIBLE = {"score": 0.02, "megapixels": 0.01, "map concentration": 0.01}
+_COUNTS = ("labels", "decisions", "failed", "failed_again", "tried_again")  # of a profiler
 _NEGLIGIBLE_SHARE = 0.03
 
 
@@ -66,22 +68,28 @@ class Profiler:
         labels: ok photos by label.
         decisions: ok photos by decision.
         failed: number of failed photos.
-        failed_again: number of failed photos among those in `failed_before`.
+        failed_again: of these, photos that failed in an earlier run too.
+        tried_again: photos that failed in an earlier run.
     """
 
-    def __init__(self, failed_before: Set[str] = frozenset()) -> None:
+    def __init__(self) -> None:
         self.labels, self.decisions = Counter[str](), Counter[str]()
-        self.failed = self.failed_again = 0
-        self._failed_before = failed_before
+        self.failed = self.failed_again = self.tried_again = 0
         self._low_confidence = 0
         self._sums: dict[str, Any] = defaultdict(lambda: np.zeros(2))  # of values and of their squares
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """Count rows of the table."""
+    def add(self, rows: Iterable[Row], failed_before: Container[str] = frozenset()) -> None:
+        """Count rows of the table.
+
+        Args:
+            rows: of photos not counted before.
+            failed_before: paths of photos that failed in an earlier run.
+        """
         for row in rows:
+            self.tried_again += row.path in failed_before
             if row.label is None or row.score is None or row.attention is None or row.width is None:
                 self.failed += 1
-                self.failed_again += row.path in self._failed_before
+                self.failed_again += row.path in failed_before
                 continue
             self.labels[row.label] += 1
             if row.decision is not None:
@@ -94,6 +102,24 @@ class Profiler:
             }
             for name, value in values.items():
                 self._sums[name] += (value, value**2)
+
+    def as_text(self) -> str:
+        """Return the counts and sums as JSON, for the metadata of a part."""
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        sums = {name: values.tolist() for name, values in self._sums.items()}
+        return json.dumps(counts | {"low_confidence": self._low_confidence, "sums": sums})
+
+    def add_text(self, text: str) -> None:
+        """Add the counts and sums of another profiler, from its `as_text`."""
+        content = json.loads(text)
+        self.labels.update(content["labels"])
+        self.decisions.update(content["decisions"])
+        self.failed += content["failed"]
+        self.failed_again += content["failed_again"]
+        self.tried_again += content["tried_again"]
+        self._low_confidence += content["low_confidence"]
+        for name, values in content["sums"].items():
+            self._sums[name] += values
 
     @property
     def photos(self) -> int:

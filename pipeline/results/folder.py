@@ -1,6 +1,5 @@
-"""A results folder held by one run: its lock, the commit of parts and pictures, its run id."""
+"""A results folder held by one run: its lock, its run id, the commit of parts, records."""
 
-import errno
 import json
 import logging
 import os
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.atomic_files import TEMPORARY_NAME, atomic_write_path, cannot_write, flush_to_disk
 from pipeline.errors import ConfigError, StoreError
 from pipeline.folder_lock import FolderLock
 from pipeline.records import ImageRef
+from pipeline.results.files import ResultsFiles, encode_part
 from pipeline.results.names import (
     DAMAGED,
     OVERLAYS,
@@ -27,48 +26,44 @@ from pipeline.results.names import (
     part_name,
     record_files,
     run_id_of_part,
-    safe_overlay_name,
 )
+from pipeline.results.open_run import OpenRun, open_run, read_open_runs
 from pipeline.results.parts import read_part, read_part_metadata
 from pipeline.results.read import DoneFile
 from pipeline.results.run_record import RunRecord, newest_run_records
-from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, set_columns
+from pipeline.results.schema import SCHEMA, set_columns
+from pipeline.storage.location import Location
 
 log = logging.getLogger(__name__)
 
-_ROW_GROUP = 1024
-_PRUNED = b"pruned"  # in the metadata of a part
-# Answers of disks with other rules for names: exFAT, SMB, encrypted folders; EPERM and ENOENT of some FUSE drivers.
-_NAME_REFUSED = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.ENOENT, errno.EPERM)
+_PRUNED = "pruned"  # in the metadata of a part
+_FOLDERS = (TABLE, OVERLAYS, RUNS, TMP)
 
 
-class ResultsFolder:
+class ResultsFolder(ResultsFiles):
     """A results folder held by one run. Entering takes the lock and sweeps tmp/.
 
+    A store of objects has no locks: there two runs at once share the work, and each part is created once.
+
     Attributes:
-        out: the folder.
-        source: its input folder.
         run_id: of this run, later than all earlier ones.
     """
 
-    def __init__(self, out: Path, source: Path, *, rebind: bool = False, repair: bool = False) -> None:
+    def __init__(self, out: Location, source: str | Path, *, rebind: bool = False, repair: bool = False) -> None:
         """Remember the settings; nothing is touched before entering.
 
         Args:
             out: the folder.
-            source: its input folder.
-            rebind: accept another input folder than before.
+            source: its input.
+            rebind: accept another input than before.
             repair: set damaged parts aside.
         """
-        self.out = out
-        self.source = source
-        self.run_id = ""
-        self._tmp = out / TMP
+        super().__init__(out, os.fspath(source), run_id="")
         self._rebind = rebind
         self._repair = repair
-        self._parts_written = 0
-        self._renamed: dict[str, str] = {}
-        self._lock = FolderLock(out, busy=f"{out} is held by another run; wait for it, or give another --out")
+        self._next_number = 0
+        busy = f"{out} is held by another run; wait for it, or give another --out"
+        self._lock = FolderLock(out, busy=busy) if isinstance(out, Path) else None
 
     def __enter__(self) -> Self:
         """Take the lock.
@@ -78,12 +73,16 @@ class ResultsFolder:
             ConfigError: the folder belongs to another input folder.
             StoreError: it can't be written.
         """
+        if not isinstance(self.out, Path) or self._lock is None:
+            self._prepare_run()
+            return self
         try:
-            for name in (TABLE, OVERLAYS, RUNS, TMP):
+            for name in _FOLDERS:
                 (self.out / name).mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
             try:
                 self._prepare_run()
+                self._sweep(self.out / TMP)
             except BaseException:
                 self._lock.release()
                 raise
@@ -92,49 +91,78 @@ class ResultsFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
-    def write_part(self, table: pa.Table) -> None:
-        """Commit a table of `SCHEMA` as one part.
+    def open_run(self, record: RunRecord, plan: pa.Table, rows: int) -> OpenRun:
+        """Write the plan of this run; parts written later get numbers after those of its shards.
+
+        Args:
+            record: the draft of its record.
+            plan: the photos.
+            rows: photos of a shard.
+        """
+        while (opened := open_run(self, record, plan, rows)) is None:
+            self._choose_run_id()  # taken by a run on another machine
+        self._next_number = opened.shards
+        return opened
+
+    def create_file(self, name: str, content: bytes) -> bool:
+        """Put a file in place; on a disk by a rename, since the lock keeps others out and not every disk has links."""
+        if not isinstance(self.out, Path):
+            return super().create_file(name, content)
+        final = self.out / name
+        if final.exists():
+            return False
+        with atomic_write_path(final, self.out / TMP) as temporary:
+            temporary.write_bytes(content)
+        return True
+
+    def take_number(self) -> int:
+        """Return the next free number of a part."""
+        self._next_number += 1
+        return self._next_number - 1
+
+    def write_part(self, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
+        """Commit a table of `SCHEMA` as the part of the next free number.
 
         Raises:
             StoreError: the disk is full or the folder can't be written.
         """
-        self.place_parts([self.stage_part(table)])
+        while not self.create_part(self.take_number(), table, metadata or {}):
+            pass
 
-    def stage_part(self, table: pa.Table, *, pruned: bool = False) -> Path:
+    def stage_part(self, table: pa.Table, *, pruned: bool = False) -> Location:
         """Write a part to tmp/, not yet a part of the table; raises as `write_part`.
+
+        A store of objects can't rename: there it is a part of the table at once.
 
         Args:
             table: of `SCHEMA`.
             pruned: the rows of deleted photos have been dropped.
         """
-        metadata = {**(SCHEMA.metadata or {}), b"input": os.fsencode(self.source)}
-        if pruned:
-            metadata[_PRUNED] = b"true"
-        staged = self._tmp / part_name(self.run_id, self._parts_written)
-        with atomic_write_path(staged, self._tmp) as temporary:
-            pq.write_table(
-                table.replace_schema_metadata(metadata),
-                temporary,
-                compression="zstd",
-                row_group_size=_ROW_GROUP,
-                use_dictionary=CATEGORY_COLUMNS,
-                use_byte_stream_split=[f"{name}.list.element" for name in FLOAT_LIST_COLUMNS],
-                write_page_checksum=True,  # a flipped bit is reported as damage, not read as a wrong number
-            )
-        self._parts_written += 1
+        number = self.take_number()
+        metadata = {_PRUNED: "true"} if pruned else {}
+        if not isinstance(self.out, Path):
+            self.create_part(number, table, metadata)
+            return self.out / TABLE / part_name(self.run_id, number)
+        staged = self.out / TMP / part_name(self.run_id, number)
+        with atomic_write_path(staged, self.out / TMP) as temporary:
+            temporary.write_bytes(encode_part(table, self._part_metadata(metadata)))
         return staged
 
-    def place_parts(self, staged: Sequence[Path], *, instead_of: Sequence[Path] = ()) -> None:
+    def place_parts(self, staged: Sequence[Location], *, instead_of: Sequence[Location] = ()) -> None:
         """Move staged parts into the table, then remove the parts they replace; raises as `write_part`."""
+        if not isinstance(self.out, Path):
+            self._storage.delete([f"{TABLE}/{part.name}" for part in instead_of])
+            return
         table = self.out / TABLE
         try:
             for part in staged:
-                os.replace(part, table / part.name)
+                os.replace(str(part), table / part.name)
             flush_to_disk(table)
             for part in instead_of:
-                part.unlink()
+                os.unlink(str(part))
         except OSError as error:
             raise cannot_write(table, error) from error
 
@@ -164,46 +192,10 @@ class ResultsFolder:
             table = pa.concat_tables([SCHEMA.empty_table(), table], promote_options="default")  # columns of old parts
             self.write_part(judge(set_columns(table, mtime=stamps, run_id=run_ids)))
 
-    def write_picture(self, name: str, content: bytes) -> str:
-        """Put a picture in place under OUT. Pictures are not flushed one by one: they can be drawn again.
-
-        Returns:
-            Its name: another one than requested if the disk refuses that.
-
-        Raises:
-            StoreError: the disk is full or the folder can't be written.
-        """
-        try:
-            self._place_picture(name, content)
-        except StoreError as error:
-            if getattr(error.__cause__, "errno", None) not in _NAME_REFUSED:
-                raise
-            safe = self._renamed[name] = safe_overlay_name(name)
-            self._place_picture(safe, content)
-            log.warning("the disk of %s refuses the name %r: the overlay is %s", self.out, name, safe)
-            return safe
-        return name
-
-    def take_renamed_pictures(self) -> dict[str, str]:
-        """Return the new names of pictures since the last call, by the name refused by the disk."""
-        renamed, self._renamed = self._renamed, {}
-        return renamed
-
-    def _place_picture(self, name: str, content: bytes) -> None:
-        final = self.out / name
-        try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(final.parent, error) from error
-        with atomic_write_path(final, self._tmp, durable=False) as temporary:
-            temporary.write_bytes(content)
-
-    def write_record(self, record: RunRecord) -> Path:
-        """Write the run's record, as its last step."""
-        final = self.out / RUNS / f"{self.run_id}.json"
-        with atomic_write_path(final, self._tmp) as temporary:
-            temporary.write_text(json.dumps(record.as_json(), indent=2) + "\n", encoding="utf-8")
-        return final
+    def write_record(self, record: RunRecord) -> None:
+        """Write the run's record, as its last step; a record in place stays."""
+        content = json.dumps(record.as_json(), indent=2) + "\n"
+        self.create_file(f"{RUNS}/{record.summary.run_id}.json", content.encode())
 
     def drop_records(self, keep: int) -> int:
         """Remove the records of all but the newest `keep` runs, never the newest: it names the input folder.
@@ -212,8 +204,7 @@ class ResultsFolder:
             The number of removed records.
         """
         old = record_files(self.out)[: -max(1, keep)]
-        for file in old:
-            file.unlink()
+        self._storage.delete([f"{RUNS}/{file.name}" for file in old])
         return len(old)
 
     def _prepare_run(self) -> None:
@@ -221,11 +212,21 @@ class ResultsFolder:
             self._set_damaged_aside()
         if not self._rebind:
             check_source(self.out, self.source)
-        for leftover in self._tmp.iterdir():  # other files in tmp/ are not ours
+        self._choose_run_id()
+
+    def _choose_run_id(self) -> None:
+        taken = [run_id_of_part(part) for part in part_files(self.out)]
+        taken += [file.stem for file in record_files(self.out)]
+        taken += [run.run_id for run in read_open_runs(self.out)]
+        self.run_id = next_run_id([*taken, *filter(None, [self.run_id])])
+
+    def _sweep(self, tmp: Path) -> None:
+        """Remove what killed processes left in tmp/, unless workers of an open run may be writing there."""
+        if not all(run.has_one_writer for run in read_open_runs(self.out)):
+            return
+        for leftover in tmp.iterdir():  # other files in tmp/ are not ours
             if TEMPORARY_NAME.fullmatch(leftover.name) or PART_NAME.fullmatch(leftover.name):
                 leftover.unlink()
-        taken = [run_id_of_part(part) for part in part_files(self.out)]
-        self.run_id = next_run_id(taken + [file.stem for file in record_files(self.out)])
 
     def _set_damaged_aside(self) -> None:
         for part in part_files(self.out):
@@ -237,7 +238,7 @@ class ResultsFolder:
                 log.warning("set aside in %s/: %s", DAMAGED, error)
 
 
-def check_source(out: Path, source: Path) -> None:
+def check_source(out: Location, source: str | Path) -> None:
     """Check that a results folder belongs to an input folder.
 
     Raises:
@@ -263,4 +264,4 @@ def input_folder_of_results(out: Path) -> str | None:
 def was_pruned_since(out: Path, run_id: str) -> bool:
     """Tell whether a compaction after this run has dropped the rows of deleted photos."""
     later = [part for part in part_files(out) if run_id_of_part(part) > run_id]
-    return any(_PRUNED in read_part_metadata(part) for part in later)
+    return any(_PRUNED.encode() in read_part_metadata(part) for part in later)

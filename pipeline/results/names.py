@@ -4,6 +4,7 @@ OUT/table/part-<run_id>-<00000>.parquet   finished parts and nothing else, ever
 OUT/overlays/<path>.png                   one for each photo
 OUT/thumbnails/                           photo and overlay, small, for the report
 OUT/runs/<run_id>.json                    written last
+OUT/runs/<run_id>.plan.parquet, .open     the photos of a run by shard, and its draft record; removed with the run's end
 OUT/report.html, OUT/report/              the page and its data
 OUT/tmp/                                  files being written; swept at the next start
 OUT/reviews/                              people's decisions, see `pipeline.reviews.files`; never removed by a run
@@ -23,8 +24,9 @@ TABLE, OVERLAYS, THUMBNAILS, RUNS, TMP, DAMAGED = "table", "overlays", "thumbnai
 REPORT_PAGE, REPORT_DATA = "report.html", "report"
 
 PART_NAME = re.compile(r"part-\d{8}T\d{6}Z-\d+\.parquet")  # other files in table/ are not ours
+PLAN_SUFFIX, OPEN_SUFFIX = ".plan.parquet", ".open"  # of files in runs/
 _RUN_ID = "%Y%m%dT%H%M%SZ"
-_RUN_ID_SHAPE = re.compile(r"\d{8}T\d{6}Z")
+RUN_ID_SHAPE = re.compile(r"\d{8}T\d{6}Z")
 
 _LONGEST_NAME = 255  # bytes, on every common file system
 _LONGEST_PATH = 2000  # bytes below OUT; systems allow some 4,096 for the whole path
@@ -56,7 +58,7 @@ def part_files(out: Path) -> list[Path]:
 
 def record_files(out: Path) -> list[Path]:
     """List the record files of a results folder, oldest run first; other files in runs/ are not ours."""
-    return sorted(file for file in (out / RUNS).glob("*.json") if _RUN_ID_SHAPE.fullmatch(file.stem))
+    return sorted(file for file in (out / RUNS).glob("*.json") if RUN_ID_SHAPE.fullmatch(file.stem))
 
 
 def overlay_name(path: str, *, clashes: bool = False) -> str:

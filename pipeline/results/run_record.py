@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.results.names import record_files
 
+PROFILE = "profile"  # in the metadata of a part: its photos in numbers, see `pipeline.report.drift`
 _PACKAGES = ("vitrollout", "torch", "transformers", "pillow", "pyarrow")
 
 
@@ -98,6 +99,7 @@ class RunRecord:
         profile: numbers for comparing runs, see `pipeline.report.drift`.
         settings: all settings of the run.
         versions: of Python and the packages behind the numbers.
+        engine: who worked on the shards: "one process", which held the folder's lock, or several.
     """
 
     summary: RunSummary
@@ -110,6 +112,7 @@ class RunRecord:
     fingerprint: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str | None] = field(default_factory=dict)
+    engine: str = "one process"
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of the file."""
@@ -135,8 +138,13 @@ def newest_run_records(out: Path) -> Iterator[RunRecord]:
 
 def read_run_record(file: Path) -> RunRecord | None:
     """Read one record; None for a file of another program."""
+    return parse_run_record(file.read_bytes())
+
+
+def parse_run_record(text: bytes) -> RunRecord | None:
+    """Parse the content of a record's file; None for the content of another program's file."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(text)
         summary = RunSummary(**_take_fields(content, RunSummary))
         return RunRecord(summary, **_take_fields(content, RunRecord))
     except (ValueError, KeyError, TypeError):

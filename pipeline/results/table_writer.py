@@ -1,57 +1,60 @@
-"""Rows -> parts of the table, in a bounded buffer."""
+"""Rows -> the part of their shard."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Self
 
-from pipeline.results.folder import ResultsFolder
+from pipeline.results.files import ResultsFiles
 from pipeline.results.schema import Row, to_table
 
 
 class TableWriter:
-    """Gathers rows and commits them as parts, at a number of rows or after some seconds; the last one on leaving."""
+    """Gathers the rows of one shard after another, and commits them as parts."""
 
-    def __init__(self, results: ResultsFolder, *, rows: int, seconds: float, before_commit: Callable[[], None]) -> None:
-        """Start with an empty part.
+    def __init__(self, files: ResultsFiles, *, before_commit: Callable[[], None]) -> None:
+        """Start without a part.
 
         Args:
-            results: destination of the parts.
-            rows: commit a part of at least this many rows,
-            seconds: or after this time, at the next batch.
+            files: of the run.
             before_commit: called first, to put files in place before the rows with their names.
         """
         import pandas  # noqa: F401 - pyarrow imports it for the first part: half a second of waiting for the device
 
-        self._results = results
-        self._most_rows = rows
-        self._most_seconds = seconds
+        self._files = files
         self._before_commit = before_commit
         self._rows: list[Row] = []
+        self._number = 0
         self._opened = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
+    @property
+    def number(self) -> int:
+        """The number of the open part."""
+        return self._number
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None or kind is KeyboardInterrupt:
-            self.commit()
+    @property
+    def seconds_open(self) -> float:
+        """The seconds since the open part was opened."""
+        return time.monotonic() - self._opened
+
+    @property
+    def rows(self) -> int:
+        """Rows in the open part."""
+        return len(self._rows)
+
+    def open_part(self, number: int) -> None:
+        """Begin the part of this number; rows gathered before, and not committed, are dropped."""
+        self._number, self._rows, self._opened = number, [], time.monotonic()
 
     def add(self, rows: Sequence[Row]) -> None:
         """Add the rows of one batch."""
-        if not self._rows:
-            self._opened = time.monotonic()
         self._rows += rows
-        if len(self._rows) >= self._most_rows or time.monotonic() - self._opened >= self._most_seconds:
-            self.commit()
 
-    def commit(self) -> None:
-        """Commit the gathered rows."""
-        if self._rows:
-            self._before_commit()
-            if renamed := self._results.take_renamed_pictures():
-                self._rows = [
-                    replace(row, overlay=renamed[row.overlay]) if row.overlay in renamed else row for row in self._rows
-                ]
-            self._results.write_part(to_table(self._rows))
-            self._rows = []
+    def commit(self, metadata: Mapping[str, str]) -> bool:
+        """Commit the gathered rows; return False where another worker has done this part."""
+        self._before_commit()
+        if renamed := self._files.take_renamed_pictures():
+            self._rows = [
+                replace(row, overlay=renamed[row.overlay]) if row.overlay in renamed else row for row in self._rows
+            ]
+        rows, self._rows = self._rows, []
+        return self._files.create_part(self._number, to_table(rows), metadata)

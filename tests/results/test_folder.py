@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -132,13 +133,13 @@ def test_full_disk_says_so_and_leaves_nothing_half_written(out, source, monkeypa
     """Every byte of the second part goes to a device that is really full."""
     with ResultsFolder(out, source) as results:
         results.write_part(to_table([make_row("a", run_id=results.run_id)]))
-        write_table = pq.write_table
+        write_bytes = Path.write_bytes
 
-        def write_to_full_device(table, file, **options):
+        def write_to_full_device(file, content):
             file.symlink_to("/dev/full")
-            write_table(table, file, **options)
+            return write_bytes(file, content)
 
-        monkeypatch.setattr(pq, "write_table", write_to_full_device)
+        monkeypatch.setattr(Path, "write_bytes", write_to_full_device)
         with pytest.raises(StoreError, match="No space left"):
             results.write_part(to_table([make_row("b", run_id=results.run_id)]))
     assert read_results(out)["path"].tolist() == ["a"]
@@ -151,7 +152,8 @@ def test_results_are_readable_by_others(out, source):
         with ResultsFolder(out, source) as results:
             results.write_part(to_table([make_row("a", run_id=results.run_id)]))
             results.write_picture("overlays/a.png", b"png")
-            record = results.write_record(make_record(source))
+            results.write_record(make_record(source, run_id=results.run_id))
+            record = out / "runs" / f"{results.run_id}.json"
     finally:
         os.umask(previous)
     for file in (record, out / "overlays" / "a.png", *(out / "table").iterdir()):

@@ -1,0 +1,1 @@
+"""Where results and photos lie: a folder of this machine."""

@@ -1,0 +1,316 @@
+"""The work of a run on one device: a shard of photos in, one part of the table out, with its overlays."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Self
+
+from pipeline.config import RunConfig
+from pipeline.decision import Decision, add_decision
+from pipeline.errors import ConfigError, DeviceLostError
+from pipeline.model.open import OpenedModel, open_model
+from pipeline.model.targets import Targets
+from pipeline.overlays.draw import overlay_look
+from pipeline.overlays.writer import OverlayWriter
+from pipeline.photos.loader import PhotoLoader, group_refs
+from pipeline.plan import choose_targets, fingerprint, photo_fingerprint
+from pipeline.planning.plan_schema import refs_of_plan
+from pipeline.progress import Stopwatch
+from pipeline.records import Batch, ImageRef, Output, Prediction
+from pipeline.report.drift import Profiler
+from pipeline.results.files import ResultsFiles
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.open_run import OpenRun
+from pipeline.results.rows import RowBuilder
+from pipeline.results.run_record import PROFILE
+from pipeline.results.schema import Row
+from pipeline.results.table_writer import TableWriter
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to work on the shards of a run: it can be sent to another machine."""
+
+    config: RunConfig
+    run: OpenRun
+
+
+@dataclass(frozen=True)
+class ShardDone:
+    """One shard with its part in the table.
+
+    Attributes:
+        shard: its number.
+        ok, failed: its photos.
+        is_ours: False if another worker had committed it before.
+        seconds_by_stage: time spent on it, by stage.
+    """
+
+    shard: int
+    ok: int
+    failed: int
+    is_ours: bool = True
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """The model of a run, and all that decides its numbers; the weights are not loaded yet.
+
+    Attributes:
+        config: all settings.
+        opened: the checkpoint, with its device and precision.
+        targets: labels to explain; those expected of each photo come with the plan.
+        base_fingerprint: of all settings with an effect on the numbers.
+        decision: saved with the model, or None.
+    """
+
+    config: RunConfig
+    opened: OpenedModel
+    targets: Targets
+    base_fingerprint: str
+    decision: Decision | None
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the run, with its decision."""
+        return add_decision(self.base_fingerprint, self.decision)
+
+    def fingerprint_of(self, path: str) -> str:
+        """Return the fingerprint of one photo."""
+        return add_decision(photo_fingerprint(self.base_fingerprint, self.targets, path), self.decision)
+
+    def build_rows(self, run_id: str) -> RowBuilder:
+        """Return the builder of the rows of a run."""
+        config, head = self.config, self.opened.checkpoint.read_head()
+        return RowBuilder(
+            head.labels, config.model, config.method[0], run_id, self.fingerprint_of, self.targets.versus,
+            head.scoring, self.decision,
+        )  # fmt: skip
+
+
+def open_run_model(config: RunConfig) -> RunModel:
+    """Find the model of a run, its labels to explain, and its decision.
+
+    Raises:
+        ConfigError: a label is unknown, or the device or precision is not to be had on this machine.
+        ModelError: the model can't be reached or used.
+    """
+    opened = open_model(config)
+    targets = choose_targets(config, opened.checkpoint)
+    base = fingerprint(config, opened.checkpoint, opened.precision, targets)
+    return RunModel(config, opened, targets, base, opened.read_decision())
+
+
+@dataclass
+class _Shard:
+    """The photos of one shard while it is worked on."""
+
+    number: int
+    refs: Sequence[ImageRef]
+    failed_before: frozenset[str]
+    groups_left: int
+
+
+class ShardRunner:
+    """Takes shards through the model of one device. Entering loads the model and starts the decoders."""
+
+    def __init__(
+        self,
+        run: OpenRun,
+        model: RunModel,
+        files: ResultsFiles,
+        *,
+        on_batch: Callable[[int, int], None] = lambda ok, failed: None,
+        clock: Stopwatch | None = None,
+    ) -> None:
+        """Remember what to work on; nothing is loaded before entering.
+
+        Args:
+            run: the plan.
+            model: the model of the run.
+            files: to write with. The holder of the folder's lock, as the only writer of the run, splits parts: after
+                `part_seconds`, and where it is stopped. All others commit whole shards.
+            on_batch: called with the numbers of ok and failed photos after each batch.
+            clock: for the time spent in each stage.
+        """
+        self._run, self._model, self._files = run, model, files
+        self._on_batch, self._clock = on_batch, clock or Stopwatch()
+        self._folder = files if isinstance(files, ResultsFolder) and run.has_one_writer else None
+        self._rows = model.build_rows(run.run_id)
+        self._clashing: set[str] = set()
+        self._resources = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Load the model and start the decoders; raises as `OpenedModel.load`."""
+        with self._clock("model"):
+            # transformers takes seconds to import: only once there is something to do
+            from pipeline.maps.passes import MapPlan
+            from pipeline.model.predictor import build_predictor
+
+            model, config = self._model, self._model.config
+            self._classifier = model.opened.load(rescale=config.rescale)
+        map_plan = MapPlan(config.method, config.head_fusion, config.discard_ratio, model.targets.versus)
+        self._predictor = build_predictor(self._classifier, map_plan, config.batch_size, model.targets)
+        spec = self._classifier.load_spec(
+            overlay_size=config.overlay_size,
+            exact_decode=config.exact_decode,
+            max_pixels=config.max_pixels,
+            white_level=config.white_level,
+        )
+        with ExitStack() as resources:
+            self._loader = resources.enter_context(
+                PhotoLoader(spec, workers=config.workers, decode_seconds=config.decode_seconds)
+            )
+            self._overlays = resources.enter_context(
+                OverlayWriter(
+                    self._files,
+                    overlay_look(config),
+                    threads=self._loader.workers,
+                    waiting=self._predictor.batch_size,  # a batch is drawn while the device computes the next
+                    clashing=self._clashing,
+                )
+            )
+            self._resources = resources.pop_all()
+        self._table = TableWriter(self._files, before_commit=self._overlays.flush)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        self._resources.__exit__(kind, *details)  # type: ignore[arg-type]
+
+    def run(self, shards: Iterable[int], stop: Callable[[], bool] = lambda: False) -> Iterator[ShardDone]:
+        """Work on shards in their order; decoding runs ahead over their borders.
+
+        Args:
+            shards: their numbers, taken one by one.
+            stop: asked between batches; once true, the work ends.
+
+        Raises:
+            DeviceLostError: the device no longer answers.
+            VitrolloutError: as of a run.
+        """
+        return self._work(shards, self._predictor.batch_size, {}, stop)
+
+    def run_one_by_one(self, shard: int, broken: Mapping[str, str], on_photo: Callable[[str], None]) -> ShardDone:
+        """Work on one shard photo by photo: the last resort for a shard that ends the processes working on it.
+
+        Args:
+            shard: its number.
+            broken: reasons by path, for photos known to end the process: they become failed rows.
+            on_photo: called with the path of each photo before its turn.
+        """
+        (done,) = self._work([shard], 1, broken, lambda: False, on_photo)
+        return done
+
+    def _work(
+        self,
+        shards: Iterable[int],
+        batch_size: int,
+        broken: Mapping[str, str],
+        stop: Callable[[], bool],
+        on_photo: Callable[[str], None] = lambda path: None,
+    ) -> Iterator[ShardDone]:
+        """Take shards through the model, in this order: photos, model, overlays, table."""
+        loading: deque[_Shard] = deque()  # decoded or being decoded; the first one is at the model
+
+        def groups() -> Iterator[Sequence[ImageRef]]:
+            for number in shards:
+                shard = self._read_shard(number, batch_size, broken)
+                loading.append(shard)
+                for group in group_refs(shard.refs, batch_size):
+                    on_photo(group[0].path)
+                    yield group
+
+        batches = self._clock.over("photos", self._loader.load_groups(groups(), stop))
+        done: ShardDone | None = None
+        profiler = Profiler()
+        for batch, output in self._predictor.predict_ahead(batches):
+            shard = loading[0]
+            if done is None:
+                done = ShardDone(shard.number, 0, 0)
+                self._table.open_part(shard.number)
+            rows = self._finish_batch(batch, output.result)
+            with self._clock("table"):
+                self._table.add(rows)
+            profiler.add(rows, shard.failed_before)
+            failed = sum(row.status == "failed" for row in rows)
+            done = replace(done, ok=done.ok + len(rows) - failed, failed=done.failed + failed)
+            self._on_batch(len(rows) - failed, failed)
+            shard.groups_left -= 1
+            if shard.groups_left == 0:
+                loading.popleft()
+                yield replace(done, is_ours=self._commit(profiler))
+                done, profiler = None, Profiler()
+            elif self._folder and self._table.seconds_open >= self._model.config.part_seconds:
+                self._commit(profiler)
+                self._table.open_part(self._folder.take_number())
+                profiler = Profiler()
+        if self._folder and done and self._table.rows:
+            self._commit(profiler)
+
+    def _read_shard(self, number: int, batch_size: int, broken: Mapping[str, str]) -> _Shard:
+        plan = self._run.read_shard(number)
+        refs = refs_of_plan(plan, self._model.config.input)
+        refs = [replace(ref, problem=broken[ref.path]) if ref.path in broken else ref for ref in refs]
+        paths = plan["path"]
+        self._clashing.update(paths.filter(plan["clashes"]).to_pylist())
+        if self._model.targets.expected is not None:
+            expected = zip(paths.to_pylist(), plan["expected"].to_pylist(), strict=True)
+            self._model.targets.expected.update((path, label) for path, label in expected if label is not None)
+        failed_before = frozenset(paths.filter(plan["failed_before"]).to_pylist())
+        return _Shard(number, refs, failed_before, groups_left=-(-len(refs) // batch_size))
+
+    def _finish_batch(self, batch: Batch, output: Callable[[], Output]) -> list[Row]:
+        """Wait for the output of a batch, hand its overlays to their threads, and build its rows."""
+        from pipeline.model.predictor import is_device_lost, split_by_photo
+
+        with self._clock("model"):
+            try:
+                predictions = split_by_photo(batch.samples, output())
+            except RuntimeError as error:
+                if not is_device_lost(error):
+                    raise
+                raise DeviceLostError(f"device {self._model.opened.device} no longer answers: {error}") from error
+        failures = [*batch.failures, *filter(None, (prediction.failure for prediction in predictions))]
+        with self._clock("overlays"):
+            rows = [self._finish_photo(prediction) for prediction in predictions if not prediction.failure]
+        for failure in failures:
+            log.warning("%s: %s", failure.ref.path, failure.reason, extra={"path": failure.ref.path})
+        return rows + [self._rows.build_failed(failure) for failure in failures]
+
+    def _finish_photo(self, prediction: Prediction) -> Row:
+        box = self._classifier.geometry.map_box(prediction.sample.width, prediction.sample.height)
+        return self._rows.build_ok(prediction, box, self._overlays.submit(prediction, box))
+
+    def _commit(self, profiler: Profiler) -> bool:
+        with self._clock("table"):
+            return self._table.commit({PROFILE: profiler.as_text()})
+
+
+def start_runner(job: Job, device: str, workers: int, threads: int | None) -> ShardRunner:
+    """Build the runner of a process of its own, for one device.
+
+    Args:
+        job: the run.
+        device: as torch names it.
+        workers: processes for decoding.
+        threads: of torch on a CPU; None: its own choice.
+
+    Raises:
+        ConfigError: this process has another model or another version than the one that planned the run.
+    """
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    model = open_run_model(job.config.model_copy(update={"device": device, "workers": workers}))
+    if model.fingerprint != job.run.record.fingerprint:
+        raise ConfigError(
+            f"the model or the version of vitrollout here is not that of the plan (fingerprint {model.fingerprint}, "
+            f"planned {job.run.record.fingerprint}); install the same version, and give every machine the same model"
+        )
+    files = ResultsFiles(job.run.out, job.run.record.summary.input, job.run.run_id)
+    return ShardRunner(job.run, model, files)
