@@ -1,13 +1,14 @@
 """Every setting of a run, checked once, with all errors at once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.maps.methods import LABEL_METHODS, MethodName
 from pipeline.setting_types import (
     AutoCount,
+    Devices,
     InputFolder,
     Label,
     NoneOrLabel,
@@ -55,7 +56,18 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
         description="CSV path,expected or path,label with the expected labels",
         json_schema_extra=changes_numbers("label maps"),
     )
-    workers: AutoCount = Field("auto", description="processes for decoding photos; auto: one per core")
+    workers: AutoCount = Field(
+        "auto", description="processes for decoding photos, of each device; auto: one per core, shared by the devices"
+    )
+    devices: Devices = Field(
+        None, description="N, all, or 0,2,3: several devices of the kind of --device, a process each; none: one, here"
+    )
+    engine: Literal["auto", "local", "ray"] = Field(
+        "auto", description="local: the devices of this machine; ray: those of a Ray cluster; auto: local"
+    )
+    ray_address: Annotated[str | None, BeforeValidator(none_or)] = Field(
+        None, description="of a Ray cluster, HOST:PORT; none: the one that Ray finds"
+    )
     pattern: Annotated[str | None, BeforeValidator(none_or)] = Field(
         None, description="glob for the file name, or with a / in it for the path, in any case: only these files"
     )

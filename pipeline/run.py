@@ -9,10 +9,15 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 from pipeline.callable_module import make_callable
 from pipeline.config import RunConfig
+from pipeline.cores import available_cores
+from pipeline.engines.device_process import DeviceShare
+from pipeline.engines.devices import list_devices
+from pipeline.engines.processes import drive, share_cores
 from pipeline.finish import finish_run
 from pipeline.locale_encoding import check_name_encoding
 from pipeline.photos.discover import Discovery
@@ -24,11 +29,11 @@ from pipeline.results.files import ResultsFiles
 from pipeline.results.folder import ResultsFolder, check_source
 from pipeline.results.gone import count_gone
 from pipeline.results.names import find_clashing
-from pipeline.results.open_run import ONE_PROCESS, OpenRun, read_open_runs, unlike_settings
+from pipeline.results.open_run import ONE_PROCESS, PROCESSES, OpenRun, read_open_runs, unlike_settings
 from pipeline.results.read import read_done_files
 from pipeline.results.report_age import report_is_current
 from pipeline.results.run_record import RunRecord, RunSummary, current_time, current_versions
-from pipeline.work import RunModel, ShardRunner, open_run_model
+from pipeline.work import Job, RunModel, ShardRunner, open_run_model, start_runner
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +59,18 @@ class PreparedRun:
     clock: Stopwatch
     photos: Discovery
     model: RunModel
+
+    def share_devices(self) -> list[DeviceShare]:
+        """Share the cores of this machine among the devices of the settings; none: one device, in this process.
+
+        Raises:
+            ConfigError: this machine hasn't got them.
+        """
+        config = self.config
+        if config.devices is None:
+            return []
+        workers = None if config.workers == "auto" else config.workers
+        return share_cores(list_devices(config.device, config.devices), available_cores(), workers)
 
 
 def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSummary:
@@ -146,6 +163,11 @@ def _work_and_finish(
 def _work_on_shards(
     prepared: PreparedRun, opened: OpenRun, missing: list[int], results: ResultsFolder, stop: Callable[[], bool]
 ) -> None:
+    if opened.record.engine != ONE_PROCESS and (shares := prepared.share_devices()):
+        with Progress(opened.count_photos(missing)) as progress:
+            start = partial(start_runner, Job(prepared.config, opened))
+            drive(start, missing, shares, lambda done: progress.advance(done.ok, done.failed), stop)
+        return
     files = results if opened.has_one_writer else ResultsFiles(results.out, results.source, opened.run_id)
     with (
         Progress(opened.count_photos(missing)) as progress,
@@ -221,7 +243,7 @@ def _draft_record(prepared: PreparedRun, plan: Plan, run_id: str) -> RunRecord:
         fingerprint=model.fingerprint,
         settings=config.model_dump(mode="json"),
         versions=current_versions(),
-        engine=ONE_PROCESS,
+        engine=PROCESSES if prepared.share_devices() else ONE_PROCESS,
     )
 
 

@@ -100,6 +100,20 @@ def _parse_auto_count(value: object) -> object:
     return count
 
 
+def _parse_devices(value: object) -> object:
+    """Convert `4` to 4, `all` to itself, and `0,2,3` to (0, 2, 3)."""
+    if none_or(value) is None or value == "all":
+        return none_or(value)
+    parts = [str(part).strip() for part in (value if isinstance(value, tuple | list) else str(value).split(","))]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise ValueError("must be how many, such as 4, or all, or their numbers, such as 0,2,3")
+    if len(parts) == 1 and not isinstance(value, tuple | list):
+        if int(parts[0]) < 1:
+            raise ValueError("must be at least 1; device 0 alone is --device cuda:0")
+        return int(parts[0])
+    return tuple(map(int, parts))
+
+
 def _check_not_empty(path: object) -> object:
     if path == "":  # an unset variable of a shell script; as a path it would be the current folder
         raise ValueError("is empty; name a folder")
@@ -165,6 +179,7 @@ Label = Annotated[str, BeforeValidator(_number_to_text)]
 NoneOrLabel = Annotated[Label | None, BeforeValidator(none_or)]
 NoneOrPath = Annotated[Path | None, BeforeValidator(none_or)]
 AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_parse_auto_count)]
+Devices = Annotated[Literal["all"] | int | tuple[int, ...] | None, BeforeValidator(_parse_devices)]
 Device = Annotated[str, AfterValidator(_check_device)]
 ColormapName = Annotated[str, AfterValidator(_check_colormap)]
 Group = Annotated[str | None, BeforeValidator(none_or), AfterValidator(_check_group)]

@@ -192,37 +192,13 @@ class ShardRunner:
             DeviceLostError: the device no longer answers.
             VitrolloutError: as of a run.
         """
-        return self._work(shards, self._predictor.batch_size, {}, stop)
-
-    def run_one_by_one(self, shard: int, broken: Mapping[str, str], on_photo: Callable[[str], None]) -> ShardDone:
-        """Work on one shard photo by photo: the last resort for a shard that ends the processes working on it.
-
-        Args:
-            shard: its number.
-            broken: reasons by path, for photos known to end the process: they become failed rows.
-            on_photo: called with the path of each photo before its turn.
-        """
-        (done,) = self._work([shard], 1, broken, lambda: False, on_photo)
-        return done
-
-    def _work(
-        self,
-        shards: Iterable[int],
-        batch_size: int,
-        broken: Mapping[str, str],
-        stop: Callable[[], bool],
-        on_photo: Callable[[str], None] = lambda path: None,
-    ) -> Iterator[ShardDone]:
-        """Take shards through the model, in this order: photos, model, overlays, table."""
+        batch_size = self._predictor.batch_size
         loading: deque[_Shard] = deque()  # decoded or being decoded; the first one is at the model
 
         def groups() -> Iterator[Sequence[ImageRef]]:
             for number in shards:
-                shard = self._read_shard(number, batch_size, broken)
-                loading.append(shard)
-                for group in group_refs(shard.refs, batch_size):
-                    on_photo(group[0].path)
-                    yield group
+                loading.append(self._read_shard(number, batch_size))
+                yield from group_refs(loading[-1].refs, batch_size)
 
         batches = self._clock.over("photos", self._loader.load_groups(groups(), stop))
         done: ShardDone | None = None
@@ -251,10 +227,30 @@ class ShardRunner:
         if self._folder and done and self._table.rows:
             self._commit(profiler)
 
-    def _read_shard(self, number: int, batch_size: int, broken: Mapping[str, str]) -> _Shard:
+    def run_one_by_one(self, shard: int, broken: Mapping[str, str], on_photo: Callable[[str], None]) -> ShardDone:
+        """Work on one shard photo by photo: the last resort for a shard that ends the processes working on it.
+
+        Args:
+            shard: its number.
+            broken: reasons by path, for photos known to end the process: they become failed rows.
+            on_photo: called with the path of each photo before its turn.
+        """
+        taken = self._read_shard(shard, 1)
+        refs = [replace(ref, problem=broken[ref.path]) if ref.path in broken else ref for ref in taken.refs]
+        self._table.open_part(shard)
+        profiler = Profiler()
+        for ref in refs:
+            on_photo(ref.path)
+            for batch, output in self._predictor.predict_ahead(self._loader.batches([ref], 1, lambda: False)):
+                rows = self._finish_batch(batch, output.result)
+                self._table.add(rows)
+                profiler.add(rows, taken.failed_before)
+        is_ours = self._commit(profiler)
+        return ShardDone(shard, len(refs) - profiler.failed, profiler.failed, is_ours)
+
+    def _read_shard(self, number: int, batch_size: int) -> _Shard:
         plan = self._run.read_shard(number)
         refs = refs_of_plan(plan, self._model.config.input)
-        refs = [replace(ref, problem=broken[ref.path]) if ref.path in broken else ref for ref in refs]
         paths = plan["path"]
         self._clashing.update(paths.filter(plan["clashes"]).to_pylist())
         if self._model.targets.expected is not None:
@@ -290,7 +286,9 @@ class ShardRunner:
             return self._table.commit({PROFILE: profiler.as_text()})
 
 
-def start_runner(job: Job, device: str, workers: int, threads: int | None) -> ShardRunner:
+def start_runner(
+    job: Job, device: str, workers: int, threads: int | None, on_batch: Callable[[int, int], None]
+) -> ShardRunner:
     """Build the runner of a process of its own, for one device.
 
     Args:
@@ -298,6 +296,7 @@ def start_runner(job: Job, device: str, workers: int, threads: int | None) -> Sh
         device: as torch names it.
         workers: processes for decoding.
         threads: of torch on a CPU; None: its own choice.
+        on_batch: as of `ShardRunner`.
 
     Raises:
         ConfigError: this process has another model or another version than the one that planned the run.
@@ -313,4 +312,4 @@ def start_runner(job: Job, device: str, workers: int, threads: int | None) -> Sh
             f"planned {job.run.record.fingerprint}); install the same version, and give every machine the same model"
         )
     files = ResultsFiles(job.run.out, job.run.record.summary.input, job.run.run_id)
-    return ShardRunner(job.run, model, files)
+    return ShardRunner(job.run, model, files, on_batch=on_batch)

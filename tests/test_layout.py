@@ -34,6 +34,7 @@ FLOORS = (
     "planning",
     "plan",
     "work finish",
+    "engines",
     "run notebook",
     # the other commands, which know nothing of each other
     "explain training evaluation trust nightly review export",

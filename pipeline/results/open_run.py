@@ -29,6 +29,7 @@ from pipeline.storage.location import Location
 from pipeline.storage.storage import open_storage
 
 ONE_PROCESS = "one process"  # the engine that needs no protection against late workers
+PROCESSES = "processes"  # of this machine, one a device
 
 _PART_NUMBER = re.compile(r"-(\d+)\.parquet$")
 

@@ -1,0 +1,1 @@
+"""Who works on which shard: processes of this machine, or actors of a Ray cluster."""
