@@ -78,6 +78,7 @@ class DeviceProcess:
         share: its device and cores.
         tasks: shards in its hands, the running one first.
         photo: the photo last taken up, one by one.
+        is_ready: the model is loaded.
     """
 
     share: DeviceShare
@@ -85,6 +86,7 @@ class DeviceProcess:
     pipe: Connection
     tasks: list[Task] = field(default_factory=list)
     photo: str | None = None
+    is_ready: bool = False
 
     def give(self, task: Task) -> None:
         """Hand over a task; the death of the process shows at the next answer."""

@@ -152,6 +152,7 @@ class _Crew:
 
     def _take_answer(self, process: DeviceProcess, answer: object) -> None:
         self.starts[process.share.device] = 0
+        process.is_ready = True
         if isinstance(answer, SignOfLife):
             process.photo = answer.photo or process.photo
         elif isinstance(answer, ShardDone):
@@ -163,6 +164,7 @@ class _Crew:
                 raise answer.error
             log.warning("%s; going on without it", answer.error)
             self._remove(process)
+            self._check_any_left()
 
     def _count(self, done: ShardDone) -> None:
         if done.shard not in self.done:
@@ -173,7 +175,7 @@ class _Crew:
     def _replace(self, process: DeviceProcess) -> None:
         """Start another process instead of a dead one; its shards go back."""
         share = process.share
-        exit_code = self._remove(process, blame=True)
+        exit_code = self._remove(process, blame=process.is_ready)
         self.starts[share.device] += 1
         log.warning("the process of %s died (exit code %s); its shards are tried again", share.device, exit_code)
         if self.starts[share.device] < _MOST_STARTS:
@@ -183,14 +185,12 @@ class _Crew:
             self._check_any_left()
 
     def _remove(self, process: DeviceProcess, *, blame: bool = False) -> int | None:
-        """End a process and take its shards back; with `blame`, the running one has had a try."""
+        """End a process and take its shards back; with `blame`, the running one is suspected of its death."""
         del self.processes[process.pipe]
         exit_code = process.end()
         for index, task in reversed(list(enumerate(process.tasks))):
             if shard_of(task) not in self.done:
                 self._take_back(process, task, blame=blame and index == 0, exit_code=exit_code)
-        if not blame:
-            self._check_any_left()
         return exit_code
 
     def _take_back(self, process: DeviceProcess, task: Task, *, blame: bool, exit_code: int | None) -> None:
