@@ -15,9 +15,9 @@ from itertools import chain
 from pipeline.callable_module import make_callable
 from pipeline.config import RunConfig
 from pipeline.cores import available_cores
-from pipeline.engines.device_process import DeviceShare
 from pipeline.engines.devices import list_devices
 from pipeline.engines.processes import drive, share_cores
+from pipeline.engines.tasks import DeviceShare
 from pipeline.finish import finish_run
 from pipeline.locale_encoding import check_name_encoding
 from pipeline.photos.discover import Discovery
