@@ -9,7 +9,7 @@ from typing import Self
 
 from pipeline.config import RunConfig
 from pipeline.decision import Decision, add_decision
-from pipeline.errors import ConfigError, DeviceLostError
+from pipeline.errors import DeviceLostError
 from pipeline.model.open import OpenedModel, open_model
 from pipeline.model.targets import Targets
 from pipeline.overlays.draw import overlay_look
@@ -32,14 +32,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a process needs to work on the shards of a run: it can be sent to another machine."""
-
-    config: RunConfig
-    run: OpenRun
-
-
-@dataclass(frozen=True)
 class ShardDone:
     """One shard with its part in the table.
 
@@ -47,7 +39,6 @@ class ShardDone:
         shard: its number.
         ok, failed: its photos.
         is_ours: False if another worker had committed it before.
-        seconds_by_stage: time spent on it, by stage.
     """
 
     shard: int
@@ -284,32 +275,3 @@ class ShardRunner:
     def _commit(self, profiler: Profiler) -> bool:
         with self._clock("table"):
             return self._table.commit({PROFILE: profiler.as_text()})
-
-
-def start_runner(
-    job: Job, device: str, workers: int, threads: int | None, on_batch: Callable[[int, int], None]
-) -> ShardRunner:
-    """Build the runner of a process of its own, for one device.
-
-    Args:
-        job: the run.
-        device: as torch names it.
-        workers: processes for decoding.
-        threads: of torch on a CPU; None: its own choice.
-        on_batch: as of `ShardRunner`.
-
-    Raises:
-        ConfigError: this process has another model or another version than the one that planned the run.
-    """
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    model = open_run_model(job.config.model_copy(update={"device": device, "workers": workers}))
-    if model.fingerprint != job.run.record.fingerprint:
-        raise ConfigError(
-            f"the model or the version of vitrollout here is not that of the plan (fingerprint {model.fingerprint}, "
-            f"planned {job.run.record.fingerprint}); install the same version, and give every machine the same model"
-        )
-    files = ResultsFiles(job.run.out, job.run.record.summary.input, job.run.run_id)
-    return ShardRunner(job.run, model, files, on_batch=on_batch)
