@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -166,6 +167,12 @@ class ResultsFolder(ResultsFiles):
         except OSError as error:
             raise cannot_write(table, error) from error
 
+    def empty_parts(self, parts: Sequence[Location]) -> None:
+        """Put an empty part under the name of each of these: no late worker can create it again."""
+        empty = encode_part(SCHEMA.empty_table(), self._part_metadata({}))
+        for part in parts:
+            self._storage.put(f"{TABLE}/{part.name}", empty)
+
     def restamp(
         self,
         refs: Sequence[ImageRef],
@@ -225,7 +232,9 @@ class ResultsFolder(ResultsFiles):
         if not all(run.has_one_writer for run in read_open_runs(self.out)):
             return
         for leftover in tmp.iterdir():  # other files in tmp/ are not ours
-            if TEMPORARY_NAME.fullmatch(leftover.name) or PART_NAME.fullmatch(leftover.name):
+            if leftover.is_dir() and TEMPORARY_NAME.fullmatch(leftover.name):
+                shutil.rmtree(leftover)
+            elif TEMPORARY_NAME.fullmatch(leftover.name) or PART_NAME.fullmatch(leftover.name):
                 leftover.unlink()
 
     def _set_damaged_aside(self) -> None:
