@@ -28,7 +28,7 @@ _TOP_CLASSES = 5
 
 @dataclass(frozen=True, slots=True)  # a run holds one for each photo
 class ImageRef:
-    """One image file, as found in the input folder.
+    """One image file, as found in the input folder or named in a list.
 
     Attributes:
         path: relative to the input folder, `/` separators; bytes outside UTF-8 are escaped. Unique.
@@ -37,6 +37,7 @@ class ImageRef:
         file_bytes: size in bytes.
         mtime_ns: modification time, nanoseconds since 1970 UTC.
         problem: reason why it can't be processed, known before opening it (a dangling link, a pipe), or None.
+        version: of an object in a store (its ETag), or None. Then `file` is its URL.
     """
 
     path: str
@@ -45,6 +46,7 @@ class ImageRef:
     file_bytes: int
     mtime_ns: int
     problem: str | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True)
