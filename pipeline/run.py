@@ -2,9 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from pipeline.callable_module import make_callable
 from pipeline.config import RunConfig
@@ -14,19 +13,21 @@ from pipeline.model.open import OpenedModel, open_model
 from pipeline.model.targets import Targets
 from pipeline.overlays.draw import overlay_look
 from pipeline.overlays.writer import OverlayWriter
-from pipeline.photos.discover import Discovery
 from pipeline.photos.loader import PhotoLoader
-from pipeline.photos.sample import choose_sample
-from pipeline.plan import Plan, choose_targets, find_photos, fingerprint, make_plan, photo_fingerprint
+from pipeline.photos.source import Source
+from pipeline.planning.find_photos import find_photos
+from pipeline.planning.fingerprint import fingerprint, photo_fingerprint
+from pipeline.planning.make_plan import make_plan
+from pipeline.planning.plan import Plan, PlanSettings
+from pipeline.planning.plan_schema import refs_of_plan
+from pipeline.planning.targets import LabelCheck, choose_targets, expect_labels
 from pipeline.progress import Progress, Stopwatch
 from pipeline.records import ImageRef, Prediction
 from pipeline.report.agreement import MOST_NAMED, compare_with_reviews
 from pipeline.report.drift import Profiler, drift_warnings, earlier_profiles
 from pipeline.results.folder import ResultsFolder, check_source
-from pipeline.results.gone import count_gone
-from pipeline.results.names import find_clashing
-from pipeline.results.read import DoneFile, read_done_files
 from pipeline.results.report_age import report_is_current
+from pipeline.results.restamp import restamp
 from pipeline.results.rows import RowBuilder
 from pipeline.results.run_record import RunRecord, RunSummary, current_time, current_versions
 from pipeline.results.schema import Row
@@ -42,7 +43,7 @@ class PreparedRun:
     Attributes:
         config: all settings.
         clock: seconds spent in each stage.
-        photos: the files of the input folder.
+        source: the photos of the input folder.
         model: the checkpoint, not loaded yet.
         targets: labels to explain.
         fingerprint: of all settings with an effect on the model's numbers.
@@ -51,7 +52,7 @@ class PreparedRun:
 
     config: RunConfig
     clock: Stopwatch
-    photos: Discovery
+    source: Source
     model: OpenedModel
     targets: Targets
     fingerprint: str
@@ -87,18 +88,17 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         log.info("decision of the model: %s", prepared.decision.describe())
     with ResultsFolder(config.out, config.input, rebind=config.rebind, repair=config.repair) as results:
         # 2. what is left to do; rows of touched files get their new mtime, and all rows the current decision
-        done = read_done_files(config.out)
-        plan = _plan_run(prepared, done)
+        plan = _plan_run(prepared)
         rows = prepared.build_rows(results.run_id)
-        results.restamp(plan.touched, done, rows.judge_again)
-        log.info("%d photos in %s: %s", len(prepared.photos.refs), config.input, plan.describe())
+        restamp(results, plan.touched, rows.judge_again)
+        log.info("%d photos in %s: %s", plan.found, config.input, plan.describe())
         # 3. photos -> model -> maps -> overlays and table
-        profiler = _process_photos(prepared, plan, results, rows, stop) if plan.pending else Profiler()
+        profiler = _process_photos(prepared, plan, results, rows, stop) if len(plan.pending) else Profiler()
         # 4. the record, with a comparison to earlier runs
         summary = _summarise_run(prepared, plan, results.run_id, profiler, interrupted=stop())
         results.write_record(_build_record(prepared, summary, profiler))
         # 5. the report, unless it is current
-        del prepared, plan, done, rows  # the report needs the memory of the list of photos
+        del prepared, plan, rows  # the report needs the memory of the plan
         if config.report and not report_is_current(config.out):
             from pipeline.report.write_page import write_report  # imports pandas and jinja2
 
@@ -115,48 +115,49 @@ def preview(config: RunConfig) -> Plan:
     prepared = _prepare_run(config)
     if not config.rebind:
         check_source(config.out, config.input)
-    return _plan_run(prepared, read_done_files(config.out))
+    return _plan_run(prepared)
 
 
 def _prepare_run(config: RunConfig) -> PreparedRun:
     check_name_encoding()
     clock = Stopwatch()
     with clock("discover"):
-        photos = find_photos(config)
+        source = find_photos(config)
     model = open_model(config)
-    targets = choose_targets(config, model.checkpoint, photos.refs)
-    photos = replace(photos, refs=targets.check(photos.refs))
     with clock("plan"):
+        targets = expect_labels(config, model.checkpoint, choose_targets(config, model.checkpoint))
         run_fingerprint = fingerprint(config, model.checkpoint, model.precision, targets)
         decision = model.read_decision()
-    return PreparedRun(config, clock, photos, model, targets, run_fingerprint, decision)
+    return PreparedRun(config, clock, source, model, targets, run_fingerprint, decision)
 
 
-def _plan_run(prepared: PreparedRun, done: Mapping[str, DoneFile]) -> Plan:
-    """Decide about each file, by its current row."""
-    config, refs = prepared.config, prepared.photos.refs
+def _plan_run(prepared: PreparedRun) -> Plan:
+    """Decide about each photo, by its current row."""
+    config, expected = prepared.config, prepared.targets.expected
+    settings = PlanSettings(
+        config.input,
+        retry_failed=config.retry_failed,
+        sample=config.sample,
+        limit=config.limit,
+        draws_overlays=config.overlay_size is not None,
+    )
+    labels = None if expected is None else LabelCheck(config, expected)
     with prepared.clock("plan"):
-        plan = make_plan(refs, done, prepared.fingerprint_of, retry_failed=config.retry_failed)
-        plan = replace(plan, pending=_choose_pending(prepared, plan))
-        paths = {ref.path for ref in refs}
-        clashing = find_clashing([ref.path for ref in plan.pending], chain(paths, done))
-        return replace(plan, gone=count_gone(config.input, done, paths), clashing=clashing)
+        return make_plan(prepared.source, config.out, prepared.fingerprint_of, settings, labels)
 
 
-def _choose_pending(prepared: PreparedRun, plan: Plan) -> list[ImageRef]:
-    """Select the pending photos of the settings `sample` and `limit`."""
-    config, pending = prepared.config, plan.pending
-    if config.sample is not None:
-        sample = choose_sample(prepared.photos.refs, config.sample)
-        pending = [ref for ref in pending if ref.path in sample]
-    return pending[: config.limit]
+def _iterate_refs(plan: Plan, config: RunConfig) -> Iterator[ImageRef]:
+    for batch in plan.pending.to_batches(max_chunksize=1000):
+        yield from refs_of_plan(batch, config.input)
 
 
 def _process_photos(
     prepared: PreparedRun, plan: Plan, results: ResultsFolder, rows: RowBuilder, stop: Callable[[], bool]
 ) -> Profiler:
     """Take the pending photos through the model into the table; return their profile."""
-    config, targets, clock, profiler = prepared.config, prepared.targets, prepared.clock, Profiler(plan.failed_before)
+    config, targets, clock = prepared.config, prepared.targets, prepared.clock
+    paths = plan.pending["path"]
+    profiler = Profiler(frozenset(paths.filter(plan.pending["failed_before"]).to_pylist()))
     with clock("model"):
         # transformers takes seconds to import: only once there is something to do
         from pipeline.maps.passes import MapPlan
@@ -178,7 +179,7 @@ def _process_photos(
             overlay_look(config),
             threads=loader.workers,
             waiting=predictor.batch_size,  # a whole batch: its overlays are drawn while the device computes the next
-            clashing=plan.clashing,
+            clashing=frozenset(paths.filter(plan.pending["clashes"]).to_pylist()),
         ) as overlays,
         TableWriter(results, rows=config.part_rows, seconds=config.part_seconds, before_commit=overlays.flush) as table,
         Progress(len(plan.pending)) as progress,
@@ -188,7 +189,7 @@ def _process_photos(
             box = classifier.geometry.map_box(prediction.sample.width, prediction.sample.height)
             return rows.build_ok(prediction, box, overlays.submit(prediction, box))
 
-        batches = clock.over("photos", loader.batches(plan.pending, predictor.batch_size, stop))
+        batches = clock.over("photos", loader.batches(_iterate_refs(plan, config), predictor.batch_size, stop))
         for batch, output in predictor.predict_ahead(batches):
             with clock("model"):
                 predictions = split_by_photo(batch.samples, output.result())
@@ -227,12 +228,12 @@ def _summarise_run(
         run_id=run_id,
         input=os.fspath(config.input),
         out=os.fspath(config.out),
-        found=len(prepared.photos.refs),
-        done_before=plan.done + len(plan.touched),
+        found=plan.found,
+        done_before=plan.same,
         processed=profiler.photos,
         ok=profiler.labels.total(),
         failed=profiler.failed,
-        unreadable_folders=len(prepared.photos.unreadable),
+        unreadable_folders=len(prepared.source.unreadable),
         interrupted=interrupted,
         seconds=round(clock.total(), 3),
         images_per_second=round(profiler.photos / clock.total(), 2),
@@ -246,7 +247,7 @@ def _summarise_run(
         standing=standing,
         failed_again=profiler.failed_again,
         rejudged=plan.rejudged,
-        left_out=prepared.photos.left_out,
+        left_out=prepared.source.left_out,
         reviewed=reviews.photos,
         agreed=reviews.agreed,
         contradicted=len(reviews.contradicted),
@@ -258,7 +259,7 @@ def _build_record(prepared: PreparedRun, summary: RunSummary, profiler: Profiler
     return RunRecord(
         summary,
         finished_at=current_time(),
-        unreadable=prepared.photos.unreadable,
+        unreadable=prepared.source.unreadable,
         profile=profiler.profile().as_json(),
         purpose=prepared.model.checkpoint.purpose,
         precision=prepared.model.precision,

@@ -30,7 +30,7 @@ FLOORS = (
     "report",
     # the run, and what it leaves to analyse
     "analysis config",
-    "plan planning",
+    "planning",
     "run notebook",
     # the other commands, which know nothing of each other
     "explain training evaluation trust nightly review export",

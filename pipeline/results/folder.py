@@ -4,7 +4,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from pipeline.atomic_files import TEMPORARY_NAME, atomic_write_path, cannot_write, flush_to_disk
 from pipeline.errors import ConfigError, StoreError
 from pipeline.folder_lock import FolderLock
-from pipeline.records import ImageRef
 from pipeline.results.names import (
     DAMAGED,
     OVERLAYS,
@@ -30,9 +29,8 @@ from pipeline.results.names import (
     safe_overlay_name,
 )
 from pipeline.results.parts import read_part, read_part_metadata
-from pipeline.results.read import DoneFile
 from pipeline.results.run_record import RunRecord, newest_run_records
-from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA, set_columns
+from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA
 
 log = logging.getLogger(__name__)
 
@@ -137,32 +135,6 @@ class ResultsFolder:
                 part.unlink()
         except OSError as error:
             raise cannot_write(table, error) from error
-
-    def restamp(
-        self,
-        refs: Sequence[ImageRef],
-        done: Mapping[str, DoneFile],
-        judge: Callable[[pa.Table], pa.Table] = lambda table: table,
-    ) -> None:
-        """Rewrite the rows of files that were touched but not changed, with the new mtime, or judged again.
-
-        Args:
-            refs: these files.
-            done: current rows by path, these files' among them.
-            judge: puts the current decision into rows.
-        """
-        mtimes = {ref.path: ref.mtime_ns for ref in refs}
-        for part in part_files(self.out) if mtimes else ():
-            table = read_part(part)
-            keys = zip(table["path"].to_pylist(), table["run_id"].to_pylist(), strict=True)
-            is_current = [path in mtimes and done[path].run_id == run_id for path, run_id in keys]
-            table = table.filter(pa.array(is_current))
-            if not len(table):
-                continue
-            stamps = [mtimes[path] for path in table["path"].to_pylist()]
-            run_ids = [self.run_id] * len(table)
-            table = pa.concat_tables([SCHEMA.empty_table(), table], promote_options="default")  # columns of old parts
-            self.write_part(judge(set_columns(table, mtime=stamps, run_id=run_ids)))
 
     def write_picture(self, name: str, content: bytes) -> str:
         """Put a picture in place under OUT. Pictures are not flushed one by one: they can be drawn again.

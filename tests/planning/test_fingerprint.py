@@ -10,7 +10,7 @@ from PIL import Image
 import pipeline
 from pipeline.config import RunConfig
 from pipeline.model.targets import Targets
-from pipeline.plan import fingerprint, photo_fingerprint
+from pipeline.planning.fingerprint import fingerprint, photo_fingerprint
 from tests.helpers.models import save_tiny_vit
 
 BASE = {
