@@ -15,8 +15,9 @@ from pipeline.model.targets import Targets
 from pipeline.overlays.draw import overlay_look
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader, group_refs
-from pipeline.plan import choose_targets, fingerprint, photo_fingerprint
+from pipeline.planning.fingerprint import fingerprint, photo_fingerprint
 from pipeline.planning.plan_schema import refs_of_plan
+from pipeline.planning.targets import choose_targets
 from pipeline.progress import Stopwatch
 from pipeline.records import Batch, ImageRef, Output, Prediction
 from pipeline.report.drift import Profiler
