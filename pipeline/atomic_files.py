@@ -4,6 +4,8 @@ import errno
 import logging
 import os
 import re
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +60,17 @@ def atomic_write_path(final: Path, tmp: Path, *, durable: bool = True) -> Iterat
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(final, error) from error
+
+
+@contextmanager
+def temporary_folder(tmp: Path | None) -> Iterator[Path]:
+    """Yield a new folder in `tmp`, or in the system's place for such; remove it after the block with all in it."""
+    folder = new_temporary(Path(tempfile.gettempdir()) if tmp is None else tmp)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_folder(out: Path) -> None:

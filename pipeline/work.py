@@ -15,8 +15,9 @@ from pipeline.model.targets import Targets
 from pipeline.overlays.draw import overlay_look
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader, group_refs
-from pipeline.plan import choose_targets, fingerprint, photo_fingerprint
+from pipeline.planning.fingerprint import fingerprint, photo_fingerprint
 from pipeline.planning.plan_schema import refs_of_plan
+from pipeline.planning.targets import choose_targets
 from pipeline.progress import Stopwatch
 from pipeline.records import Batch, ImageRef, Output, Prediction
 from pipeline.report.drift import Profiler
@@ -83,14 +84,18 @@ class RunModel:
         )  # fmt: skip
 
 
-def open_run_model(config: RunConfig) -> RunModel:
+def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel:
     """Find the model of a run, its labels to explain, and its decision.
+
+    Args:
+        config: all settings.
+        computes_here: False: the devices are on other machines, so nothing is asked of this one's.
 
     Raises:
         ConfigError: a label is unknown, or the device or precision is not to be had on this machine.
         ModelError: the model can't be reached or used.
     """
-    opened = open_model(config)
+    opened = open_model(config, computes_here=computes_here)
     targets = choose_targets(config, opened.checkpoint)
     base = fingerprint(config, opened.checkpoint, opened.precision, targets)
     return RunModel(config, opened, targets, base, opened.read_decision())

@@ -32,9 +32,9 @@ FLOORS = (
     # the run, and what it leaves to analyse
     "analysis config",
     "planning",
-    "plan",
     "work finish",
     "engines",
+    "prepare",
     "run notebook",
     # the other commands, which know nothing of each other
     "explain training evaluation trust nightly review export",

@@ -54,9 +54,7 @@ class Job:
         if isinstance(source, Path) and not source.exists():
             raise ConfigError(f"{source} is not on this machine; give the input under the same path to all machines")
         if self.run.run_id not in {run.run_id for run in read_open_runs(out)}:
-            raise ConfigError(
-                f"{out} on this machine is not the results folder of the run; it must be the same folder on all machines"
-            )
+            raise ConfigError(f"{out} on this machine is not the results folder of the run; all machines must share it")
 
 
 def start_runner(

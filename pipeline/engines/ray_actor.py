@@ -1,7 +1,7 @@
 """The process of one device on a node of a Ray cluster, and the actor in front of it.
 
-A fork in an actor may hang beside Ray's own threads, and the runner forks decoders. So the actor starts the same process
-as a machine without Ray, spawned, and only passes messages on. The process ends with its actor.
+A fork in an actor may hang beside Ray's own threads, and the runner forks decoders. So the actor starts the process used
+on one machine too, spawned, and only passes messages on. The process ends with its actor.
 """
 
 import platform

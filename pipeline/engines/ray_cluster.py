@@ -13,7 +13,7 @@ from pipeline.engines.crew import work_with
 from pipeline.engines.ray_actor import DeviceActor
 from pipeline.engines.ray_nodes import RayDevices
 from pipeline.engines.tasks import Answer, DeviceShare, DeviceWorker, Died, Fault, StartRunner, Task
-from pipeline.errors import ConfigError, VitrolloutError, one_line
+from pipeline.errors import VitrolloutError, one_line
 from pipeline.work import ShardDone
 
 log = logging.getLogger(__name__)

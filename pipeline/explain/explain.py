@@ -16,7 +16,7 @@ from pipeline.maps.methods import METHODS
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.open import open_model
 from pipeline.model.targets import Targets, find_targets
-from pipeline.photos.discover import escape
+from pipeline.photos.folder_walk import escape
 from pipeline.photos.loader import PhotoLoader
 from pipeline.records import ImageRef, Sample
 

@@ -29,8 +29,10 @@ from pipeline.labelled.csv_table import (
     splits_of,
 )
 from pipeline.labelled.splits import LabelledPhoto, labels_of
-from pipeline.photos.discover import Discovery, Selection, escape, is_photo_name, walk_photos
+from pipeline.photos.discover import Discovery, is_photo_name, walk_photos
+from pipeline.photos.folder_walk import escape
 from pipeline.photos.left_out import find_folder_rule, log_left_out, sort_left_out
+from pipeline.photos.selection import Selection
 from pipeline.records import ImageRef
 
 log = logging.getLogger(__name__)

@@ -1,17 +1,13 @@
 """The labels to explain: names and ids in the settings -> ids of the model's classes."""
 
 import difflib
-import logging
-from collections.abc import Iterable, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
 from pipeline.errors import DataError
 from pipeline.labelled.csv_paths import name_csv_path
-from pipeline.records import ImageRef
-
-log = logging.getLogger(__name__)
 
 _LISTED_AT_MOST = 3
 
@@ -27,24 +23,12 @@ class Targets:
     """
 
     label: int | None = None
-    expected: MutableMapping[str, int] | None = None
+    expected: dict[str, int] | None = None
     versus: int | None = None
 
     def label_for(self, path: str) -> int | None:
         """Return the label of one photo; None: its most likely one."""
         return self.label if self.expected is None else self.expected[path]
-
-    def check(self, refs: Iterable[ImageRef]) -> list[ImageRef]:
-        """Set `problem` on photos whose expected label is missing from the CSV."""
-        if self.expected is None:
-            return list(refs)
-        reason = "no label is expected of it: the CSV of --labels doesn't have its path"
-        checked = [ref if ref.path in self.expected or ref.problem else replace(ref, problem=reason) for ref in refs]
-        if missing := sum(ref.problem == reason for ref in checked):
-            log.warning(
-                "%d of %d photos are not in the CSV of --labels: they become failed rows", missing, len(checked)
-            )
-        return checked
 
 
 def find_targets(target: str | None, versus: str | None, class_names: Sequence[str]) -> tuple[Targets, list[str]]:

@@ -82,9 +82,9 @@ def preview_night(config: NightlyConfig) -> list[ArchiveNight]:
             nights.append(ArchiveNight(archive.name, error.exit_code, problem=str(error)))
             log.error("archive %s: %s", archive.name, error)
         else:
-            to_do, done = len(plan.pending), plan.done + len(plan.touched)
+            to_do, done = len(plan.pending), plan.same
             counts = {"to_process": to_do, "done_before": done, "new": plan.new, "changed": plan.changed}
-            counts |= {"gone": plan.gone, "failed_before": len(plan.failed_before)}
+            counts |= {"gone": plan.gone, "failed_before": plan.failed_before}
             nights.append(ArchiveNight(archive.name, 0, plan=counts))
             log.info("archive %s: %d photos to process into %s, %d done", archive.name, to_do, archive.out, done)
     return nights

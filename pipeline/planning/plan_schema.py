@@ -1,6 +1,7 @@
 """The plan as a table: one row for each photo to process, sorted by path."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,7 +25,35 @@ PLAN_SCHEMA = pa.schema(
 )
 
 
-def refs_of_plan(table: pa.Table, source: Path | str) -> list[ImageRef]:
+def plan_of_refs(
+    refs: Sequence[ImageRef], source: Path | str, failed_before: Sequence[bool], expected: Mapping[str, int] | None
+) -> pa.Table:
+    """Return photos as rows of a plan, without clashes and samples.
+
+    Args:
+        refs: the photos.
+        source: the input: a folder, a list, or the URL of a prefix.
+        failed_before: for each photo, whether it has a failed row.
+        expected: label ids by path, or None.
+    """
+    locations = [None if ref.file == _locate_photo(source, ref.path, ref.path_bytes) else ref.file for ref in refs]
+    columns = {
+        "path": [ref.path for ref in refs],
+        "path_bytes": [ref.path_bytes for ref in refs],
+        "location": locations,
+        "file_bytes": [ref.file_bytes for ref in refs],
+        "mtime_ns": [ref.mtime_ns for ref in refs],
+        "version": [ref.version for ref in refs],
+        "problem": [ref.problem for ref in refs],
+        "failed_before": failed_before,
+        "clashes": [False] * len(refs),
+        "expected": [expected.get(ref.path) if expected else None for ref in refs],
+        "sampled": [False] * len(refs),
+    }
+    return pa.table(columns, PLAN_SCHEMA)
+
+
+def refs_of_plan(table: pa.Table | pa.RecordBatch, source: Path | str) -> list[ImageRef]:
     """Return the photos of a plan, or of a part of it.
 
     Args:

@@ -3,7 +3,8 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +13,6 @@ import pyarrow as pa
 from pipeline.atomic_files import TEMPORARY_NAME, atomic_write_path, cannot_write, flush_to_disk
 from pipeline.errors import ConfigError, StoreError
 from pipeline.folder_lock import FolderLock
-from pipeline.records import ImageRef
 from pipeline.results.files import ResultsFiles, encode_part
 from pipeline.results.names import (
     DAMAGED,
@@ -29,9 +29,8 @@ from pipeline.results.names import (
 )
 from pipeline.results.open_run import OpenRun, open_run, read_open_runs
 from pipeline.results.parts import read_part, read_part_metadata
-from pipeline.results.read import DoneFile
 from pipeline.results.run_record import RunRecord, newest_run_records
-from pipeline.results.schema import SCHEMA, set_columns
+from pipeline.results.schema import SCHEMA
 from pipeline.storage.location import Location
 
 log = logging.getLogger(__name__)
@@ -166,31 +165,11 @@ class ResultsFolder(ResultsFiles):
         except OSError as error:
             raise cannot_write(table, error) from error
 
-    def restamp(
-        self,
-        refs: Sequence[ImageRef],
-        done: Mapping[str, DoneFile],
-        judge: Callable[[pa.Table], pa.Table] = lambda table: table,
-    ) -> None:
-        """Rewrite the rows of files that were touched but not changed, with the new mtime, or judged again.
-
-        Args:
-            refs: these files.
-            done: current rows by path, these files' among them.
-            judge: puts the current decision into rows.
-        """
-        mtimes = {ref.path: ref.mtime_ns for ref in refs}
-        for part in part_files(self.out) if mtimes else ():
-            table = read_part(part)
-            keys = zip(table["path"].to_pylist(), table["run_id"].to_pylist(), strict=True)
-            is_current = [path in mtimes and done[path].run_id == run_id for path, run_id in keys]
-            table = table.filter(pa.array(is_current))
-            if not len(table):
-                continue
-            stamps = [mtimes[path] for path in table["path"].to_pylist()]
-            run_ids = [self.run_id] * len(table)
-            table = pa.concat_tables([SCHEMA.empty_table(), table], promote_options="default")  # columns of old parts
-            self.write_part(judge(set_columns(table, mtime=stamps, run_id=run_ids)))
+    def empty_parts(self, parts: Sequence[Location]) -> None:
+        """Put an empty part under the name of each of these: no late worker can create it again."""
+        empty = encode_part(SCHEMA.empty_table(), self._part_metadata({}))
+        for part in parts:
+            self._storage.put(f"{TABLE}/{part.name}", empty)
 
     def write_record(self, record: RunRecord) -> None:
         """Write the run's record, as its last step; a record in place stays."""
@@ -225,7 +204,9 @@ class ResultsFolder(ResultsFiles):
         if not all(run.has_one_writer for run in read_open_runs(self.out)):
             return
         for leftover in tmp.iterdir():  # other files in tmp/ are not ours
-            if TEMPORARY_NAME.fullmatch(leftover.name) or PART_NAME.fullmatch(leftover.name):
+            if leftover.is_dir() and TEMPORARY_NAME.fullmatch(leftover.name):
+                shutil.rmtree(leftover)
+            elif TEMPORARY_NAME.fullmatch(leftover.name) or PART_NAME.fullmatch(leftover.name):
                 leftover.unlink()
 
     def _set_damaged_aside(self) -> None:

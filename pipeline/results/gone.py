@@ -1,25 +1,25 @@
-"""Photos deleted from the input folder since their row was written."""
+"""Photos deleted from the input since their row was written."""
 
-import logging
-import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.results.read import DoneFile
+from pipeline.photos.discover import FolderSource
+from pipeline.photos.source import Source
+from pipeline.results.done_index import DoneIndex, Ints
 
-log = logging.getLogger(__name__)
 
-
-def count_gone(source: Path, done: Mapping[str, DoneFile], found: Set[str]) -> int:
+def count_gone(source: Source, index: DoneIndex, missing: Ints) -> int:
     """Count the rows without a photo; files out of reach, or merely left out of this run, are not gone.
 
     Args:
-        source: the input folder.
-        done: current rows by path.
-        found: paths of this run's photos.
+        source: the photos.
+        index: of the table.
+        missing: numbers of the current rows without a photo in this run, ascending.
     """
-    missing = ((path, row.path_bytes) for path, row in done.items() if path not in found)
-    return sum(find_gone(source, missing))
+    gone = 0
+    for _, names in index.read_rows(missing, ["path", "path_bytes"]):
+        gone += sum(source.is_gone(names["path"].to_pylist(), names["path_bytes"].to_pylist()))
+    return gone
 
 
 def find_gone(source: Path, names: Iterable[tuple[str, bytes | None]]) -> list[bool]:
@@ -29,16 +29,5 @@ def find_gone(source: Path, names: Iterable[tuple[str, bytes | None]]) -> list[b
         source: the input folder.
         names: path and path_bytes of each photo, as in the table.
     """
-    root = os.fsencode(source)
-    return [_is_gone(os.path.join(root, raw or os.fsencode(path))) for path, raw in names]
-
-
-def _is_gone(file: bytes) -> bool:
-    """Tell whether the system denies the file: a photo out of reach tonight may be there tomorrow."""
-    try:
-        os.lstat(file)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError as error:
-        log.warning("%s: %s; its row stays", os.fsdecode(file), error.strerror)
-    return False
+    listed = list(names)
+    return FolderSource(source).is_gone([path for path, _ in listed], [raw for _, raw in listed])

@@ -13,10 +13,8 @@ OUT/.lock, OUT/.lock.holder               the lock of a run; the second on disks
 """
 
 import hashlib
-import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -94,19 +92,9 @@ def fold_name(path: str) -> str:
     """
     if not path.isascii():
         path = unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
-    return re.sub(r"[. ]+(?=/|$)", "", path.lower())
-
-
-def find_clashing(paths: Sequence[str], others: Iterable[str]) -> frozenset[str]:
-    """Return the paths indistinguishable, on some disk, from another one of them or from one of the others."""
-    if not paths:
-        return frozenset()
-    names: dict[str, str] = {}
-    clashing = set()
-    for path in itertools.chain(paths, others):
-        if names.setdefault(name := fold_name(path), path) != path:
-            clashing.add(name)
-    return frozenset(path for path in paths if fold_name(path) in clashing) if clashing else frozenset()
+    path = path.lower()
+    has_tail = path.endswith((".", " ")) or "./" in path or " /" in path  # a regex takes ten times as long
+    return re.sub(r"[. ]+(?=/|$)", "", path) if has_tail else path
 
 
 def thumbnail_name(overlay: str) -> str:

@@ -30,6 +30,8 @@ from pipeline.storage.storage import open_storage
 
 ONE_PROCESS = "one process"  # the engine that needs no protection against late workers
 PROCESSES = "processes"  # of this machine, one a device
+RAY = "ray"  # actors of a cluster, one a device
+WORKERS = "workers"  # jobs of a scheduler
 
 _PART_NUMBER = re.compile(r"-(\d+)\.parquet$")
 
@@ -166,8 +168,8 @@ def part_number(name: str) -> int:
     return int(match[1])
 
 
-def unlike_settings(run: OpenRun, settings: dict[str, Any], fingerprint: str, ignored: Sequence[str]) -> bool:
-    """Tell whether a run was planned with settings of other results; those that change no result are ignored."""
+def is_like(run: OpenRun, settings: dict[str, Any], fingerprint: str, ignored: Sequence[str]) -> bool:
+    """Tell whether a run was planned with settings of the same results; those that change no result are ignored."""
     planned = {name: value for name, value in run.record.settings.items() if name not in ignored}
     wanted = {name: value for name, value in settings.items() if name not in ignored}
-    return run.record.fingerprint != fingerprint or planned != wanted
+    return run.record.fingerprint == fingerprint and planned == wanted

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.atomic_files import cannot_write, flush_to_disk, new_temporary
+from pipeline.atomic_files import atomic_write_path, cannot_write, flush_to_disk, new_temporary
 from pipeline.storage.location import Location
 
 
@@ -14,6 +14,9 @@ class Storage(Protocol):
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a file unless its name is taken; return whether it was written."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file, also in place of another one."""
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove files; missing ones are fine."""
@@ -41,6 +44,11 @@ class LocalStorage:
         except OSError as error:
             raise cannot_write(final, error) from error
         return True
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file, also in place of another one."""
+        with atomic_write_path(self._root / name, self._root / "tmp") as temporary:
+            temporary.write_bytes(content)
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove files; missing ones are fine."""

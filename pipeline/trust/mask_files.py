@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import DataError
 from pipeline.labelled.csv_table import list_some
-from pipeline.photos.discover import Selection, walk_photos
+from pipeline.photos.discover import walk_photos
+from pipeline.photos.selection import Selection
 
 log = logging.getLogger(__name__)
 

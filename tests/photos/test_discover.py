@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.photos.decode import extensions, register_heif
-from pipeline.photos.discover import Selection, discover, escape
+from pipeline.photos.discover import discover
+from pipeline.photos.folder_walk import escape
+from pipeline.photos.selection import Selection
 
 
 def touch(folder, *names):

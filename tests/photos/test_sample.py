@@ -1,11 +1,12 @@
 """A sample of photos: spread over folders, and the same every time."""
 
-from collections import Counter
+import random
+from collections import Counter, defaultdict
 from posixpath import dirname
 
 import pytest
 
-from pipeline.photos.sample import choose_sample
+from pipeline.photos.sample import Sampler, _draw_rank, choose_sample
 from pipeline.records import ImageRef
 
 
@@ -44,3 +45,28 @@ def test_order_and_later_photos_change_nothing_or_little():
 def test_the_sample_is_no_run_of_names():
     numbers = sorted(int(path[2:-4]) for path in choose_sample(refs_of({"a": 1000}), 20))
     assert numbers[-1] - numbers[0] > 500
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_sample_of_photos_in_chunks_is_that_of_all_at_once(seed, monkeypatch):
+    """Folders of all sizes, in any order, and hardly any room for the photos outside the sample."""
+    monkeypatch.setattr("pipeline.photos.sample._SPARE", 3)
+    draw = random.Random(seed)
+    refs = refs_of({f"{folder:02}": draw.choice([1, 2, 40, 200]) for folder in range(20)})
+    draw.shuffle(refs)
+    sampler = Sampler(25)
+    start = 0
+    while start < len(refs):
+        end = start + draw.randint(1, 50)
+        sampler.add(ref.path for ref in refs[start:end])
+        start = end
+    assert sampler.chosen() == choose_all_at_once(refs, 25)
+
+
+def choose_all_at_once(refs, count):
+    """Sort all photos by their turn in their folder, then by rank."""
+    folders = defaultdict(list)
+    for ref in refs:
+        folders[dirname(ref.path)].append((_draw_rank(ref.path), ref.path))
+    photos = sorted((turn, *photo) for folder in folders.values() for turn, photo in enumerate(sorted(folder)))
+    return {path for _, _, path in photos[:count]}

@@ -5,19 +5,24 @@ import os
 import random
 import signal
 import threading
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError, FolderBusyError
+from pipeline.planning.plan_schema import PLAN_SCHEMA
 from pipeline.results import compact as compaction
 from pipeline.results.compact import compact, count_small_parts
+from pipeline.results.files import ResultsFiles
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.names import thumbnail_name
 from pipeline.results.read import part_files, read_done_files, read_results
-from tests.helpers.tables import make_row, write_run
+from pipeline.results.schema import to_table
+from tests.helpers.tables import make_record, make_row, write_run
 
 
 @pytest.fixture
@@ -78,6 +83,74 @@ def test_large_tables_are_several_parts(out, source, monkeypatch):
     assert [pq.read_metadata(part).num_rows for part in part_files(out)] == [1000, 1000, 504]
     assert all_rows(out)["path"].is_monotonic_increasing
     assert_same_rows(read_results(out), before)
+
+
+def test_large_and_current_parts_are_not_written_again(out, source, monkeypatch):
+    """Of three large parts one has a replaced row: that one alone is written again, beside the merged small ones."""
+    monkeypatch.setattr(compaction, "_PART_BYTES", 1)
+    write_run(out, source, *[[make_row(f"{part}/{row:04d}.jpg") for row in range(1000)] for part in range(3)])
+    write_run(out, source, [make_row("1/0007.jpg", label="open")])
+    large = part_files(out)[-4:-1]
+    before = {part: part.stat().st_ino for part in large}
+    expected = read_results(out)
+    done = compact(out)
+    after = {part: part.stat().st_ino for part in part_files(out)}
+    assert [part for part in large if after.get(part) == before[part]] == [large[0], large[2]]
+    assert (done.parts_before, done.parts, done.rows) == (8, 4, 3004)
+    assert sorted(pq.read_metadata(part).num_rows for part in after) == [5, 999, 1000, 1000]
+    assert_same_rows(read_results(out), expected)
+    assert compact(out).parts == 4
+    assert {part: part.stat().st_ino for part in part_files(out)} == after, "nothing left to do"
+
+
+def test_more_rows_than_fit_in_memory_come_out_sorted(out, source, monkeypatch):
+    """Ten parts' worth, split into ranges of paths on the disk; one range at a time is in memory."""
+    monkeypatch.setattr(compaction, "_PART_BYTES", 1)
+    shuffled = random.Random(0).sample(range(10_000), 10_000)
+    write_run(
+        out,
+        source,
+        *[[make_row(f"{row % 7}/{row}.jpg") for row in shuffled[n : n + 500]] for n in range(0, 10_000, 500)],
+    )
+    expected = read_results(out)
+    compact(out)
+    assert [pq.read_metadata(part).num_rows for part in part_files(out)] == [1000] * 10 + [4]
+    assert all_rows(out)["path"].is_monotonic_increasing
+    assert_same_rows(read_results(out), expected)
+    assert list((out / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "age", "keeps"), [("processes", 0, True), ("processes", 2, False), ("one process", 0, False)]
+)
+def test_names_of_young_parts_stay_taken(tmp_path, source, engine, age, keeps):
+    """A worker that wakes late must not create a part again that a compaction has removed."""
+    out, started = tmp_path / "out", datetime.now(UTC) - timedelta(days=age)
+    run_id = f"{started:%Y%m%dT%H%M%SZ}"
+    with ResultsFolder(out, source) as results:
+        results.write_record(make_record(source, run_id=run_id, engine=engine))
+        files = ResultsFiles(out, str(source), run_id)
+        for number, rows in enumerate([[make_row("a.jpg", run_id=run_id)], [make_row("b.jpg", run_id=run_id)], []]):
+            files.create_part(number, to_table(rows), {})
+    compact(out)
+    late = [files.create_part(number, to_table([make_row("late.jpg", run_id=run_id)]), {}) for number in range(3)]
+    assert late == [not keeps] * 3
+    if keeps:
+        assert read_results(out)["path"].tolist() == ["a.jpg", "b.jpg"]
+        assert count_small_parts(out) == 1
+        compact(out)
+        assert read_results(out)["path"].tolist() == ["a.jpg", "b.jpg"]
+
+
+def test_parts_of_an_open_run_are_left_alone(out, source):
+    with ResultsFolder(out, source) as results:
+        plan = pa.Table.from_pylist([{"path": "a.jpg"}, {"path": "new.jpg"}], PLAN_SCHEMA)
+        opened = results.open_run(make_record(source, engine="processes"), plan, rows=1)
+    files = ResultsFiles(out, str(source), opened.run_id)
+    files.create_part(0, to_table([make_row("a.jpg", run_id=opened.run_id, label="tonight")]), {})
+    compact(out)
+    assert opened.missing() == [1]
+    assert read_results(out).set_index("path").loc["a.jpg", "label"] == "tonight"
 
 
 def test_small_parts_are_counted(out, source):

@@ -8,9 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError, FolderBusyError, StoreError
-from pipeline.records import ImageRef
 from pipeline.results.folder import ResultsFolder
-from pipeline.results.read import read_done_files, read_results
+from pipeline.results.read import read_results
 from pipeline.results.schema import to_table
 from tests.helpers.tables import make_record, make_row, write_run
 
@@ -109,24 +108,6 @@ def test_leftovers_in_tmp_are_swept_and_nothing_else(out, source):
         (out / "tmp" / name).write_bytes(b"PAR1")
     with ResultsFolder(out, source):
         assert {file.name for file in (out / "tmp").rglob("*")} == {"thesis", "chapter.txt", "part-1.txt"}
-
-
-def test_restamp_gives_unchanged_files_their_new_mtime_once(out, source):
-    write_run(out, source, [make_row("a.jpg", label="open"), make_row("b.jpg")], [make_row("c.jpg")])
-    write_run(out, source, [make_row("a.jpg", label="short")])
-    touched = [ImageRef(path, None, path, 10, 42_000_000_001) for path in ("a.jpg", "c.jpg")]
-    with ResultsFolder(out, source) as results:
-        results.restamp(touched, read_done_files(out))
-        done = read_done_files(out)
-    assert {path: row.mtime_ns for path, row in done.items()} == {
-        "a.jpg": 42_000_000_001,
-        "b.jpg": 1_700_000_000_123_456_789,
-        "c.jpg": 42_000_000_001,
-    }
-    frame = read_results(out).set_index("path")
-    assert frame.loc["a.jpg", "label"] == "short"
-    assert len(frame) == 3
-    assert frame.loc["c.jpg", "attention"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_full_disk_says_so_and_leaves_nothing_half_written(out, source, monkeypatch):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pipeline.results.names import find_clashing, fold_name, overlay_name, safe_overlay_name
+from pipeline.results.names import overlay_name, safe_overlay_name
 
 
 def test_overlay_is_named_after_its_photo():
@@ -69,31 +69,6 @@ def test_every_overlay_fits_the_file_system(tmp_path, path):
 def test_ordinary_names_are_unchanged():
     for path in ["a.jpg", "a~b/c~.jpg", "x.png", "a/x.jpg.png", "~/a.jpg", "a" * 247 + ".jpg", "é/ü.jpg"]:
         assert overlay_name(path) == f"overlays/{path}.png"
-
-
-CLASHES = [
-    ("Board.jpg", "board.JPG"),
-    ("Lot/a.png", "lot/a.png"),
-    ("stra\u00dfe.png", "STRASSE.png"),
-    ("u\u0308.tif", "\u00fc.tif"),
-    ("\u212bngstrom.tif", "\u00e5ngstrom.tif"),
-    ("lot. /a.png", "lot/a.png"),
-]
-
-
-@pytest.mark.parametrize("pair", CLASHES, ids=str)
-def test_photos_with_one_name_on_some_disk_have_two_overlays(pair):
-    clashing = find_clashing([*pair, "other.png"], [])
-    assert clashing == set(pair)
-    names = {fold_name(overlay_name(path, clashes=True)) for path in pair}
-    assert len(names) == 2
-    assert not names & {fold_name(overlay_name(path)) for path in pair}
-
-
-@pytest.mark.parametrize(("old", "new"), CLASHES)
-def test_a_new_photo_leaves_the_overlay_of_an_old_one_alone(old, new):
-    assert find_clashing([new], [old, new, "other.png"]) == {new}
-    assert find_clashing([new], [new, "other.png"]) == find_clashing([], [old, new]) == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import pytest
 
 from pipeline.decision import add_decision
 from pipeline.records import ImageRef, Prediction, Sample
+from pipeline.results.done_index import read_done_index
 from pipeline.results.folder import ResultsFolder
-from pipeline.results.read import read_done_files, read_results
+from pipeline.results.read import read_results
+from pipeline.results.restamp import restamp, split_touched
 from pipeline.results.rows import RowBuilder
 from pipeline.results.schema import to_table
 from tests.helpers.decisions import make_decision
@@ -61,12 +63,13 @@ def test_rows_in_a_folder_are_rewritten_once(out, source):
     """Rows of two parts, one of them replaced by a later run: only the current ones are judged."""
     write_run(out, source, [make_row("a.jpg", label="open"), make_row("b.jpg", logits=QUARTERS[1])])
     write_run(out, source, [make_row("a.jpg", logits=QUARTERS[0])])
-    done = read_done_files(out)
-    refs = [ImageRef(path, None, path, 10, row.mtime_ns) for path, row in done.items()]
+    index = read_done_index(out)
+    rows = index.current_rows()
+    touched = split_touched(index, rows, index.mtime_ns[rows])
     decision = make_decision(positive=("bad",), pass_below=0.3, reject_from=0.7)
     before = read_results(out)
     with ResultsFolder(out, source) as results:
-        results.restamp(refs, done, replace(builder(decision), run_id=results.run_id).judge_again)
+        restamp(results, touched, replace(builder(decision), run_id=results.run_id).judge_again)
     after = read_results(out)
     assert after["decision"].tolist() == ["pass", "reject"]
     assert len(list((out / "table").iterdir())) == 4

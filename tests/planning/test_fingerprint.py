@@ -10,7 +10,7 @@ from PIL import Image
 import pipeline
 from pipeline.config import RunConfig
 from pipeline.model.targets import Targets
-from pipeline.plan import fingerprint, photo_fingerprint
+from pipeline.planning.fingerprint import fingerprint, photo_fingerprint
 from tests.helpers.models import save_tiny_vit
 
 BASE = {
@@ -50,6 +50,9 @@ CHANGED = {
     "retry_failed": True,
     "follow_links": True,
     "compare_runs": 0,
+    "devices": 1,
+    "engine": "local",
+    "ray_address": "auto",
     "repair": True,
     "rebind": True,
     "part_rows": 1,

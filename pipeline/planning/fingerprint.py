@@ -1,0 +1,78 @@
+"""The fingerprint of a run's settings: a row with another one is out of date."""
+
+import hashlib
+import json
+from functools import lru_cache
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.maps.methods import ATTENTION_METHODS, LABEL_METHODS
+from pipeline.model.checkpoint import Checkpoint
+from pipeline.model.targets import Targets
+from pipeline.photos.decode import rules_version
+from pipeline.photos.loader import DRAFT_LONGER_SIDE
+
+# The settings of the first version, in its order: tables of all versions stay current. Later settings are appended.
+_FIRST_SETTINGS = (
+    "model", "input_size", "rescale", "method", "head_fusion", "discard_ratio", "precision", "exact_decode"
+)  # fmt: skip
+
+
+def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str, targets: Targets) -> str:
+    """Hash all settings with an effect on the numbers, and nothing else.
+
+    The settings are the fields declared with `changes_numbers`. Names in them are resolved: a model to the digest of
+    its files, labels to ids.
+    """
+    method, *more_methods = config.method
+    values = {name: getattr(config, name) for name in config.fingerprint_fields()} | {
+        "model": checkpoint.digest(),
+        "method": method,
+        "precision": precision,
+        "exact_decode": "exact" if config.exact_decode else f"draft-{DRAFT_LONGER_SIDE}",
+    }
+    # a setting unused by all methods of the run counts as its default
+    explains_labels = bool(set(config.method) & set(LABEL_METHODS))
+    is_used = {
+        "always": True,
+        "attention maps": bool(set(config.method) & set(ATTENTION_METHODS)),
+        "label maps": explains_labels,
+    }
+    defaults = {name: RunConfig.model_fields[name].default for name in values}
+    for name, when in config.fingerprint_fields().items():
+        if not is_used[when]:
+            values[name] = defaults[name]
+    parts: list[Any] = [values.pop(name) for name in _FIRST_SETTINGS]
+    if more_methods:
+        parts.append(sorted(more_methods))
+    for name in (
+        "target",
+        "versus",
+        "labels",
+    ):  # in `targets`; photo_fingerprint adds a photo's expected label
+        values.pop(name)
+    if explains_labels:
+        parts.append(["expected" if targets.expected is not None else targets.label, targets.versus])
+    parts += [[name, value] for name, value in values.items() if value != defaults[name]]
+    return _hash_parts(parts)
+
+
+def photo_fingerprint(fingerprint: str, targets: Targets, path: str) -> str:
+    """Return the fingerprint of one photo, with its expected label if its maps explain that."""
+    if targets.expected is None:
+        return _vary_fingerprint(fingerprint, rules_version(path))
+    return _hash_with_label(_vary_fingerprint(fingerprint, rules_version(path)), targets.expected.get(path))
+
+
+@lru_cache  # few for millions of photos
+def _vary_fingerprint(fingerprint: str, version: int) -> str:
+    return _hash_parts([fingerprint, "decoding", version]) if version > 1 else fingerprint
+
+
+@lru_cache(maxsize=10_000)
+def _hash_with_label(fingerprint: str, label: int | None) -> str:
+    return _hash_parts([fingerprint, label])
+
+
+def _hash_parts(parts: list[Any]) -> str:
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=6).hexdigest()
