@@ -1,6 +1,6 @@
 """The process of one device on a node of a Ray cluster, and the actor in front of it.
 
-A fork in an actor may hang beside Ray's own threads, and the runner forks decoders. So the actor starts the process used
+A fork in an actor may hang beside threads of Ray, and the runner forks decoders. So the actor starts the process used
 on one machine too, spawned, and only passes messages on. The process ends with its actor.
 """
 
