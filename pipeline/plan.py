@@ -43,6 +43,7 @@ class Plan:
         failed_before: paths of files with a failed row.
         gone: number of rows without a file.
         clashing: paths of pending files with names indistinguishable from others on some disks.
+        sampled: paths of pending files in the sample of the setting `overlays`.
         rows: the current rows, by path.
         rejudged: number of files of `touched` with another decision than in their row.
     """
@@ -55,6 +56,7 @@ class Plan:
     failed_before: frozenset[str] = frozenset()
     gone: int = 0
     clashing: frozenset[str] = frozenset()
+    sampled: frozenset[str] = frozenset()
     rejudged: int = 0
     rows: Mapping[str, DoneFile] = field(default_factory=dict)
 
@@ -77,7 +79,7 @@ class Plan:
                     "failed_before": ref.path in self.failed_before,
                     "clashes": ref.path in self.clashing,
                     "expected": expected.get(ref.path),
-                    "sampled": False,
+                    "sampled": ref.path in self.sampled,
                 }
                 for ref in self.pending
             ],

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, compress
 
 from pipeline.callable_module import make_callable
 from pipeline.config import RunConfig
@@ -20,6 +20,7 @@ from pipeline.engines.devices import list_devices
 from pipeline.engines.processes import drive, share_cores
 from pipeline.finish import finish_run
 from pipeline.locale_encoding import check_name_encoding
+from pipeline.overlays.choice import sample_mask
 from pipeline.photos.discover import Discovery
 from pipeline.photos.sample import choose_sample
 from pipeline.plan import Plan, expect_labels, find_photos, make_plan
@@ -198,7 +199,8 @@ def _plan_run(prepared: PreparedRun) -> Plan:
         plan = replace(plan, pending=_choose_pending(prepared, plan))
         paths = {ref.path for ref in refs}
         clashing = find_clashing([ref.path for ref in plan.pending], chain(paths, done))
-        return replace(plan, gone=count_gone(config.input, done, paths), clashing=clashing, rows=done)
+        gone = count_gone(config.input, done, paths)
+        return replace(plan, gone=gone, clashing=clashing, sampled=_sample_overlays(prepared, plan), rows=done)
 
 
 def _choose_pending(prepared: PreparedRun, plan: Plan) -> list[ImageRef]:
@@ -208,6 +210,13 @@ def _choose_pending(prepared: PreparedRun, plan: Plan) -> list[ImageRef]:
         sample = choose_sample(prepared.photos.refs, config.sample)
         pending = [ref for ref in pending if ref.path in sample]
     return pending[: config.limit]
+
+
+def _sample_overlays(prepared: PreparedRun, plan: Plan) -> frozenset[str]:
+    """Choose the pending photos of `overlays = sample:N`; none with another setting."""
+    paths = [ref.path for ref in plan.pending]
+    count = prepared.model.overlays.count
+    return frozenset(compress(paths, sample_mask(paths, count))) if count else frozenset()
 
 
 def _draft_record(prepared: PreparedRun, plan: Plan, run_id: str) -> RunRecord:
