@@ -19,7 +19,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def _check_condition(text: str | None) -> str | None:
     if text is not None:
-        from pipeline.review.conditions import parse_where  # imports pyarrow, and help needs none
+        from pipeline.results.conditions import parse_where  # imports pyarrow, and help needs none
 
         parse_where(text)
     return text
