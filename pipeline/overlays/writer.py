@@ -102,7 +102,8 @@ class OverlayWriter:
         photo = sample.photo
         assert photo is not None, "checked by `submit`"
         height, width, _ = photo.shape
-        box = scale_box(box, (sample.width, sample.height), (width, height))
+        x0, y0, x1, y1 = np.asarray(box, np.float32).tolist()  # as in the table: so a row gives the same picture later
+        box = scale_box((x0, y0, x1, y1), (sample.width, sample.height), (width, height))
         heat = np.maximum(attention, 0)  # negative values speak against a label
         overlay = np.asarray(draw_overlay(photo, heat, box, self._look))  # (h, w, 3)
         pictures = encode_png(overlay), _encode_thumbnail(photo, overlay)
