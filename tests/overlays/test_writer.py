@@ -169,3 +169,15 @@ def test_no_size_is_told_without_pictures_or_after_an_error(results, caplog):
     with pytest.raises(ZeroDivisionError):
         draw_and_fail()
     assert caplog.messages == []
+
+
+def test_a_box_counts_as_the_table_stores_it(tmp_path, results):
+    """So that a picture drawn later from its row, with a box of float32, is the same."""
+    pictures, box = [], (10.5 + 1e-9, 0.0, 160.0, 160.0)  # in float32 the left edge is between two pixels
+    with OverlayWriter(results, OverlayLook(style="article"), threads=1, waiting=4) as writer:
+        for name, exact in (("a.jpg", box), ("b.jpg", tuple(np.float32(box).tolist()))):
+            sample, attention = make_drawing(name, Image.new("RGB", (160, 160), "black"))
+            pictures.append(writer.submit(replace(sample, width=160, height=160), attention, exact))
+        writer.flush()
+    first, second = ((tmp_path / "out" / picture).read_bytes() for picture in pictures)
+    assert first == second
