@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from pipeline.overlays.config import OverlaysConfig
 from pipeline.records import ImageRef
 from pipeline.results.conditions import parse_where
 from pipeline.results.current_rows import Hashes, find_current_rows, hash_paths
-from pipeline.results.names import fold_name, part_files, thumbnail_name
+from pipeline.results.names import OVERLAYS, fold_name, part_files, thumbnail_name
 from pipeline.results.parts import concatenate_parts, read_part
 from pipeline.results.schema import SCHEMA
 from pipeline.storage.location import Location
@@ -95,10 +95,21 @@ def list_photos(rows: pa.Table, source: str) -> list[ImageRef]:
         source: the input of the results folder.
     """
     columns = rows["path"], rows["path_bytes"], rows["file_bytes"], rows["mtime"].cast(pa.int64())
-    return [
-        ImageRef(path, raw, os.fsdecode(os.path.join(os.fsencode(source), raw or os.fsencode(path))), size, mtime)
-        for path, raw, size, mtime in zip(*(column.to_pylist() for column in columns), strict=True)
-    ]
+    refs = []
+    for path, raw, size, mtime in zip(*(column.to_pylist() for column in columns), strict=True):
+        name = os.fsdecode(raw or os.fsencode(path))
+        problem = "its path leads out of the input folder" if _leads_out(name) else None
+        refs.append(ImageRef(path, raw, f"{source.rstrip('/')}/{name}", size, mtime, problem))
+    return refs
+
+
+def safe_name(overlay: str | None) -> str | None:
+    """Return the name of an overlay in a row, None if it would lead to another place than the folder of overlays."""
+    return overlay if overlay and overlay.startswith(f"{OVERLAYS}/") and not _leads_out(overlay) else None
+
+
+def _leads_out(name: str) -> bool:
+    return name.startswith("/") or ".." in PurePosixPath(name).parts or "\0" in name
 
 
 def _find_drawn(out: Location, overlays: pa.ChunkedArray) -> npt.NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
-from pipeline.overlays.choose_rows import ChosenRows, choose_rows, list_photos
+from pipeline.overlays.choose_rows import ChosenRows, choose_rows, list_photos, safe_name
 from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.run_rules import DrawingRules, RunRules
 from pipeline.overlays.writer import OverlayWriter
@@ -98,7 +98,7 @@ class _Drawing:
         content_hash: of its bytes, as in the row.
         attention: (grid_h, grid_w).
         box: the part of the photo under the map.
-        overlay: the name in the row, or None.
+        overlay: the name in the row to use again, or None.
         rules: of its run.
     """
 
@@ -161,7 +161,7 @@ class _RowDrawer:
         for ref, row, (attention, box) in zip(refs, plain.to_pylist(), lists, strict=True):
             rules = self._run_rules.rules_of(row["run_id"], row["fingerprint"], row["model"])
             heat = np.asarray(attention, np.float32).reshape(row["grid_h"], row["grid_w"])
-            yield _Drawing(ref, row["content_hash"], heat, tuple(box), row["overlay"], rules)
+            yield _Drawing(ref, row["content_hash"], heat, tuple(box), safe_name(row["overlay"]), rules)
 
     def _open_decoders(self, rules: DrawingRules) -> None:
         if rules == self._rules:

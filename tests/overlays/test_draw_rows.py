@@ -1,5 +1,6 @@
 """Overlays drawn from rows: the pictures of the run itself, for the photos chosen, and a table that stays whole."""
 
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from pipeline.results.names import part_files, record_files, thumbnail_name
 from pipeline.results.parts import read_part
 from tests.helpers.image_files import smooth_photo, with_orientation
 from tests.helpers.photos import save_photos
+from tests.helpers.tables import make_row, write_run
 
 
 @pytest.fixture
@@ -265,3 +267,19 @@ def test_wrong_settings(tmp_path, settings, words):
     with pytest.raises(ConfigError) as raised:
         draw(tmp_path, **settings)
     assert words in str(raised.value)
+
+
+def test_rows_from_elsewhere_lead_out_of_neither_folder(tmp_path, caplog):
+    (photo,) = save_photos(tmp_path / "photos", 1)
+    shutil.copy(tmp_path / "photos" / photo, tmp_path / "secret.png")
+    content = hashlib.blake2b((tmp_path / "secret.png").read_bytes(), digest_size=16).hexdigest()
+    inside = make_row(photo, content_hash=content, overlay="overlays/../../x.png")
+    outside = [
+        make_row(path, content_hash=content, overlay=None) for path in ("../secret.png", str(tmp_path / "secret.png"))
+    ]
+    write_run(tmp_path / "out", tmp_path / "photos", [inside, *outside])
+    outcome = draw(tmp_path / "out")
+    assert (outcome.drawn, outcome.unreadable) == (1, 2)
+    assert "../secret.png: its path leads out of the input folder" in caplog.messages
+    assert set(overlays(tmp_path / "out")) == {photo}
+    assert not list(tmp_path.glob("x*"))
