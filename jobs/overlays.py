@@ -22,6 +22,7 @@ from jobs.command_line.logs import log_format_option
 from jobs.command_line.options import given_options, settings_options
 from pipeline.overlays.config import OverlaysConfig
 from pipeline.results.names import REPORT_PAGE
+from pipeline.storage.files import list_files
 
 
 @command(__doc__)
@@ -33,9 +34,10 @@ def overlays_command(**options: Any) -> None:
 
     with Interruption() as interruption, logging_redirect_tqdm():
         outcome = draw_overlays(config, stop=interruption.requested)
-        if outcome.drawn and not interruption.requested() and (config.out / REPORT_PAGE).exists():
+        has_report = any(file.name == REPORT_PAGE for file in list_files(config.out))
+        if outcome.drawn and has_report and not interruption.requested():
             from pipeline.report.write_page import write_report  # imports pandas
 
-            write_report(config.out)  # it shows the new pictures
+            write_report(config.out)  # with the new pictures
     click.echo(json.dumps(asdict(outcome)))
     sys.exit(interruption.exit_code or outcome.exit_code)

@@ -98,8 +98,13 @@ def list_photos(rows: pa.Table, source: str) -> list[ImageRef]:
     refs = []
     for path, raw, size, mtime in zip(*(column.to_pylist() for column in columns), strict=True):
         name = os.fsdecode(raw or os.fsencode(path))
-        problem = "its path leads out of the input folder" if _leads_out(name) else None
-        refs.append(ImageRef(path, raw, f"{source.rstrip('/')}/{name}", size, mtime, problem))
+        file = f"{source.rstrip('/')}/{name}"
+        problem = None
+        if _leads_out(name):
+            problem = "its path leads out of the input folder"
+        elif "://" not in source and not os.path.lexists(file):
+            problem = "is gone from the input folder"
+        refs.append(ImageRef(path, raw, file, size, mtime, problem))
     return refs
 
 

@@ -39,7 +39,7 @@ def test_last_line_report_and_exit_code(tmp_path, out):
     (tmp_path / "photos" / "photo-0000.png").unlink()
     done = run_vitrollout("overlays", out)
     assert done.returncode == 3
-    assert "photo-0000.png: can't be read" in done.stderr
+    assert "photo-0000.png: is gone from the input folder" in done.stderr
 
 
 def read(file):
