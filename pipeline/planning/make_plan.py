@@ -74,13 +74,12 @@ class _Planner:
         self._pending: list[pa.Table] = []
         self._suspects: list[pa.Table] = []  # PLAN_SCHEMA, row, has_other_decision
         self._touched: list[tuple[Ints, Ints]] = []  # rows, mtimes
-        sizes = filter(None, {settings.sample, settings.sampled_overlays})
-        self._samplers = {size: Sampler(size) for size in sizes}
+        self._sampler = Sampler(settings.sample) if settings.sample else None
 
     def add(self, refs: Sequence[ImageRef]) -> None:
         """Decide about more photos."""
-        for sampler in self._samplers.values():
-            sampler.add(ref.path for ref in refs)
+        if self._sampler:
+            self._sampler.add(ref.path for ref in refs)
         if self._labels:
             refs = self._labels.check(refs)
         decisions = self._judge.decide(refs)
@@ -157,14 +156,19 @@ class _Planner:
     def _choose_pending(self, pending: pa.Table) -> pa.Table:
         """Select the pending photos of the settings `sample` and `limit`, and those to get the overlays of a sample."""
         settings = self._settings
-        if settings.sample is not None:
-            pending = pending.filter(self._is_sampled(pending, settings.sample))
-        if settings.sampled_overlays is not None:
-            pending = _set_flags(pending, "sampled", self._is_sampled(pending, settings.sampled_overlays))
-        return pending.slice(0, settings.limit)
+        if self._sampler:
+            pending = pending.filter(_is_chosen(pending, self._sampler))
+        pending = pending.slice(0, settings.limit)
+        if settings.sampled_overlays:
+            sampler = Sampler(settings.sampled_overlays)
+            for batch in pending.to_batches():
+                sampler.add(batch["path"].to_pylist())
+            pending = _set_flags(pending, "sampled", _is_chosen(pending, sampler))
+        return pending
 
-    def _is_sampled(self, pending: pa.Table, size: int) -> pa.ChunkedArray:
-        return pc.is_in(pending["path"], value_set=pa.array(sorted(self._samplers[size].chosen()), pa.string()))
+
+def _is_chosen(pending: pa.Table, sampler: Sampler) -> pa.ChunkedArray:
+    return pc.is_in(pending["path"], value_set=pa.array(sorted(sampler.chosen()), pa.string()))
 
 
 def _set_flags(plan: pa.Table, name: str, flags: Iterable[bool]) -> pa.Table:
