@@ -1,5 +1,6 @@
 """The work left to do: the photos found, minus those with a current row in the table."""
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -72,6 +73,7 @@ class _Planner:
         self._is_seen = np.zeros(len(index), bool)
         self._counts: Counter[str] = Counter()
         self._pending: list[pa.Table] = []
+        self._is_sorted, self._last_path = True, ""
         self._suspects: list[pa.Table] = []  # PLAN_SCHEMA, row, has_other_decision
         self._touched: list[tuple[Ints, Ints]] = []  # rows, mtimes
         self._sampler = Sampler(settings.sample) if settings.sample else None
@@ -92,7 +94,7 @@ class _Planner:
             rejudged=int(decisions.is_rejudged.sum()),
         )
         if decisions.is_pending.any():
-            self._pending.append(self._to_table(refs, decisions, decisions.is_pending))
+            self._add_pending(self._to_table(refs, decisions, decisions.is_pending))
         if decisions.is_suspect.any():
             self._suspects.append(self._to_suspects(refs, decisions))
         if decisions.is_rejudged.any():
@@ -116,6 +118,13 @@ class _Planner:
             pending = _set_flags(pending, "clashes", find_clashing(pending["path"], others))
         return Plan(self._choose_pending(pending), touched, done=done, gone=gone, **self._counts)
 
+    def _add_pending(self, table: pa.Table) -> None:
+        """Keep photos to process; from a folder they come sorted by path, but for rare names."""
+        paths = [self._last_path, *table["path"].to_pylist()]
+        self._is_sorted &= all(map(operator.lt, paths[:-1], paths[1:]))
+        self._last_path = paths[-1]
+        self._pending.append(table)
+
     def _to_table(self, refs: Sequence[ImageRef], decisions: Decisions, mask: Mask) -> pa.Table:
         places = np.flatnonzero(mask).tolist()
         expected = self._labels.expected if self._labels else None
@@ -133,7 +142,8 @@ class _Planner:
         self._suspects.clear()
         for same, other in compare_content(self._index, suspects, self._settings.source):
             self._touched.append((same["row"].to_numpy(), same["mtime_ns"].to_numpy()))
-            self._pending.append(other.select(PLAN_SCHEMA.names))
+            if len(other):
+                self._add_pending(other.select(PLAN_SCHEMA.names))
             rejudged = pc.sum(same["has_other_decision"], min_count=0).as_py()
             self._counts.update(rejudged=rejudged, changed=len(other))
 
@@ -144,14 +154,12 @@ class _Planner:
         return split_touched(self._index, rows, mtimes)
 
     def _join_pending(self) -> pa.Table:
-        """Join the pending photos in the order of their paths: their order already, but for rare names."""
+        """Join the pending photos, sorted by path."""
         if not self._pending:
             return pa.Table.from_batches([], PLAN_SCHEMA)  # empty_table() imports pandas
         pending = pa.concat_tables(self._pending)
         self._pending.clear()
-        paths = pending["path"]
-        is_sorted = pc.all(pc.less_equal(paths.slice(0, len(paths) - 1), paths.slice(1)), min_count=0).as_py()
-        return pending if is_sorted else pending.sort_by("path")
+        return pending if self._is_sorted else pending.sort_by("path")
 
     def _choose_pending(self, pending: pa.Table) -> pa.Table:
         """Select the pending photos of the settings `sample` and `limit`, and those to get the overlays of a sample."""
