@@ -72,7 +72,8 @@ def plan_run(prepared: PreparedRun) -> Plan:
         retry_failed=config.retry_failed,
         sample=config.sample,
         limit=config.limit,
-        draws_overlays=config.overlay_size is not None,
+        draws_overlays=prepared.model.overlays.kind != "none",
+        sampled_overlays=prepared.model.overlays.count or None,
     )
     labels = None if expected is None else LabelCheck(config, expected)
     with prepared.clock("plan"):

@@ -12,6 +12,7 @@ from pipeline.decision import Decision, add_decision
 from pipeline.errors import DeviceLostError
 from pipeline.model.open import OpenedModel, open_model
 from pipeline.model.targets import Targets
+from pipeline.overlays.choice import OverlayChoice
 from pipeline.overlays.draw import overlay_look
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader, group_refs
@@ -58,6 +59,7 @@ class RunModel:
         targets: labels to explain; those expected of each photo come with the plan.
         base_fingerprint: of all settings with an effect on the numbers.
         decision: saved with the model, or None.
+        overlays: the photos to draw.
     """
 
     config: RunConfig
@@ -65,6 +67,7 @@ class RunModel:
     targets: Targets
     base_fingerprint: str
     decision: Decision | None
+    overlays: OverlayChoice
 
     @property
     def fingerprint(self) -> str:
@@ -98,7 +101,11 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
     opened = open_model(config, computes_here=computes_here)
     targets = choose_targets(config, opened.checkpoint)
     base = fingerprint(config, opened.checkpoint, opened.precision, targets)
-    return RunModel(config, opened, targets, base, opened.read_decision())
+    try:
+        overlays = config.overlay_choice.resolve_labels(opened.checkpoint.labels)
+    except ValueError as error:
+        raise ConfigError(f"overlays = {config.overlays}: {error}") from None
+    return RunModel(config, opened, targets, base, opened.read_decision(), overlays)
 
 
 @dataclass
@@ -138,6 +145,7 @@ class ShardRunner:
         self._folder = files if isinstance(files, ResultsFolder) and run.has_one_writer else None
         self._rows = model.build_rows(run.run_id)
         self._clashing: set[str] = set()
+        self._sampled: set[str] = set()
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -152,7 +160,7 @@ class ShardRunner:
         map_plan = MapPlan(config.method, config.head_fusion, config.discard_ratio, model.targets.versus)
         self._predictor = build_predictor(self._classifier, map_plan, config.batch_size, model.targets)
         spec = self._classifier.load_spec(
-            overlay_size=config.overlay_size,
+            overlay_size=None if model.overlays.kind == "none" else config.overlay_size,
             exact_decode=config.exact_decode,
             max_pixels=config.max_pixels,
             white_level=config.white_level,
@@ -249,6 +257,7 @@ class ShardRunner:
         refs = refs_of_plan(plan, self._model.config.input)
         paths = plan["path"]
         self._clashing.update(paths.filter(plan["clashes"]).to_pylist())
+        self._sampled.update(paths.filter(plan["sampled"]).to_pylist())
         if self._model.targets.expected is not None:
             expected = zip(paths.to_pylist(), plan["expected"].to_pylist(), strict=True)
             self._model.targets.expected.update((path, label) for path, label in expected if label is not None)
@@ -274,8 +283,14 @@ class ShardRunner:
         return rows + [self._rows.build_failed(failure) for failure in failures]
 
     def _finish_photo(self, prediction: Prediction) -> Row:
-        box = self._classifier.geometry.map_box(prediction.sample.width, prediction.sample.height)
-        return self._rows.build_ok(prediction, box, self._overlays.submit(prediction, box))
+        """Build the row of a photo, and queue its overlay if it gets one."""
+        sample = prediction.sample
+        box = self._classifier.geometry.map_box(sample.width, sample.height)
+        row = self._rows.build_ok(prediction, box, None)
+        sampled = sample.ref.path in self._sampled
+        if not self._model.overlays.wants(row.label, row.score, row.decision, sampled=sampled):
+            return row
+        return replace(row, overlay=self._overlays.submit(sample, prediction.attention, box))
 
     def _commit(self, profiler: Profiler) -> bool:
         with self._clock("table"):

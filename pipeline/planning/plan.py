@@ -63,7 +63,7 @@ class PlanSettings:
         sample: process only a sample of this many of all photos; None: all.
         limit: process at most this many photos; None: all.
         draws_overlays: whether overlays are drawn: then pending photos with clashing names are found.
-        sampled_overlays: draw overlays only for a sample of this many of all photos; None: no sample is drawn.
+        sampled_overlays: draw overlays only for a sample of this many of the pending photos; None: no sample is drawn.
     """
 
     source: Path | str
