@@ -67,6 +67,10 @@ class TableColumns:
     runs: Sequence[str]
     labels: Sequence[str]
 
+    def label_name(self, number: int) -> str:
+        """Return the label behind a number, "failed" for -1."""
+        return "failed" if number < 0 else self.labels[number]
+
     def read_rows(self, rows: Integers, columns: Sequence[str]) -> pd.DataFrame:
         """Read columns of a few rows.
 
