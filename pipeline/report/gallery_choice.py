@@ -76,22 +76,25 @@ def choose_rows(columns: TableColumns, changes: Changes, reviews: ReviewedRows, 
         return Choice(np.flatnonzero(columns.is_current), photos, ())
     size = min(_CHOSEN, most_shown)
     is_left = columns.is_current.copy()
-    chosen, groups = [], []
+    chosen, groups = [np.empty(0, np.int64)], []
 
     def add_group(what: str, rows: Integers, most: int) -> None:
         rows = rows[is_left[rows]]
-        if len(rows):
-            shown = rows[:most]
-            is_left[shown] = False
-            chosen.append(shown)
+        shown = rows[: min(most, count_room())]
+        is_left[shown] = False
+        chosen.append(shown)
+        if len(shown):
             groups.append(Group(what, len(shown), len(rows)))
+
+    def count_room() -> int:
+        return size - sum(map(len, chosen))
 
     for share, what, rows in _list_reasons(columns, changes, reviews):
         add_group(what, rows, max(1, int(share * size)))
-    most = max(1, int(_LEAST_SURE * size))
-    add_group("least sure", least_sure := _find_least_sure(columns, is_left, most), len(least_sure))
-    room = max(1, size - sum(map(len, chosen)))
-    add_group("others spread over the labels", others := _sample_labels(columns, is_left, room), len(others))
+    least_sure = _find_least_sure(columns, is_left, max(1, int(_LEAST_SURE * size)))
+    add_group("least sure", least_sure, len(least_sure))
+    others = _sample_labels(columns, is_left, count_room())
+    add_group("others spread over the labels", others, len(others))
     return Choice(np.sort(np.concatenate(chosen)), photos, groups)
 
 
