@@ -69,8 +69,7 @@ def read_results(
         ConfigError: the folder holds no results, a column is unknown, or `where` can't be applied to the table.
         StoreError: a part is damaged, or a file of reviews.
     """
-    if not (Path(out) / TABLE).is_dir():
-        raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
+    check_results_folder(out)
     columns = list(SCHEMA.names if columns is None else columns)
     _check_columns(columns)
     condition = _parse_condition(where)
@@ -88,6 +87,12 @@ def read_results(
         return frame.loc[:, columns]
 
 
+def check_results_folder(out: str | Path) -> None:
+    """Raise a ConfigError for a folder without a table."""
+    if not (Path(out) / TABLE).is_dir():
+        raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
+
+
 def read_done_files(out: Path) -> dict[str, DoneFile]:
     """Read the parts of the current rows needed for planning a run."""
     table = _read_all_rows(out, _DONE_COLUMNS)
@@ -100,17 +105,6 @@ def read_done_files(out: Path) -> dict[str, DoneFile]:
         path: DoneFile(file_bytes, mtime_ns, content_hash, status == "failed", fingerprint, run_id, error, path_bytes)
         for path, path_bytes, file_bytes, mtime_ns, content_hash, status, error, fingerprint, run_id in rows
     }
-
-
-def read_labels_before(out: Path, run_id: str) -> "pd.Series[str]":
-    """Read the label of each path as it was before a run, "failed" for failed photos; none for new photos."""
-    table = _read_all_rows(out, ["path", "label", "run_id"])
-    if table is None:
-        table = SCHEMA.empty_table().select(["path", "label", "run_id"])
-    table = table.filter(pc.less(table["run_id"].cast(pa.string()), run_id))
-    frame = table.take(newest_rows(table)).to_pandas()
-    labels: pd.Series[str] = frame.set_index("path")["label"].astype(object).fillna("failed")
-    return labels
 
 
 def _add_reviews(frame: "pd.DataFrame", out: Path) -> "pd.DataFrame":
