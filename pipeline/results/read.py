@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,27 +21,6 @@ if TYPE_CHECKING:  # half a second to import, and a run needs none of it
 
 Filter = tuple[str, str, Any]  # column, one of == != < <= > >= in "not in", value
 Where: TypeAlias = pc.Expression | Sequence[Filter] | Sequence[Sequence[Filter]]
-
-_DONE_COLUMNS = (
-    "path", "path_bytes", "file_bytes", "mtime", "content_hash", "status", "error", "fingerprint", "run_id"
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)  # a run holds one for each row
-class DoneFile:
-    """The current row of a file, as far as it decides whether the file is done.
-
-    A failed row without a content hash says nothing of the file's bytes: they were out of reach, or never judged.
-    """
-
-    file_bytes: int
-    mtime_ns: int
-    content_hash: str | None
-    failed: bool
-    fingerprint: str
-    run_id: str
-    error: str | None = None
-    path_bytes: bytes | None = None
 
 
 def read_results(
@@ -93,35 +71,11 @@ def check_results_folder(out: str | Path) -> None:
         raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
 
 
-def read_done_files(out: Path) -> dict[str, DoneFile]:
-    """Read the parts of the current rows needed for planning a run."""
-    table = _read_all_rows(out, _DONE_COLUMNS)
-    if table is None:
-        return {}
-    table = table.take(newest_rows(table))
-    table = table.set_column(table.column_names.index("mtime"), "mtime", table["mtime"].cast(pa.int64()))
-    rows = zip(*(table[name].to_pylist() for name in _DONE_COLUMNS), strict=True)
-    return {
-        path: DoneFile(file_bytes, mtime_ns, content_hash, status == "failed", fingerprint, run_id, error, path_bytes)
-        for path, path_bytes, file_bytes, mtime_ns, content_hash, status, error, fingerprint, run_id in rows
-    }
-
-
 def _add_reviews(frame: "pd.DataFrame", out: Path) -> "pd.DataFrame":
     from pipeline.reviews.read import read_truths  # for those who ask for reviews
     from pipeline.reviews.summary import add_reviews
 
     return add_reviews(frame, read_truths(out))
-
-
-def _read_all_rows(out: Path, columns: Sequence[str]) -> pa.Table | None:
-    """Read columns of every row, also of replaced ones; None without any part."""
-    while True:
-        try:
-            tables = [read_part(part, columns) for part in part_files(out)]
-        except FileNotFoundError:
-            continue  # compacted meanwhile; the new parts have the rows
-        return pa.concat_tables(tables, promote_options="default").unify_dictionaries() if tables else None
 
 
 def _current_rows(parts: Sequence[Path], columns: Sequence[str], condition: pc.Expression) -> pa.Table:
