@@ -46,19 +46,25 @@ class PreparedRun:
         return is_like(run, self.config.model_dump(mode="json"), self.model.fingerprint, _HOW_IT_WORKS)
 
 
-def prepare_run(config: RunConfig) -> PreparedRun:
+def prepare_run(config: RunConfig, *, computes_here: bool = True) -> PreparedRun:
     """Find the first photos, the model and the devices of a run.
+
+    Args:
+        config: all settings.
+        computes_here: False: jobs of a scheduler do, with devices of their own.
 
     Raises:
         VitrolloutError: nothing can be processed.
     """
     check_name_encoding()
     clock = Stopwatch()
-    devices = choose_devices(config)
+    devices = choose_devices(config) if computes_here else None
     config = settle_precision(config, devices)
     with clock("discover"):
         source = find_photos(config)
-    model = open_run_model(config, computes_here=devices is None or devices.are_here)
+    model = open_run_model(config, computes_here=computes_here and (devices is None or devices.are_here))
+    if not computes_here:
+        config = config.model_copy(update={"precision": model.opened.precision})
     with clock("plan"):
         targets = expect_labels(config, model.opened.checkpoint, model.targets)
     return PreparedRun(config, clock, source, replace(model, targets=targets), devices)

@@ -36,6 +36,7 @@ FLOORS = (
     "engines",
     "prepare",
     "run notebook",
+    "scheduled",
     # the other commands, which know nothing of each other
     "explain training evaluation trust nightly review export",
 )
