@@ -50,7 +50,7 @@ class ObjectServer:
         self._send("PUT", f"{bucket.bucket}/{quote(key)}", content)
 
     def _send(self, method: str, path: str, content: bytes | None = None) -> None:
-        headers = {"x-amz-acl": "public-read"}
+        headers = {"x-amz-acl": "public-read", "Content-Type": "application/octet-stream"}
         with urlopen(Request(f"{self.endpoint}/{path}", method=method, data=content, headers=headers)):
             pass
 
