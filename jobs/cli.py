@@ -23,6 +23,7 @@ COMMANDS = {
     "status": "Show the last runs of a results folder, and its failures.",
     "report": "Rewrite a results folder's report.html.",
     "review": "Decide, correct and draw boxes in the browser.",
+    "overlays": "Draw the overlays that a run has left out.",
     "compact": "Merge the small parts of a results folder's table.",
     "export": "Export the reviewed photos as a data set.",
     "finetune": "Make a classifier from labelled photos.",

@@ -5,7 +5,7 @@
     pipeline.read_results("results")                      the table as a DataFrame
     pipeline.read_reviews("results")                      people's decisions about its photos, as a DataFrame
     pipeline.analysis                                     the maps of a table: statistics, hot boxes, nearest maps
-    pipeline.explain, finetune, evaluate, trust, compact, export
+    pipeline.explain, finetune, evaluate, trust, compact, export, draw_overlays
                                                           the other commands, with their options as keyword arguments
 
 Everything is imported at its first use: `import pipeline` alone loads neither torch nor pandas.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.explain.explain import explain
     from pipeline.export.export import export
     from pipeline.notebook import load_model
+    from pipeline.overlays.draw_rows import draw_overlays
     from pipeline.results.compact import compact
     from pipeline.results.read import read_results
     from pipeline.results.run_record import RunSummary
@@ -38,6 +39,7 @@ __all__ = [
     "VitrolloutError",
     "analysis",
     "compact",
+    "draw_overlays",
     "evaluate",
     "explain",
     "export",
@@ -63,6 +65,7 @@ _SOURCES = {
 
 
 _COMMANDS = {
+    "draw_overlays": ("pipeline.overlays.draw_rows:draw_overlays", "pipeline.overlays.config:OverlaysConfig"),
     "evaluate": ("pipeline.evaluation.evaluate:evaluate", "pipeline.evaluation.config:EvaluateConfig"),
     "finetune": ("pipeline.training.finetune:finetune", "pipeline.training.config:FinetuneConfig"),
 }

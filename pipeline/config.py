@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.maps.methods import LABEL_METHODS, MethodName
+from pipeline.overlays.choice import ALL, NONE, OverlayChoice, parse_overlay_choice
 from pipeline.setting_types import (
     AutoCount,
     Devices,
@@ -27,6 +28,12 @@ from pipeline.settings import BatchSettings, DecodeSettings, MapSettings, Overla
 
 def _parse_globs(value: object) -> object:
     return () if value in ("none", ("none",)) else split_at_commas(value)
+
+
+def _check_overlays(text: str) -> str:
+    if text != "auto":
+        parse_overlay_choice(text)
+    return text
 
 
 class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
@@ -83,6 +90,11 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
     sample: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(none_or)] = Field(
         None, description="process only this many photos, spread over all folders, the same ones every time"
     )
+    overlays: Annotated[str, AfterValidator(_check_overlays)] = Field(
+        "auto",
+        description="photos with an overlay: none, failed (by decision, else by label), below:SCORE, "
+        "label:LABEL[,LABEL...], sample:N (in each run) or all; auto: all; vitrollout overlays draws the others",
+    )
     overlay_size: Annotated[Annotated[int, Field(ge=16)] | None, BeforeValidator(none_or)] = Field(
         1024, description="longest side of an overlay in pixels; none: draw no overlays"
     )
@@ -94,6 +106,13 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
     rebind: bool = Field(False, description="the input folder has moved: go on with its results folder")
     part_rows: int = Field(1000, ge=1, description="commit a part of the table after this many rows")
     part_seconds: float = Field(60, gt=0, description="commit a part of the table after this many seconds")
+
+    @property
+    def overlay_choice(self) -> OverlayChoice:
+        """The photos to draw; labels as typed."""
+        if self.overlay_size is None:
+            return NONE
+        return ALL if self.overlays == "auto" else parse_overlay_choice(self.overlays)
 
     @field_validator("input")
     @classmethod

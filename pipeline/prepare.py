@@ -2,13 +2,9 @@
 
 import os
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from pipeline.config import RunConfig
-from pipeline.cores import available_cores
-from pipeline.engines.device_process import DeviceShare
-from pipeline.engines.devices import list_devices
-from pipeline.engines.processes import share_cores
+from pipeline.engines.choose import Devices, choose_devices, settle_precision
 from pipeline.locale_encoding import check_name_encoding
 from pipeline.photos.source import Source
 from pipeline.planning.find_photos import find_photos
@@ -36,14 +32,14 @@ class PreparedRun:
         clock: seconds spent in each stage.
         source: the photos.
         model: the model, with all that decides its numbers.
-        shares: the devices, a process each; none: one device, in this process.
+        devices: several, a process each; None: one device, in this process.
     """
 
     config: RunConfig
     clock: Stopwatch
     source: Source
     model: RunModel
-    shares: list[DeviceShare]
+    devices: Devices | None
 
     def is_like(self, run: OpenRun) -> bool:
         """Tell whether an open run was planned for the same results."""
@@ -58,12 +54,14 @@ def prepare_run(config: RunConfig) -> PreparedRun:
     """
     check_name_encoding()
     clock = Stopwatch()
+    devices = choose_devices(config)
+    config = settle_precision(config, devices)
     with clock("discover"):
         source = find_photos(config)
-    model = open_run_model(config)
+    model = open_run_model(config, computes_here=devices is None or devices.are_here)
     with clock("plan"):
         targets = expect_labels(config, model.opened.checkpoint, model.targets)
-    return PreparedRun(config, clock, source, replace(model, targets=targets), share_devices(config))
+    return PreparedRun(config, clock, source, replace(model, targets=targets), devices)
 
 
 def plan_run(prepared: PreparedRun) -> Plan:
@@ -74,7 +72,8 @@ def plan_run(prepared: PreparedRun) -> Plan:
         retry_failed=config.retry_failed,
         sample=config.sample,
         limit=config.limit,
-        draws_overlays=config.overlay_size is not None,
+        draws_overlays=prepared.model.overlays.kind != "none",
+        sampled_overlays=prepared.model.overlays.count or None,
     )
     labels = None if expected is None else LabelCheck(config, expected)
     with prepared.clock("plan"):
@@ -116,16 +115,3 @@ def draft_record(prepared: PreparedRun, plan: Plan, run_id: str, engine: str) ->
         versions=current_versions(),
         engine=engine,
     )
-
-
-def share_devices(config: RunConfig) -> list[DeviceShare]:
-    """Share the cores of this machine among the devices of the settings; none without `devices`.
-
-    Raises:
-        ConfigError: this machine hasn't got them.
-    """
-    if config.devices is None:
-        return []
-    workers: Literal["auto"] | int = config.workers
-    names = list_devices(config.device, config.devices)
-    return share_cores(names, available_cores(), None if workers == "auto" else workers)

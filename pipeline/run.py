@@ -7,23 +7,22 @@ finish   counts, comparisons, the record                   pipeline/finish.py
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from pipeline.callable_module import make_callable
 from pipeline.config import RunConfig
-from pipeline.engines.processes import drive
+from pipeline.engines.job import Job
 from pipeline.finish import finish_run
 from pipeline.planning.plan import Plan
 from pipeline.prepare import PreparedRun, draft_record, plan_run, prepare_run
 from pipeline.progress import Progress
 from pipeline.results.files import ResultsFiles
 from pipeline.results.folder import ResultsFolder, check_source
-from pipeline.results.open_run import ONE_PROCESS, PROCESSES, OpenRun, read_open_runs
+from pipeline.results.open_run import ONE_PROCESS, OpenRun, read_open_runs
 from pipeline.results.report_age import report_is_current
 from pipeline.results.restamp import restamp
 from pipeline.results.run_record import RunSummary
 from pipeline.storage.location import Location
-from pipeline.work import Job, ShardRunner, start_runner
+from pipeline.work import ShardRunner
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         if summary is None or not summary.interrupted:
             plan = _plan_and_log(prepared)
             if summary is None or plan.has_work:
-                engine = PROCESSES if prepared.shares else ONE_PROCESS
+                engine = prepared.devices.engine if prepared.devices else ONE_PROCESS
                 summary = _process_plan(prepared, plan, results, engine, stop)
             del plan  # the report needs its memory
         if config.report:
@@ -136,10 +135,10 @@ def _work_on_shards(
     prepared: PreparedRun, opened: OpenRun, shards: Sequence[int], results: ResultsFolder, stop: Callable[[], bool]
 ) -> None:
     with Progress(opened.count_photos(shards)) as progress:
-        if prepared.shares and not opened.has_one_writer:
-            start = partial(start_runner, Job(prepared.config, opened))
+        if prepared.devices and not opened.has_one_writer:
+            job = Job(prepared.config, opened)
             with prepared.clock("work"):
-                drive(start, shards, prepared.shares, lambda done: progress.advance(done.ok, done.failed), stop)
+                prepared.devices.drive(job, shards, lambda done: progress.advance(done.ok, done.failed), stop)
             return
         files = results if opened.has_one_writer else ResultsFiles(results.out, results.source, opened.run_id)
         runner = ShardRunner(opened, prepared.model, files, on_batch=progress.advance, clock=prepared.clock)

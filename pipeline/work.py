@@ -9,9 +9,10 @@ from typing import Self
 
 from pipeline.config import RunConfig
 from pipeline.decision import Decision, add_decision
-from pipeline.errors import ConfigError, DeviceLostError
+from pipeline.errors import DeviceLostError
 from pipeline.model.open import OpenedModel, open_model
 from pipeline.model.targets import Targets
+from pipeline.overlays.choice import OverlayChoice
 from pipeline.overlays.draw import overlay_look
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader, group_refs
@@ -33,14 +34,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a process needs to work on the shards of a run: it can be sent to another machine."""
-
-    config: RunConfig
-    run: OpenRun
-
-
-@dataclass(frozen=True)
 class ShardDone:
     """One shard with its part in the table.
 
@@ -48,7 +41,6 @@ class ShardDone:
         shard: its number.
         ok, failed: its photos.
         is_ours: False if another worker had committed it before.
-        seconds_by_stage: time spent on it, by stage.
     """
 
     shard: int
@@ -67,6 +59,7 @@ class RunModel:
         targets: labels to explain; those expected of each photo come with the plan.
         base_fingerprint: of all settings with an effect on the numbers.
         decision: saved with the model, or None.
+        overlays: the photos to draw.
     """
 
     config: RunConfig
@@ -74,6 +67,7 @@ class RunModel:
     targets: Targets
     base_fingerprint: str
     decision: Decision | None
+    overlays: OverlayChoice
 
     @property
     def fingerprint(self) -> str:
@@ -93,17 +87,25 @@ class RunModel:
         )  # fmt: skip
 
 
-def open_run_model(config: RunConfig) -> RunModel:
+def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel:
     """Find the model of a run, its labels to explain, and its decision.
+
+    Args:
+        config: all settings.
+        computes_here: False: the devices are on other machines, so nothing is asked of this one's.
 
     Raises:
         ConfigError: a label is unknown, or the device or precision is not to be had on this machine.
         ModelError: the model can't be reached or used.
     """
-    opened = open_model(config)
+    opened = open_model(config, computes_here=computes_here)
     targets = choose_targets(config, opened.checkpoint)
     base = fingerprint(config, opened.checkpoint, opened.precision, targets)
-    return RunModel(config, opened, targets, base, opened.read_decision())
+    try:
+        overlays = config.overlay_choice.resolve_labels(opened.checkpoint.labels)
+    except ValueError as error:
+        raise ConfigError(f"overlays = {config.overlays}: {error}") from None
+    return RunModel(config, opened, targets, base, opened.read_decision(), overlays)
 
 
 @dataclass
@@ -143,6 +145,7 @@ class ShardRunner:
         self._folder = files if isinstance(files, ResultsFolder) and run.has_one_writer else None
         self._rows = model.build_rows(run.run_id)
         self._clashing: set[str] = set()
+        self._sampled: set[str] = set()
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -157,7 +160,7 @@ class ShardRunner:
         map_plan = MapPlan(config.method, config.head_fusion, config.discard_ratio, model.targets.versus)
         self._predictor = build_predictor(self._classifier, map_plan, config.batch_size, model.targets)
         spec = self._classifier.load_spec(
-            overlay_size=config.overlay_size,
+            overlay_size=None if model.overlays.kind == "none" else config.overlay_size,
             exact_decode=config.exact_decode,
             max_pixels=config.max_pixels,
             white_level=config.white_level,
@@ -254,6 +257,7 @@ class ShardRunner:
         refs = refs_of_plan(plan, self._model.config.input)
         paths = plan["path"]
         self._clashing.update(paths.filter(plan["clashes"]).to_pylist())
+        self._sampled.update(paths.filter(plan["sampled"]).to_pylist())
         if self._model.targets.expected is not None:
             expected = zip(paths.to_pylist(), plan["expected"].to_pylist(), strict=True)
             self._model.targets.expected.update((path, label) for path, label in expected if label is not None)
@@ -279,38 +283,15 @@ class ShardRunner:
         return rows + [self._rows.build_failed(failure) for failure in failures]
 
     def _finish_photo(self, prediction: Prediction) -> Row:
-        box = self._classifier.geometry.map_box(prediction.sample.width, prediction.sample.height)
-        return self._rows.build_ok(prediction, box, self._overlays.submit(prediction, box))
+        """Build the row of a photo, and queue its overlay if it gets one."""
+        sample = prediction.sample
+        box = self._classifier.geometry.map_box(sample.width, sample.height)
+        row = self._rows.build_ok(prediction, box, None)
+        sampled = sample.ref.path in self._sampled
+        if not self._model.overlays.wants(row.label, row.score, row.decision, sampled=sampled):
+            return row
+        return replace(row, overlay=self._overlays.submit(sample, prediction.attention, box))
 
     def _commit(self, profiler: Profiler) -> bool:
         with self._clock("table"):
             return self._table.commit({PROFILE: profiler.as_text()})
-
-
-def start_runner(
-    job: Job, device: str, workers: int, threads: int | None, on_batch: Callable[[int, int], None]
-) -> ShardRunner:
-    """Build the runner of a process of its own, for one device.
-
-    Args:
-        job: the run.
-        device: as torch names it.
-        workers: processes for decoding.
-        threads: of torch on a CPU; None: its own choice.
-        on_batch: as of `ShardRunner`.
-
-    Raises:
-        ConfigError: this process has another model or another version than the one that planned the run.
-    """
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    model = open_run_model(job.config.model_copy(update={"device": device, "workers": workers}))
-    if model.fingerprint != job.run.record.fingerprint:
-        raise ConfigError(
-            f"the model or the version of vitrollout here is not that of the plan (fingerprint {model.fingerprint}, "
-            f"planned {job.run.record.fingerprint}); install the same version, and give every machine the same model"
-        )
-    files = ResultsFiles(job.run.out, job.run.record.summary.input, job.run.run_id)
-    return ShardRunner(job.run, model, files, on_batch=on_batch)

@@ -58,6 +58,7 @@ def test_defaults_are_those_of_the_readme(photos):
         "hidden": False,
         "limit": None,
         "sample": None,
+        "overlays": "auto",
         "overlay_size": 1024,
         "overlay_opacity": 0.7,
         "colormap": "plasma",
@@ -113,7 +114,7 @@ def test_all_errors_are_reported_at_once():
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("head_fusoin", "head_fusion"), ("batchsize", "batch_size"), ("overlay", "overlay_size"), ("outt", "out")],
+    [("head_fusoin", "head_fusion"), ("batchsize", "batch_size"), ("overlaysize", "overlay_size"), ("outt", "out")],
 )
 def test_typo_is_answered_with_the_nearest_name(photos, typed, meant):
     assert errors_of(input=photos, **{typed: 1}) == [f"{typed}: no such setting; did you mean {meant}?"]
@@ -180,6 +181,11 @@ def test_a_label_is_explained_by_no_attention_alone(photos, explained, words):
         ("batch_size", True, "must be auto or a whole number of at least 1"),
         ("workers", -1, "must be auto or a whole number of at least 1"),
         ("limit", 0, "at least 1|greater than or equal to 1"),
+        *[
+            ("overlays", value, "must be none, failed, below:0.8")
+            for value in ("some", "", "below:2", "label:", "all:1")
+        ],
+        *[("overlays", value, "must be none, failed, below:0.8") for value in ("sample:0", "sample:x", "below:x")],
         ("overlay_size", 15, "greater than or equal to 16"),
         ("overlay_size", "large", "valid integer"),
         ("overlay_opacity", 1.1, "less than or equal to 1"),
@@ -310,6 +316,7 @@ OPTIONS = {
     "hidden": (None, True),
     "limit": ("7", 7),
     "sample": ("50", 50),
+    "overlays": ("below:0.8", "below:0.8"),
     "overlay_size": ("none", None),
     "overlay_opacity": ("0.5", 0.5),
     "colormap": ("viridis", "viridis"),

@@ -83,7 +83,7 @@ def _build_photo_loop(ref: ImageRef, classifier: Classifier, results: ResultsFol
         prediction = Prediction(sample, logits, attention)
         box = classifier.geometry.map_box(sample.width, sample.height)
         with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as overlays:
-            name = overlays.submit(prediction, box)
+            name = overlays.submit(prediction.sample, prediction.attention, box)
             overlays.flush()
         to_table([rows.build_ok(prediction, box, name)])
 

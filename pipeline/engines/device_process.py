@@ -8,108 +8,56 @@ import queue
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
+from pipeline.engines.tasks import (
+    Answer,
+    DeviceShare,
+    DeviceWorker,
+    Died,
+    Fault,
+    OneByOne,
+    SignOfLife,
+    StartRunner,
+    Task,
+)
 from pipeline.errors import VitrolloutError
-from pipeline.work import ShardDone, ShardRunner
 
 _CONTEXT = get_context("spawn")
 
 
-class StartRunner(Protocol):
-    """Builds the runner of a device in its own process; can be pickled. See `pipeline.work.start_runner`."""
+@dataclass(eq=False)
+class DeviceProcess(DeviceWorker):
+    """The near end of a process of this machine."""
 
-    def __call__(
-        self, device: str, workers: int, threads: int | None, on_batch: Callable[[int, int], None]
-    ) -> ShardRunner:
-        """Build it for a device, with a number of decoders and of torch's threads; `on_batch` is a sign of life."""
-
-
-@dataclass(frozen=True)
-class DeviceShare:
-    """One device, and its share of this machine's cores.
-
-    Attributes:
-        device: as torch names it.
-        workers: processes for decoding.
-        threads: of torch on a CPU; None: its own choice.
-    """
-
-    device: str
-    workers: int
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class OneByOne:
-    """A shard to work on photo by photo; photos in `broken` get its reasons."""
-
-    shard: int
-    broken: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class SignOfLife:
-    """The process has loaded its model, done a batch, or taken up a photo of a shard one by one."""
-
-    photo: str | None = None
-
-
-@dataclass(frozen=True)
-class Fault:
-    """The process ends with an error."""
-
-    error: Exception
-
-
-Task: TypeAlias = int | OneByOne
-Answer: TypeAlias = ShardDone | SignOfLife | Fault
-
-
-@dataclass
-class DeviceProcess:
-    """The near end of a process with one device.
-
-    Attributes:
-        share: its device and cores.
-        tasks: shards in its hands, the running one first.
-        photo: the photo last taken up, one by one.
-        is_ready: the model is loaded.
-    """
-
-    share: DeviceShare
     process: Any
     pipe: Connection
-    tasks: list[Task] = field(default_factory=list)
-    photo: str | None = None
-    is_ready: bool = False
 
-    def give(self, task: Task) -> None:
-        """Hand over a task; the death of the process shows at the next answer."""
-        self.tasks.append(task)
-        self._send(task)
-
-    def tell_to_stop(self) -> None:
-        """Make the process end after its current batch."""
-        self._send(None)
-
-    def end(self) -> int | None:
-        """Kill the process if it is still there; return its exit code."""
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
-        code: int | None = self.process.exitcode
-        return code
-
-    def _send(self, message: Task | None) -> None:
+    def send(self, message: Task | None) -> None:
+        """Hand over a task; None: end after the current batch."""
         try:
             self.pipe.send(message)
         except OSError:  # dead: its end of the pipe says so to the reader
             return
+
+    def receive(self) -> Answer:
+        """Wait for the next answer."""
+        try:
+            answer: Answer = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return Died(self.process.exitcode, f"exit code {self.process.exitcode}")
+        return answer
+
+    def end(self) -> None:
+        """Kill the process if it is still there."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
 
 
 def start_device_process(start_runner: StartRunner, share: DeviceShare) -> DeviceProcess:
@@ -120,7 +68,7 @@ def start_device_process(start_runner: StartRunner, share: DeviceShare) -> Devic
     )
     process.start()
     far.close()
-    return DeviceProcess(share, process, near)
+    return DeviceProcess(share, share.device, process, near)
 
 
 def serve_shards(start_runner: StartRunner, share: DeviceShare, pipe: Connection) -> None:

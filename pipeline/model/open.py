@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.decision import DECISION_FILE, Decision, check_decision, read_decision
+from pipeline.errors import ConfigError
 from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import Checkpoint, resolve_checkpoint
 from pipeline.model.device import Precision, choose_device, choose_precision
@@ -72,8 +73,12 @@ class OpenedModel:
         )
 
 
-def open_model(settings: ModelSettings) -> OpenedModel:
+def open_model(settings: ModelSettings, *, computes_here: bool = True) -> OpenedModel:
     """Find the checkpoint, and choose the device and the precision.
+
+    Args:
+        settings: of the model.
+        computes_here: False: the device is on another machine, so it is not looked for on this one.
 
     Raises:
         ConfigError: the device or the precision is not to be had on this machine.
@@ -82,7 +87,14 @@ def open_model(settings: ModelSettings) -> OpenedModel:
     checkpoint = resolve_checkpoint(settings.model)
     check_checkpoint(checkpoint)
     checkpoint.read_head()  # refuses outputs that are no classes, before anything is loaded
-    device = choose_device(settings.device)
+    if not computes_here and settings.precision != "auto":
+        return OpenedModel(checkpoint, settings.device, settings.precision, settings.input_size)
+    try:
+        device = choose_device(settings.device)
+    except ConfigError as error:
+        if computes_here:
+            raise
+        raise ConfigError(f"precision = auto: {error}; or give the precision, such as --precision bf16") from None
     return OpenedModel(checkpoint, device, choose_precision(settings.precision, device), settings.input_size)
 
 

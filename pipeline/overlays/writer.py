@@ -1,4 +1,4 @@
-"""Overlays and thumbnails of predictions, drawn and encoded in threads while the model works on."""
+"""Overlays and thumbnails, drawn and encoded in threads while the model works on."""
 
 import io
 import logging
@@ -14,7 +14,7 @@ from pipeline.maps.geometry import scale_box
 from pipeline.overlays.draw import OverlayLook, draw_overlay
 from pipeline.overlays.png import encode_png
 from pipeline.photos.resize import downscale, fit_within
-from pipeline.records import Box, Pixels, Prediction
+from pipeline.records import Box, Floats, Pixels, Sample
 from pipeline.results.files import ResultsFiles
 from pipeline.results.names import overlay_name, thumbnail_name
 
@@ -67,24 +67,26 @@ class OverlayWriter:
                 self._bytes / max(1, self._photo_bytes),
             )
 
-    def submit(self, prediction: Prediction, box: Box) -> str | None:
+    def submit(self, sample: Sample, attention: Floats, box: Box, *, name: str | None = None) -> str | None:
         """Queue one overlay; wait for the oldest one first if the queue is full.
 
         Args:
-            prediction: the map and its photo; without a photo nothing is drawn.
+            sample: the photo; without its pixels nothing is drawn.
+            attention: (grid_h, grid_w), the raw map.
             box: the part of the photo under the map, in upright pixels of the file.
+            name: of an overlay to replace; None: by the path of the photo.
 
         Returns:
             Name of the overlay relative to OUT, or None.
         """
-        if prediction.sample.photo is None:
+        if sample.photo is None:
             return None
-        path = prediction.sample.ref.path
-        name = overlay_name(path, clashes=path in self._clashing)
+        path = sample.ref.path
+        name = name or overlay_name(path, clashes=path in self._clashing)
         while len(self._queue) >= self._longest_queue:
             self._await_oldest()
-        self._photo_bytes += prediction.sample.ref.file_bytes
-        self._queue.append(self._threads.submit(self._write_pictures, name, prediction, prediction.sample.photo, box))
+        self._photo_bytes += sample.ref.file_bytes
+        self._queue.append(self._threads.submit(self._write_pictures, name, sample, attention, box))
         return name
 
     def flush(self) -> None:
@@ -95,11 +97,14 @@ class OverlayWriter:
     def _await_oldest(self) -> None:
         self._bytes += self._queue.popleft().result()
 
-    def _write_pictures(self, name: str, prediction: Prediction, photo: Pixels, box: Box) -> int:
-        """Draw and save the overlay and the thumbnail of a photo, (h, w, 3); return the size of both files in bytes."""
-        sample, (height, width, _) = prediction.sample, photo.shape
-        box = scale_box(box, (sample.width, sample.height), (width, height))
-        heat = np.maximum(prediction.attention, 0)  # negative values speak against a label
+    def _write_pictures(self, name: str, sample: Sample, attention: Floats, box: Box) -> int:
+        """Draw and save the overlay and the thumbnail of a photo; return the size of both files in bytes."""
+        photo = sample.photo
+        assert photo is not None, "checked by `submit`"
+        height, width, _ = photo.shape
+        x0, y0, x1, y1 = np.asarray(box, np.float32).tolist()  # as in the table: so a row gives the same picture later
+        box = scale_box((x0, y0, x1, y1), (sample.width, sample.height), (width, height))
+        heat = np.maximum(attention, 0)  # negative values speak against a label
         overlay = np.asarray(draw_overlay(photo, heat, box, self._look))  # (h, w, 3)
         pictures = encode_png(overlay), _encode_thumbnail(photo, overlay)
         name = self._results.write_picture(name, pictures[0])

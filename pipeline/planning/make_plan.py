@@ -1,8 +1,8 @@
 """The work left to do: the photos found, minus those with a current row in the table."""
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +22,12 @@ from pipeline.results.done_index import DoneIndex, Ints, read_done_index, to_arr
 from pipeline.results.gone import count_gone
 from pipeline.results.parts import read_part
 from pipeline.results.restamp import TouchedRows, split_touched
+from pipeline.storage.location import Location
 
 
 def make_plan(
     source: Source,
-    out: Path,
+    out: Location,
     fingerprint_of: Callable[[str], str],
     settings: PlanSettings,
     labels: LabelCheck | None = None,
@@ -72,15 +73,15 @@ class _Planner:
         self._is_seen = np.zeros(len(index), bool)
         self._counts: Counter[str] = Counter()
         self._pending: list[pa.Table] = []
+        self._is_sorted, self._last_path = True, ""
         self._suspects: list[pa.Table] = []  # PLAN_SCHEMA, row, has_other_decision
         self._touched: list[tuple[Ints, Ints]] = []  # rows, mtimes
-        sizes = filter(None, {settings.sample, settings.sampled_overlays})
-        self._samplers = {size: Sampler(size) for size in sizes}
+        self._sampler = Sampler(settings.sample) if settings.sample else None
 
     def add(self, refs: Sequence[ImageRef]) -> None:
         """Decide about more photos."""
-        for sampler in self._samplers.values():
-            sampler.add(ref.path for ref in refs)
+        if self._sampler:
+            self._sampler.add(ref.path for ref in refs)
         if self._labels:
             refs = self._labels.check(refs)
         decisions = self._judge.decide(refs)
@@ -93,7 +94,7 @@ class _Planner:
             rejudged=int(decisions.is_rejudged.sum()),
         )
         if decisions.is_pending.any():
-            self._pending.append(self._to_table(refs, decisions, decisions.is_pending))
+            self._add_pending(self._to_table(refs, decisions, decisions.is_pending))
         if decisions.is_suspect.any():
             self._suspects.append(self._to_suspects(refs, decisions))
         if decisions.is_rejudged.any():
@@ -117,6 +118,13 @@ class _Planner:
             pending = _set_flags(pending, "clashes", find_clashing(pending["path"], others))
         return Plan(self._choose_pending(pending), touched, done=done, gone=gone, **self._counts)
 
+    def _add_pending(self, table: pa.Table) -> None:
+        """Keep photos to process; from a folder they come sorted by path, but for rare names."""
+        paths = [self._last_path, *table["path"].to_pylist()]
+        self._is_sorted &= all(map(operator.lt, paths[:-1], paths[1:]))
+        self._last_path = paths[-1]
+        self._pending.append(table)
+
     def _to_table(self, refs: Sequence[ImageRef], decisions: Decisions, mask: Mask) -> pa.Table:
         places = np.flatnonzero(mask).tolist()
         expected = self._labels.expected if self._labels else None
@@ -134,7 +142,8 @@ class _Planner:
         self._suspects.clear()
         for same, other in compare_content(self._index, suspects, self._settings.source):
             self._touched.append((same["row"].to_numpy(), same["mtime_ns"].to_numpy()))
-            self._pending.append(other.select(PLAN_SCHEMA.names))
+            if len(other):
+                self._add_pending(other.select(PLAN_SCHEMA.names))
             rejudged = pc.sum(same["has_other_decision"], min_count=0).as_py()
             self._counts.update(rejudged=rejudged, changed=len(other))
 
@@ -145,26 +154,29 @@ class _Planner:
         return split_touched(self._index, rows, mtimes)
 
     def _join_pending(self) -> pa.Table:
-        """Join the pending photos in the order of their paths: their order already, but for rare names."""
+        """Join the pending photos, sorted by path."""
         if not self._pending:
             return pa.Table.from_batches([], PLAN_SCHEMA)  # empty_table() imports pandas
         pending = pa.concat_tables(self._pending)
         self._pending.clear()
-        paths = pending["path"]
-        is_sorted = pc.all(pc.less_equal(paths.slice(0, len(paths) - 1), paths.slice(1)), min_count=0).as_py()
-        return pending if is_sorted else pending.sort_by("path")
+        return pending if self._is_sorted else pending.sort_by("path")
 
     def _choose_pending(self, pending: pa.Table) -> pa.Table:
         """Select the pending photos of the settings `sample` and `limit`, and those to get the overlays of a sample."""
         settings = self._settings
-        if settings.sample is not None:
-            pending = pending.filter(self._is_sampled(pending, settings.sample))
-        if settings.sampled_overlays is not None:
-            pending = _set_flags(pending, "sampled", self._is_sampled(pending, settings.sampled_overlays))
-        return pending.slice(0, settings.limit)
+        if self._sampler:
+            pending = pending.filter(_is_chosen(pending, self._sampler))
+        pending = pending.slice(0, settings.limit)
+        if settings.sampled_overlays:
+            sampler = Sampler(settings.sampled_overlays)
+            for batch in pending.to_batches():
+                sampler.add(batch["path"].to_pylist())
+            pending = _set_flags(pending, "sampled", _is_chosen(pending, sampler))
+        return pending
 
-    def _is_sampled(self, pending: pa.Table, size: int) -> pa.ChunkedArray:
-        return pc.is_in(pending["path"], value_set=pa.array(sorted(self._samplers[size].chosen()), pa.string()))
+
+def _is_chosen(pending: pa.Table, sampler: Sampler) -> pa.ChunkedArray:
+    return pc.is_in(pending["path"], value_set=pa.array(sorted(sampler.chosen()), pa.string()))
 
 
 def _set_flags(plan: pa.Table, name: str, flags: Iterable[bool]) -> pa.Table:

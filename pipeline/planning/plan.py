@@ -1,11 +1,11 @@
 """The plan of a run, as values: the photos to process, and counts of all others."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.results.restamp import TouchedRows
+from pipeline.storage.location import Location
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class PlanSettings:
         sample: process only a sample of this many of all photos; None: all.
         limit: process at most this many photos; None: all.
         draws_overlays: whether overlays are drawn: then pending photos with clashing names are found.
-        sampled_overlays: draw overlays only for a sample of this many of all photos; None: no sample is drawn.
+        sampled_overlays: draw overlays only for a sample of this many of the pending photos; None: no sample is drawn.
     """
 
-    source: Path | str
+    source: Location | str
     retry_failed: bool = False
     sample: int | None = None
     limit: int | None = None

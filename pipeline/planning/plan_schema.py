@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.records import ImageRef
+from pipeline.storage.location import Location
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -26,7 +29,7 @@ PLAN_SCHEMA = pa.schema(
 
 
 def plan_of_refs(
-    refs: Sequence[ImageRef], source: Path | str, failed_before: Sequence[bool], expected: Mapping[str, int] | None
+    refs: Sequence[ImageRef], source: Location | str, failed_before: Sequence[bool], expected: Mapping[str, int] | None
 ) -> pa.Table:
     """Return photos as rows of a plan, without clashes and samples.
 
@@ -37,8 +40,7 @@ def plan_of_refs(
         expected: label ids by path, or None.
     """
     locations = [None if ref.file == _locate_photo(source, ref.path, ref.path_bytes) else ref.file for ref in refs]
-    columns = {
-        "path": [ref.path for ref in refs],
+    columns: dict[str, Sequence[object]] = {
         "path_bytes": [ref.path_bytes for ref in refs],
         "location": locations,
         "file_bytes": [ref.file_bytes for ref in refs],
@@ -50,10 +52,11 @@ def plan_of_refs(
         "expected": [expected.get(ref.path) if expected else None for ref in refs],
         "sampled": [False] * len(refs),
     }
-    return pa.table(columns, PLAN_SCHEMA)
+    arrays = [_to_column(columns[name], PLAN_SCHEMA.field(name).type) for name in PLAN_SCHEMA.names[1:]]
+    return pa.Table.from_arrays([_to_texts([ref.path for ref in refs]), *arrays], schema=PLAN_SCHEMA)
 
 
-def refs_of_plan(table: pa.Table | pa.RecordBatch, source: Path | str) -> list[ImageRef]:
+def refs_of_plan(table: pa.Table | pa.RecordBatch, source: Location | str) -> list[ImageRef]:
     """Return the photos of a plan, or of a part of it.
 
     Args:
@@ -68,7 +71,26 @@ def refs_of_plan(table: pa.Table | pa.RecordBatch, source: Path | str) -> list[I
     ]
 
 
-def _locate_photo(source: Path | str, path: str, raw: bytes | None) -> str:
+def _locate_photo(source: Location | str, path: str, raw: bytes | None) -> str:
     if isinstance(source, Path):
         return os.fsdecode(os.path.join(os.fsencode(source), raw or os.fsencode(path)))
-    return f"{source.rstrip('/')}/{path}"
+    return f"{str(source).rstrip('/')}/{path}"
+
+
+def _to_column(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+    """Convert a column; one of equal values shares its memory with others of its length, and most are all null."""
+    is_constant = bool(values) and values.count(values[0]) == len(values)
+    return _repeat_value(values[0], kind, len(values)) if is_constant else pa.array(values, kind)
+
+
+@lru_cache(maxsize=64)
+def _repeat_value(value: object, kind: pa.DataType, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), count)
+
+
+def _to_texts(texts: Sequence[str]) -> pa.Array:
+    """Convert texts in exactly the memory needed; pa.array grows its buffers by doubling them."""
+    encoded = [text.encode() for text in texts]
+    ends = np.zeros(len(texts) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, encoded), np.int32, len(texts)), out=ends[1:])
+    return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])

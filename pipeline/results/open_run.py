@@ -30,6 +30,8 @@ from pipeline.storage.storage import open_storage
 
 ONE_PROCESS = "one process"  # the engine that needs no protection against late workers
 PROCESSES = "processes"  # of this machine, one a device
+RAY = "ray"  # actors of a cluster, one a device
+WORKERS = "workers"  # jobs of a scheduler
 
 _PART_NUMBER = re.compile(r"-(\d+)\.parquet$")
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,27 +21,6 @@ if TYPE_CHECKING:  # half a second to import, and a run needs none of it
 
 Filter = tuple[str, str, Any]  # column, one of == != < <= > >= in "not in", value
 Where: TypeAlias = pc.Expression | Sequence[Filter] | Sequence[Sequence[Filter]]
-
-_DONE_COLUMNS = (
-    "path", "path_bytes", "file_bytes", "mtime", "content_hash", "status", "error", "fingerprint", "run_id"
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)  # a run holds one for each row
-class DoneFile:
-    """The current row of a file, as far as it decides whether the file is done.
-
-    A failed row without a content hash says nothing of the file's bytes: they were out of reach, or never judged.
-    """
-
-    file_bytes: int
-    mtime_ns: int
-    content_hash: str | None
-    failed: bool
-    fingerprint: str
-    run_id: str
-    error: str | None = None
-    path_bytes: bytes | None = None
 
 
 def read_results(
@@ -86,20 +64,6 @@ def read_results(
             frame = _add_reviews(frame, Path(out))
             columns += REVIEW_COLUMNS
         return frame.loc[:, columns]
-
-
-def read_done_files(out: Path) -> dict[str, DoneFile]:
-    """Read the parts of the current rows needed for planning a run."""
-    table = _read_all_rows(out, _DONE_COLUMNS)
-    if table is None:
-        return {}
-    table = table.take(newest_rows(table))
-    table = table.set_column(table.column_names.index("mtime"), "mtime", table["mtime"].cast(pa.int64()))
-    rows = zip(*(table[name].to_pylist() for name in _DONE_COLUMNS), strict=True)
-    return {
-        path: DoneFile(file_bytes, mtime_ns, content_hash, status == "failed", fingerprint, run_id, error, path_bytes)
-        for path, path_bytes, file_bytes, mtime_ns, content_hash, status, error, fingerprint, run_id in rows
-    }
 
 
 def read_labels_before(out: Path, run_id: str) -> "pd.Series[str]":

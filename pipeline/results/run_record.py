@@ -94,7 +94,7 @@ class RunRecord:
         finished_at: ISO 8601, UTC.
         purpose: of the model, in words.
         precision, device: of the forward pass.
-        fingerprint: the run's, see `pipeline.plan.fingerprint`.
+        fingerprint: the run's, see `pipeline.planning.fingerprint`.
         unreadable: reasons by folder.
         profile: numbers for comparing runs, see `pipeline.report.drift`.
         settings: all settings of the run.

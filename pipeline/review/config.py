@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from pipeline.results.where_setting import NoneOrCondition
 from pipeline.review.class_names import clean_class_name
 from pipeline.setting_types import NoneOrPath, OutFolder, none_or, resolve_file, split_at_commas
 from pipeline.settings import Settings
@@ -17,14 +18,6 @@ Order = Literal[
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def _check_condition(text: str | None) -> str | None:
-    if text is not None:
-        from pipeline.review.conditions import parse_where  # imports pyarrow, and help needs none
-
-        parse_where(text)
-    return text
-
-
 class ReviewConfig(Settings):
     """The settings of one review. Every option of `vitrollout review` is a field here, and the other way round."""
 
@@ -32,7 +25,7 @@ class ReviewConfig(Settings):
     order: Order = Field("mixed", description="order of the photos; mixed: by margin, with a tenth for the audit")
     audit: float = Field(0.1, ge=0, le=1, description="share of all photos in the blind audit; 0: none")
     labels: NoneOrPath = Field(None, description="CSV path,label with known labels, to find suspects among them")
-    where: Annotated[str | None, BeforeValidator(none_or), AfterValidator(_check_condition)] = Field(
+    where: NoneOrCondition = Field(
         None, description='only photos with this in their row, such as "score<0.8" or "label==spur and score<0.8"'
     )
     who: Annotated[str | None, BeforeValidator(none_or)] = Field(

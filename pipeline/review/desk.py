@@ -49,7 +49,7 @@ class ReviewDesk:
             DataError: classes.json is damaged.
             StoreError: a file is damaged, or the folder can't be written.
         """
-        from pipeline.review.conditions import parse_where
+        from pipeline.results.conditions import parse_where
 
         out = config.out
         self.config = config

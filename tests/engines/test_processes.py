@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from pipeline.engines.device_process import DeviceShare
 from pipeline.engines.processes import drive, share_cores
+from pipeline.engines.tasks import DeviceShare
 from pipeline.errors import StoreError, VitrolloutError
 from pipeline.results.read import read_results
 from tests.helpers.device_runners import Accidents, start_simulated

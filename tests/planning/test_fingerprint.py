@@ -45,6 +45,7 @@ CHANGED = {
     "hidden": True,
     "limit": 100,
     "sample": 10,
+    "overlays": "failed",
     "overlay_size": 64,
     "report": True,
     "retry_failed": True,

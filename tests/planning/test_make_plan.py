@@ -37,6 +37,7 @@ class ListSource:
 
     def is_gone(self, paths, raws):
         assert len(paths) == len(raws)
+        assert not set(paths) & {ref.path for ref in self.refs}, "photos found are not looked for"
         return [path.startswith("gone") for path in paths]
 
 
@@ -163,16 +164,24 @@ def test_limit_takes_the_first_photos(plan_of):
     assert (plan.new, plan.done, plan.found) == (7, 1, 8)
 
 
-def test_samples_are_of_all_photos(plan_of):
+def test_a_sample_is_of_all_photos(plan_of):
     refs = [ref_of(f"{folder}/{number}.png") for folder in "abc" for number in range(20)]
     done = {ref.path: OK for ref in refs[::2]}
-    plan = plan_of(refs, done, sample=12, sampled_overlays=6)
-    sample, few = choose_sample(refs, 12), choose_sample(refs, 6)
+    plan = plan_of(refs, done, sample=12)
+    sample = choose_sample(refs, 12)
     assert pending_of(plan) == sorted(sample - set(done))
-    assert len(few & set(done)) < 6, "nothing sampled would be shown otherwise"
-    flagged = plan.pending.filter(plan.pending["sampled"])["path"].to_pylist()
-    assert flagged == sorted(few - set(done))
+    assert 0 < len(sample & set(done)) < 12
     assert plan.new == 30
+
+
+def test_a_sample_of_overlays_is_of_the_photos_to_process(plan_of):
+    refs = [ref_of(f"{folder}/{number:02}.png") for folder in "abc" for number in range(20)]
+    done = {ref.path: OK for ref in refs[::2]}
+    plan = plan_of(refs, done, sampled_overlays=6, limit=25)
+    sampled = plan.pending.filter(plan.pending["sampled"])["path"].to_pylist()
+    assert len(sampled) == 6
+    assert {path[0] for path in sampled} == {"a", "b", "c"}
+    assert sampled == sorted(choose_sample(refs_of_plan(plan.pending, "/nowhere"), 6))
 
 
 def test_clashing_names_are_those_of_all_photos(plan_of):

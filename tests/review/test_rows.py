@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigError, StoreError
+from pipeline.results.conditions import parse_where
 from pipeline.results.names import part_files
-from pipeline.review.conditions import parse_where
 from pipeline.review.rows import read_rows
 from pipeline.reviews.audit import audit_position
 from tests.helpers.tables import FAILED, flip_a_bit, make_row, write_run

@@ -1,7 +1,7 @@
 import pytest
 
+from pipeline.results.conditions import parse_where
 from pipeline.results.schema import to_table
-from pipeline.review.conditions import parse_where
 from tests.helpers.tables import FAILED, make_row
 
 ROWS = [

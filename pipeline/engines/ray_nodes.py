@@ -1,0 +1,262 @@
+"""The way to a Ray cluster: its address, its nodes, their devices. Each fault is found before the first photo."""
+
+import importlib.util
+import logging
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.engines.job import Job, describe_code
+from pipeline.errors import ConfigError, VitrolloutError, one_line
+from pipeline.model.device import choose_precision
+
+log = logging.getLogger(__name__)
+
+_KNOCK_SECONDS = 5.0
+_CONNECT_SECONDS = 30.0
+_ASK_SECONDS = 120.0  # for the first process of a node, and perhaps for its image
+_SMALLEST_GPU = 0.001  # a share of one: enough to see it
+
+# Connects as a process of its own, since Ray waits for a minute and more for a server that isn't one, or refuses it.
+_TRY_TO_CONNECT = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False)"
+
+
+@dataclass(frozen=True)
+class RayDevices:
+    """Devices of a cluster to work on.
+
+    Attributes:
+        device: their kind: cuda or cpu.
+        count: number of devices.
+        cpus: cores of each.
+        workers: processes for decoding, of each.
+        precision: of the forward pass, on all of them.
+        nodes: ids of the nodes.
+    """
+
+    device: str
+    count: int
+    cpus: int
+    workers: int
+    precision: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """The answer of a node: its name, and a problem of it, or its code and the precision of its devices."""
+
+    name: str
+    problem: str | None = None
+    code: str = ""
+    precision: str = ""
+
+
+def connect(config: RunConfig) -> RayDevices:
+    """Connect to the cluster of the settings and choose its devices.
+
+    Raises:
+        ConfigError: Ray is not installed, the cluster can't be reached, has no such devices, or runs other code.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("engine = ray: Ray is missing; install it with: pip install 'vitrollout[ray]'")
+    with _keep_signal_handlers():
+        import ray
+
+        if not ray.is_initialized():
+            address = _find_address(config.ray_address)
+            _try_to_connect(address)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    device, chosen = choose_nodes(config.device, nodes)
+    count, cpus = share_nodes(device, config.devices, [node["Resources"] for node in chosen])
+    ids = tuple(node["NodeID"] for node in chosen)
+    precision = _compare_nodes(config, device, ids)
+    workers = cpus if config.workers == "auto" else config.workers
+    log.info("Ray cluster: %d %s devices on %d nodes, with %d cores each", count, device, len(chosen), cpus)
+    return RayDevices(device, count, cpus, workers, precision, ids)
+
+
+def check_nodes(devices: RayDevices, job: Job) -> None:
+    """Check that all nodes see the photos and the results folder of a run.
+
+    Raises:
+        ConfigError: a node doesn't; names it.
+    """
+    _ask_nodes(devices.nodes, _check_node, (job,))
+
+
+def choose_nodes(device: str, nodes: Sequence[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """Choose the kind of device, and the nodes that have it.
+
+    Raises:
+        ConfigError: no node has it.
+    """
+    if device not in ("auto", "cuda", "cpu"):
+        raise ConfigError(f"device = {device}: Ray chooses among the devices of a kind; give auto, cuda or cpu")
+    with_gpu = [node for node in nodes if node["Resources"].get("GPU", 0) >= 1]
+    if device == "cuda" or (device == "auto" and with_gpu):
+        if not with_gpu:
+            raise ConfigError("device = cuda: no node of the Ray cluster has a GPU; see: ray status")
+        return "cuda", with_gpu
+    with_cpu = [node for node in nodes if node["Resources"].get("CPU", 0) >= 1]
+    if not with_cpu:
+        raise ConfigError("the Ray cluster has no node with a core; see: ray status")
+    return "cpu", with_cpu
+
+
+def share_nodes(device: str, devices: object, nodes: Sequence[dict[str, float]]) -> tuple[int, int]:
+    """Return the number of devices to work on, and the cores of each.
+
+    Args:
+        device: cuda or cpu.
+        devices: as in the settings: how many, or all, or None for all.
+        nodes: resources of each node.
+
+    Raises:
+        ConfigError: the cluster hasn't got that many.
+    """
+    if isinstance(devices, tuple):
+        numbers = ",".join(map(str, devices))
+        raise ConfigError(f"devices = {numbers}: Ray numbers the devices of each node by itself; give how many, or all")
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    if device == "cuda":
+        gpus = [int(node["GPU"]) for node in nodes]
+        present, each = sum(gpus), min(max(1, core // gpu) for core, gpu in zip(cores, gpus, strict=True))
+    else:
+        present = sum(cores)
+        each = min(cores) if not isinstance(devices, int) else max(1, min(cores) // -(-devices // len(nodes)))
+    if isinstance(devices, int) and devices > present:
+        unit = "GPUs" if device == "cuda" else "cores"
+        raise ConfigError(f"devices = {devices}: the Ray cluster has {present} {unit}; give at most {present}, or all")
+    if isinstance(devices, int):
+        return devices, each
+    return (present if device == "cuda" else sum(core // each for core in cores)), each
+
+
+def _find_address(given: str | None) -> str:
+    address = given or os.environ.get("RAY_ADDRESS") or "auto"
+    if "://" in address:
+        raise ConfigError(
+            f"ray_address = {address}: must be HOST:PORT, as told by ray start; run vitrollout on a node of the cluster"
+        )
+    if address == "auto":
+        return address
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
+        raise ConfigError(
+            f"ray_address = {address}: can't be reached ({reason}); give the HOST:PORT of the head node"
+        ) from None
+    return address
+
+
+def _try_to_connect(address: str) -> None:
+    named = "no Ray cluster on this machine" if address == "auto" else f"ray_address = {address}"
+    command = [sys.executable, "-c", _TRY_TO_CONNECT, address]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_CONNECT_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ConfigError(
+            f"{named}: no answer of a Ray cluster within {_CONNECT_SECONDS:.0f} s; check the address and the token, "
+            "and see: ray status"
+        ) from None
+    if done.returncode:
+        reason = one_line(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no reason given", 300)
+        raise ConfigError(f"{named}: {reason}; start one with ray start --head, or give --ray-address")
+
+
+@contextmanager
+def _keep_signal_handlers() -> Iterator[None]:
+    """Put back the handlers of signals: Ray takes SIGTERM."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+def _compare_nodes(config: RunConfig, device: str, nodes: Sequence[str]) -> str:
+    """Compare the code of all nodes with this machine's; return a precision that all of them have."""
+    gpu_share = _SMALLEST_GPU if device == "cuda" and config.precision == "auto" else 0
+    reports = _ask_nodes(nodes, _describe_node, (config.precision, device), gpu_share)
+    for report in reports:
+        if report.code != describe_code():
+            raise ConfigError(
+                f"node {report.name}: vitrollout {report.code} runs there, {describe_code()} here; install the same "
+                "version on all nodes"
+            )
+    precisions = {report.precision for report in reports}
+    return precisions.pop() if len(precisions) == 1 else ("fp16" if device == "cuda" else "fp32")
+
+
+def _ask_nodes(
+    nodes: Sequence[str], question: Callable[..., NodeReport], arguments: tuple[object, ...], gpus: float = 0
+) -> list[NodeReport]:
+    """Put a question to all nodes.
+
+    Raises:
+        ConfigError: a node can't answer, or has a problem; names it.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(question)
+    calls = {}
+    for node in nodes:
+        strategy = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+        options = task.options(num_cpus=0, num_gpus=gpus, max_retries=0, scheduling_strategy=strategy)
+        calls[options.remote(*arguments)] = node
+    ready, silent = ray.wait(list(calls), num_returns=len(calls), timeout=_ASK_SECONDS)
+    if not ready:
+        raise ConfigError(f"no node of the Ray cluster answers within {_ASK_SECONDS:.0f} s; see: ray status")
+    for call in silent:
+        ray.cancel(call)
+        log.warning("node %s of the Ray cluster doesn't answer; it is asked again before its first shard", calls[call])
+    reports = [_take_report(call, calls[call]) for call in ready]
+    for report in reports:
+        if report.problem is not None:
+            raise ConfigError(f"node {report.name}: {report.problem}")
+    return reports
+
+
+def _take_report(call: Any, node: str) -> NodeReport:
+    import ray
+
+    try:
+        report: NodeReport = ray.get(call)
+    except ray.exceptions.RayError as error:
+        reason = one_line(str(error).strip().splitlines()[-1], 300)
+        return NodeReport(node[:8], f"can't run vitrollout ({reason}); install the same version on all nodes")
+    return report
+
+
+def _describe_node(precision: str, device: str) -> NodeReport:
+    """Describe the machine of this process."""
+    name = platform.node()
+    try:
+        return NodeReport(name, code=describe_code(), precision=choose_precision(precision, device))
+    except VitrolloutError as error:
+        return NodeReport(name, str(error))
+
+
+def _check_node(job: Job) -> NodeReport:
+    """Check the machine of this process."""
+    try:
+        job.check_machine()
+    except VitrolloutError as error:
+        return NodeReport(platform.node(), str(error))
+    return NodeReport(platform.node())
