@@ -67,15 +67,15 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
-def parse_location(text: str) -> Location:
-    """Return the place named by a path or a URL.
+def parse_location(text: str | Location) -> Location:
+    """Return the place named by a path or a URL; places stay as they are.
 
     Raises:
         ConfigError: a URL of another kind, or without a usable bucket or key. It never repeats credentials.
     """
-    match = _URL.match(text)
+    match = _URL.match(text) if isinstance(text, str) else None
     if match is None:
-        return Path(text)
+        return Path(text) if isinstance(text, str) else text
     scheme, bucket, key = match[1].lower(), match[2], match[3].strip("/")
     if scheme not in SCHEMES:
         raise ConfigError(f"{scheme}:// is not supported; name a path, or a URL with {', '.join(SCHEMES)}")

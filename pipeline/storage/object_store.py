@@ -16,7 +16,7 @@ from pipeline.storage.location import ObjectUrl
 _CREATE_TRIES = 5
 _DELETES_AT_ONCE = 8
 _FOOTER_BYTES = 65_536  # most footers of Parquet parts fit
-_BLOCK_BYTES = 4 * 2**20  # more than most parts
+_BLOCK_BYTES = 2**20  # smaller objects are read whole
 
 
 class ObjectStorage:
@@ -129,17 +129,19 @@ def list_objects(prefix: ObjectUrl) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.name)
 
 
+def find_first(prefix: ObjectUrl) -> Entry | None:
+    """Return one of the objects below a prefix; None without any."""
+    chunks = _list_chunks(prefix, 1)
+    return next((entry for chunk in chunks for entry in chunk), None)
+
+
 def walk_objects(prefix: ObjectUrl) -> Iterator[list[Entry]]:
     """Yield all objects below a prefix, some thousand at a time; their names are relative to it.
 
     Raises:
         StoreError: the store refuses it, or doesn't answer, or has a key with an empty part between slashes.
     """
-    client = open_client(prefix)
-    start = len(prefix.key) + 1 if prefix.key else 0
-    with explain_faults(prefix):
-        for chunk in client.list(prefix.key or None, chunk_size=8192):
-            yield [_to_entry(meta, meta["path"][start:]) for meta in chunk]
+    return _list_chunks(prefix, 8192)
 
 
 class ObjectReader(io.RawIOBase):
@@ -213,6 +215,14 @@ class ObjectReader(io.RawIOBase):
                 content = bytes(self._client.get(self._url.key, options=options).bytes())
             self._block = (first, content)
         return content[start - first :][:size]
+
+
+def _list_chunks(prefix: ObjectUrl, size: int) -> Iterator[list[Entry]]:
+    client = open_client(prefix)
+    start = len(prefix.key) + 1 if prefix.key else 0
+    with explain_faults(prefix):
+        for chunk in client.list(prefix.key or None, chunk_size=size):
+            yield [_to_entry(meta, meta["path"][start:]) for meta in chunk]
 
 
 def _to_entry(meta: Any, name: str) -> Entry:

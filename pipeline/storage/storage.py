@@ -24,6 +24,20 @@ class Storage(Protocol):
         """Raise ConfigError unless the place can be written and `create` refuses taken names."""
 
 
+def check_reachable(place: Location) -> None:
+    """Check that the place of an input or of results can be listed; folders of this machine are checked elsewhere.
+
+    Raises:
+        ConfigError: the bucket isn't there, or access is denied, or its host doesn't answer.
+    """
+    if not isinstance(place, Path):
+        from pipeline.storage.clients import at_start
+        from pipeline.storage.object_store import find_first
+
+        with at_start():
+            find_first(place)
+
+
 def open_storage(out: Location) -> Storage:
     """Return the storage of a results folder; nothing is touched, and no request made."""
     if isinstance(out, Path):
