@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.report.table_columns import Integers, TableColumns
+from pipeline.results.current_rows import Hashes
 from pipeline.results.names import run_id_of_part
 
 
@@ -51,7 +52,7 @@ def find_changes(columns: TableColumns) -> Changes:
     return Changes(tonight[~is_known], known[is_relabelled], before[is_relabelled])
 
 
-def _find_labels_before(columns: TableColumns, newest: int, tonight: Integers) -> tuple[Integers, Integers]:
+def _find_labels_before(columns: TableColumns, newest: int, tonight: Integers) -> tuple[Hashes, Integers]:
     """Return the hashes of tonight's paths with earlier rows, sorted, and the label of the last of these rows."""
     earlier = np.flatnonzero(~columns.is_current & (columns.run < newest))  # few: replaced rows
     earlier = earlier[np.isin(columns.path_hash[earlier], columns.path_hash[tonight])]

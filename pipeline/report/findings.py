@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.report.archive import Archive
 from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.status import Status, status_of_archive
 from pipeline.reviews.truth import Truth
+from pipeline.storage.location import Location
 
 _MOST_EXAMPLES = 10  # of lists available in full elsewhere
 
@@ -50,7 +50,7 @@ class Findings:
     choice: str
 
 
-def gather_findings(out: Path, archive: Archive, truths: Mapping[str, Truth]) -> Findings:
+def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]) -> Findings:
     """Gather the findings of a results folder.
 
     Args:

@@ -19,12 +19,13 @@ import pandas as pd
 
 from pipeline.results.names import thumbnail_name
 from pipeline.reviews.truth import Truth
+from pipeline.storage.location import Location
 
 ROWS_PER_FILE = 200  # few: in a gallery sorted by score, each photo of a page comes from another file
 _THREADS = 16  # that look for thumbnails; on a disk of another machine each look takes a millisecond
 
 
-def build_data_files(frame: pd.DataFrame, truths: Mapping[str, Truth], out: Path) -> Iterator[tuple[str, bytes]]:
+def build_data_files(frame: pd.DataFrame, truths: Mapping[str, Truth], out: Location) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the data files of a gallery.
 
     Args:
@@ -66,9 +67,12 @@ def build_data_files(frame: pd.DataFrame, truths: Mapping[str, Truth], out: Path
         yield f"rows-{number}.js", _format_call("vitrolloutRows", number, rows)
 
 
-def _find_thumbnails(out: Path, overlays: Iterable[Any]) -> list[str | None]:
+def _find_thumbnails(out: Location, overlays: Iterable[Any]) -> list[str | None]:
     """Return the name of each overlay's thumbnail, None for those missing."""
     names = [thumbnail_name(overlay) if isinstance(overlay, str) else None for overlay in overlays]
+
+    if not isinstance(out, Path):  # a request for each would take longer than the report
+        return names
 
     def keep_existing(start: int) -> list[str | None]:
         return [name if name and (out / name).exists() else None for name in names[start : start + ROWS_PER_FILE]]

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,6 +15,7 @@ from pipeline.results.run_record import RunRecord, newest_run_records
 from pipeline.reviews.read import read_truths
 from pipeline.reviews.summary import ReviewSummary, summarise_reviews
 from pipeline.reviews.truth import Truth
+from pipeline.storage.location import Location
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Status:
         return ", ".join(kinds)
 
 
-def read_status(out: Path, *, runs: int = 5, failures: int = 10) -> Status:
+def read_status(out: Location, *, runs: int = 5, failures: int = 10) -> Status:
     """Read the status of a results folder.
 
     Args:
@@ -94,7 +94,7 @@ def read_status(out: Path, *, runs: int = 5, failures: int = 10) -> Status:
     return status_of_archive(out, read_archive(out, truths, failures=failures), truths, runs=runs)
 
 
-def status_of_archive(out: Path, archive: Archive, truths: Mapping[str, Truth], *, runs: int = 5) -> Status:
+def status_of_archive(out: Location, archive: Archive, truths: Mapping[str, Truth], *, runs: int = 5) -> Status:
     """Return the status of a results folder from its table and reviews.
 
     Args:
@@ -119,14 +119,14 @@ def status_of_archive(out: Path, archive: Archive, truths: Mapping[str, Truth], 
     )
 
 
-def _summarise_reviews(out: Path, archive: Archive, truths: Mapping[str, Truth]) -> ReviewSummary | None:
+def _summarise_reviews(out: Location, archive: Archive, truths: Mapping[str, Truth]) -> ReviewSummary | None:
     if not truths:
         return None
     summary = summarise_reviews(archive.reviewed, truths, trained_on=find_training_photos(out))
     return summary if summary.any else None
 
 
-def _count_gone(out: Path) -> int:
+def _count_gone(out: Location) -> int:
     """Return the number of rows without a photo, as counted by the newest run; 0 once they are pruned."""
     newest = next(newest_run_records(out), None)
     if newest is None or was_pruned_since(out, newest.summary.run_id):

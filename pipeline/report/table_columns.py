@@ -93,7 +93,8 @@ class TableColumns:
             for part, start, (low, high) in zip(self.parts, starts, pairwise(bounds), strict=False)
             if low < high
         ]
-        return concatenate_parts(list(map_in_threads(read, wanted)), columns).to_pandas()
+        frame: pd.DataFrame = concatenate_parts(list(map_in_threads(read, wanted)), columns).to_pandas()
+        return frame
 
 
 @dataclass(frozen=True)

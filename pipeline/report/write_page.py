@@ -28,12 +28,15 @@ from pipeline.results.report_age import date_report_before
 from pipeline.reviews.files import review_marks
 from pipeline.reviews.read import read_truths
 from pipeline.reviews.truth import Truth
+from pipeline.storage.files import list_files, read_bytes
+from pipeline.storage.location import Location, ObjectUrl, is_url
+from pipeline.storage.storage import open_storage
 
 _DATA_NAME = re.compile(r"[0-9a-f]{12}")
 _LOCK_SECONDS = 60.0  # to wait for another report
 
 
-def write_report(out: Path, *, most_shown: int = MOST_SHOWN) -> Path:
+def write_report(out: Location, *, most_shown: int = MOST_SHOWN) -> Location:
     """Write the report of a results folder; return the page's path.
 
     Args:
@@ -48,6 +51,9 @@ def write_report(out: Path, *, most_shown: int = MOST_SHOWN) -> Path:
     reviews = review_marks(out)
     truths = read_truths(out)
     archive = read_archive(out, truths, most_shown=most_shown)
+    if not isinstance(out, Path):
+        _put_files(out, uuid.uuid4().hex[:12], archive, truths)
+        return out / REPORT_PAGE
     folder = out / REPORT_DATA
     try:
         folder.mkdir(exist_ok=True)
@@ -64,7 +70,23 @@ def write_report(out: Path, *, most_shown: int = MOST_SHOWN) -> Path:
     return out / REPORT_PAGE
 
 
-def _build_files(out: Path, archive: Archive, truths: Mapping[str, Truth], data: str) -> Iterator[tuple[str, bytes]]:
+def _put_files(out: ObjectUrl, data: str, archive: Archive, truths: Mapping[str, Truth]) -> None:
+    """Write the files of a report into a store of objects, the page last; then remove those of the report before."""
+    storage = open_storage(out)
+    try:
+        before = re.search(rf"{REPORT_DATA}/([0-9a-f]{{12}})/", read_bytes(out / REPORT_PAGE).decode())
+    except FileNotFoundError:
+        before = None
+    for name, content in _build_files(out, archive, truths, data):
+        storage.put(REPORT_PAGE if name == REPORT_PAGE else f"{REPORT_DATA}/{data}/{name}", content)
+    if before:
+        folder = f"{REPORT_DATA}/{before[1]}"
+        storage.delete([f"{folder}/{entry.name}" for entry in list_files(out / folder)])
+
+
+def _build_files(
+    out: Location, archive: Archive, truths: Mapping[str, Truth], data: str
+) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the files of a report, the page last."""
     yield from build_data_files(archive.gallery.frame, truths, out)
     for name in ("report.js", "report.css"):
@@ -84,7 +106,7 @@ def _write_files(out: Path, data: Path, files: Iterable[tuple[str, bytes]]) -> N
         raise
 
 
-def _render_page(out: Path, archive: Archive, truths: Mapping[str, Truth], data: str) -> str:
+def _render_page(out: Location, archive: Archive, truths: Mapping[str, Truth], data: str) -> str:
     environment = Environment(
         loader=PackageLoader("pipeline.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -93,8 +115,8 @@ def _render_page(out: Path, archive: Archive, truths: Mapping[str, Truth], data:
     return environment.get_template("report.html.j2").render(
         findings=gather_findings(out, archive, truths),
         low_confidence=LOW_CONFIDENCE,
-        name=out.resolve().name,
-        photos_at=Path(source).as_uri() if source else "",
+        name=out.resolve().name if isinstance(out, Path) else str(out),
+        photos_at=Path(source).as_uri() if source and not is_url(source) else "",
         data=f"{REPORT_DATA}/{data}",
         duration=_format_duration,
     )

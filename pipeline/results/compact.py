@@ -34,7 +34,7 @@ from pipeline.results.run_record import newest_run_records
 from pipeline.reviews.files import review_marks
 from pipeline.reviews.fold import fold_sessions
 from pipeline.storage.files import open_parquet
-from pipeline.storage.location import Location
+from pipeline.storage.location import Location, is_url, parse_location
 
 _PART_BYTES = 64 * 2**20  # of a new part before compression; making it takes a few times as much memory
 _LARGE = 0.9  # of the rows of a new part: a part to leave alone
@@ -62,7 +62,7 @@ class Compaction:
     reviews_folded: int = 0
 
 
-def compact(out: str | Path, *, prune: bool = False) -> Compaction:
+def compact(out: str | Location, *, prune: bool = False) -> Compaction:
     """Rewrite the table of a results folder, and fold its ended reviews; both can be read at any moment.
 
     Args:
@@ -74,22 +74,24 @@ def compact(out: str | Path, *, prune: bool = False) -> Compaction:
         FolderBusyError: a run holds it.
         StoreError: a part is damaged, the disk is full, or the folder can't be written.
     """
-    out = Path(out)
-    source = input_folder_of_results(out)
-    if source is None or not part_files(out):
+    location = parse_location(out)
+    source = input_folder_of_results(location)
+    if source is None or not part_files(location):
         raise ConfigError(f"{out} is not a results folder with rows in it; name the --out of a run")
-    with ResultsFolder(out, source) as results:
-        reviews, was_current = review_marks(out), report_knows_all(out)
-        table = _read_table(out)
+    if prune and not (isinstance(location, Path) and not is_url(source)):
+        raise ConfigError(f"{out}: --prune is for photos and results in folders of this machine")
+    with ResultsFolder(location, source) as results:
+        reviews, was_current = review_marks(location), report_knows_all(location)
+        table = _read_table(location)
         kept = _keep_existing_photos(table, Path(source)) if prune else table
-        _rewrite(results, table, kept, pruned=prune or _was_pruned(out))
-        reviews_folded = fold_sessions(out)
+        _rewrite(results, kept, pruned=prune or _was_pruned(location))
+        reviews_folded = fold_sessions(location) if isinstance(location, Path) else 0
         if was_current and kept.current == table.current:
-            date_report_after_compaction(out, reviews)  # it still knows every row
-        overlays_removed = _remove_unnamed_overlays(out) if prune else 0
+            date_report_after_compaction(location, reviews)  # it still knows every row
+        overlays_removed = _remove_unnamed_overlays(location) if prune and isinstance(location, Path) else 0
         return Compaction(
             parts_before=len(table.parts),
-            parts=len(part_files(out)),
+            parts=len(part_files(location)),
             rows_before=table.rows,
             rows=kept.current,
             pruned=table.current - kept.current,
@@ -127,7 +129,7 @@ def _read_table(out: Location) -> _Table:
     return _Table(parts, find_current_rows(parts), rows_per_part)
 
 
-def _rewrite(results: ResultsFolder, table: _Table, kept: _Table, *, pruned: bool) -> None:
+def _rewrite(results: ResultsFolder, kept: _Table, *, pruned: bool) -> None:
     """Put new parts in place of all but the large and current ones."""
     open_runs = {run.run_id for run in read_open_runs(results.out)}  # their workers go by the names of parts
     small: list[MaskedPart] = []

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import StoreError, one_line
 from pipeline.results.schema import SCHEMA
+from pipeline.storage.files import open_parquet
+from pipeline.storage.location import Location
 
 
-def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_part(part: Location, columns: Sequence[str] | None = None) -> pa.Table:
     """Read the columns of `SCHEMA` present in one part.
 
     Raises:
@@ -24,7 +26,7 @@ def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return file.read(columns=[name for name in (columns or SCHEMA.names) if name in present])
 
 
-def read_part_metadata(part: Path) -> dict[bytes, bytes]:
+def read_part_metadata(part: Location) -> dict[bytes, bytes]:
     """Read the key-value metadata of one part.
 
     Raises:
@@ -62,9 +64,10 @@ def newest_rows(keys: pa.Table) -> pa.Array:
 
 
 @contextmanager
-def _open_part(part: Path) -> Iterator[pq.ParquetFile]:
+def _open_part(part: Location) -> Iterator[pq.ParquetFile]:
+    options = {} if isinstance(part, Path) else {"pre_buffer": True}  # one request for neighbouring columns
     try:
-        with pq.ParquetFile(part, page_checksum_verification=True) as file:
+        with pq.ParquetFile(open_parquet(part), page_checksum_verification=True, **options) as file:
             yield file
     except FileNotFoundError:
         raise

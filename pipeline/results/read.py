@@ -15,6 +15,9 @@ from pipeline.results.names import TABLE, part_files
 from pipeline.results.parts import concatenate_parts, newest_rows, read_part
 from pipeline.results.schema import SCHEMA
 from pipeline.reviews.files import REVIEW_COLUMNS
+from pipeline.storage.files import list_names
+from pipeline.storage.location import Location, parse_location
+from pipeline.storage.storage import check_reachable
 
 if TYPE_CHECKING:  # half a second to import, and a run needs none of it
     import pandas as pd
@@ -24,12 +27,12 @@ Where: TypeAlias = pc.Expression | Sequence[Filter] | Sequence[Sequence[Filter]]
 
 
 def read_results(
-    out: str | Path, columns: Sequence[str] | None = None, where: Where | None = None, *, reviews: bool = False
+    out: str | Location, columns: Sequence[str] | None = None, where: Where | None = None, *, reviews: bool = False
 ) -> "pd.DataFrame":
     """Read the table of a results folder: the newest row of each path.
 
     Args:
-        out: the results folder.
+        out: the results folder, or its URL.
         columns: names of columns; all by default.
         where: a condition on the newest rows: `[("label", "==", "short"), ("score", "<", 0.8)]` for all of several, a
             list of such lists for any of several, like `filters` of pandas.read_parquet, or a pyarrow.compute
@@ -47,6 +50,7 @@ def read_results(
         ConfigError: the folder holds no results, a column is unknown, or `where` can't be applied to the table.
         StoreError: a part is damaged, or a file of reviews.
     """
+    out = parse_location(out)
     check_results_folder(out)
     columns = list(SCHEMA.names if columns is None else columns)
     _check_columns(columns)
@@ -54,31 +58,25 @@ def read_results(
     needed = ["path", "content_hash", "label"] if reviews else ["path"]
     while True:
         try:
-            table = _current_rows(part_files(Path(out)), list(dict.fromkeys([*needed, *columns])), condition)
+            table = _current_rows(part_files(out), list(dict.fromkeys([*needed, *columns])), condition)
         except FileNotFoundError:
             continue  # compacted meanwhile; the new parts have its rows
         # a map as a list of pairs, pandas' usual form, could be written to no other table
         frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict").sort_values("path", ignore_index=True)
         if reviews:
-            frame = _add_reviews(frame, Path(out))
+            frame = _add_reviews(frame, out)
             columns += REVIEW_COLUMNS
         return frame.loc[:, columns]
 
 
-def check_results_folder(out: str | Path) -> None:
-    """Raise a ConfigError for a folder without a table."""
-    if not (Path(out) / TABLE).is_dir():
-        raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
-
-
-def _add_reviews(frame: "pd.DataFrame", out: Path) -> "pd.DataFrame":
+def _add_reviews(frame: "pd.DataFrame", out: Location) -> "pd.DataFrame":
     from pipeline.reviews.read import read_truths  # for those who ask for reviews
     from pipeline.reviews.summary import add_reviews
 
     return add_reviews(frame, read_truths(out))
 
 
-def _current_rows(parts: Sequence[Path], columns: Sequence[str], condition: pc.Expression) -> pa.Table:
+def _current_rows(parts: Sequence[Location], columns: Sequence[str], condition: pc.Expression) -> pa.Table:
     """Read the newest row of each path, if it meets the condition, in the order of the parts."""
     lists = [name for name in columns if pa.types.is_nested(SCHEMA.field(name).type)]
     plain = [name for name in columns if name not in lists]
@@ -131,6 +129,13 @@ def _columns_of_condition(condition: pc.Expression) -> list[str]:
         return False
 
     return [name for name in SCHEMA.names if fails_without(name)]
+
+
+def check_results_folder(out: Location) -> None:
+    """Raise a ConfigError for a place without a table, or out of reach."""
+    check_reachable(out)
+    if not ((out / TABLE).is_dir() if isinstance(out, Path) else list_names(out / TABLE)):
+        raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
 
 
 def _check_columns(names: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from pipeline.results.names import TABLE, part_files
 from pipeline.results.parts import concatenate_parts, newest_rows, read_part
 from pipeline.results.schema import SCHEMA
 from pipeline.reviews.audit import audit_position
+from pipeline.storage.location import Location
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -175,7 +176,7 @@ def read_rows(out: Path, condition: pc.Expression | None = None) -> ReviewRows:
     return ReviewRows(out, Path(source) if source else None, table, selected, failed, replace(places, numbers=numbers))
 
 
-def read_parts(out: Path, names: Sequence[str]) -> tuple[list[Path], list[pa.Table]]:
+def read_parts(out: Path, names: Sequence[str]) -> tuple[list[Location], list[pa.Table]]:
     """Read columns of all parts of the table as they are at one moment."""
     while True:
         try:

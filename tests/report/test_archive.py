@@ -47,7 +47,9 @@ def out(request, tmp_path):
         rows = [make_random_row(chance, number) for number in chance.sample(range(60 + 40 * run), 60)]
         write_run(tmp_path / "out", tmp_path / "photos", rows[:25], [] if run % 2 else rows[25:30], rows[30:])
         reviews += [
-            make_review(row.path, chance.choice(LABELS), label_before=chance.choice(LABELS), content_hash=row.content_hash)
+            make_review(
+                row.path, chance.choice(LABELS), label_before=chance.choice(LABELS), content_hash=row.content_hash
+            )
             for row in rows[::6]
             if row.content_hash
         ]  # fmt: skip
