@@ -19,7 +19,6 @@ from pipeline.work import ShardDone
 log = logging.getLogger(__name__)
 
 _RECEIVE_SECONDS = 2.0  # of one call to an actor
-_WAITING_SECONDS = 60.0  # for a place on the cluster, between two lines in the log
 
 
 def drive(
@@ -84,7 +83,7 @@ class _Actors:
             )
             .remote(self.start_runner, share)
         )
-        return _ActorWorker(share, f"{share.device} on a node of the cluster", actor, _call(actor))
+        return _ActorWorker(share, f"{share.device} on a node of the cluster", actor, _call(actor), is_there=False)
 
     def listen(self, workers: list[_ActorWorker], seconds: float) -> list[tuple[_ActorWorker, Answer]]:
         import ray
@@ -106,7 +105,7 @@ class _Actors:
         except ray.exceptions.RayError as error:
             return [Fault(VitrolloutError(f"a fault in an actor: {one_line(error)}"))]
         if worker.node is None:
-            worker.node, worker.name = node, f"{worker.share.device} on {node}"
+            worker.is_there, worker.node, worker.name = True, node, f"{worker.share.device} on {node}"
         worker.call = _call(worker.actor)
         return [_name_node(answer, node) for answer in answers]
 
