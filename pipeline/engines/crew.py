@@ -97,7 +97,7 @@ class _Crew(Generic[Worker]):
     def hand_out(self) -> None:
         """Give shards to every process with a free hand."""
         for worker in self.workers:
-            if not worker.is_ready:
+            if not worker.is_there:
                 continue
             while self.waiting and len(worker.tasks) < _IN_HAND:
                 self._give(worker, self.waiting.popleft())
@@ -192,7 +192,7 @@ class _Crew(Generic[Worker]):
         for index, task in reversed(list(enumerate(worker.tasks))):
             if shard_of(task) in self.done:
                 continue
-            suspected = death is not None and index == 0
+            suspected = death is not None and worker.is_ready and index == 0
             if isinstance(task, OneByOne):
                 photo = worker.photo if suspected else None
                 self.suspects.append(self._blame_photo(task, photo, death))

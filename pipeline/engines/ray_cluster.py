@@ -5,6 +5,7 @@ machine. A worker may outlive the death of its node, as Ray sees it, by seconds:
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from pipeline.work import ShardDone
 log = logging.getLogger(__name__)
 
 _RECEIVE_SECONDS = 2.0  # of one call to an actor
-_WAITING_SECONDS = 60.0  # for a place on the cluster, between two lines in the log
+_WAITING_SECONDS = 60.0  # for a first place on the cluster, between two lines in the log
 
 
 def drive(
@@ -62,12 +63,13 @@ class _ActorWorker(DeviceWorker):
         ray.kill(self.actor)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Actors:
     """The engine of a Ray cluster."""
 
     start_runner: StartRunner
     devices: RayDevices
+    had_room: float = field(default_factory=time.monotonic)
 
     def start(self, share: DeviceShare) -> _ActorWorker:
         """Ask for an actor; it waits until the cluster has room, which may be after a lost node has come back."""
@@ -84,17 +86,26 @@ class _Actors:
             )
             .remote(self.start_runner, share)
         )
-        return _ActorWorker(share, f"{share.device} on a node of the cluster", actor, _call(actor))
+        return _ActorWorker(share, f"{share.device} on a node of the cluster", actor, _call(actor), is_there=False)
 
     def listen(self, workers: list[_ActorWorker], seconds: float) -> list[tuple[_ActorWorker, Answer]]:
         import ray
 
+        self._warn_without_room(workers)
         by_call = {worker.call: worker for worker in workers}
         if not by_call:
             return []
         ray.wait(list(by_call), num_returns=1, timeout=seconds)
         ready, _ = ray.wait(list(by_call), num_returns=len(by_call), timeout=0)
         return [(by_call[call], answer) for call in ready for answer in self._receive(by_call[call])]
+
+    def _warn_without_room(self, workers: list[_ActorWorker]) -> None:
+        now = time.monotonic()
+        if any(worker.is_there for worker in workers):
+            self.had_room = now
+        elif now - self.had_room > _WAITING_SECONDS:
+            self.had_room = now
+            log.warning("the Ray cluster has had no room for a device in %.0f s; see: ray status", _WAITING_SECONDS)
 
     def _receive(self, worker: _ActorWorker) -> list[Answer]:
         import ray
@@ -106,7 +117,7 @@ class _Actors:
         except ray.exceptions.RayError as error:
             return [Fault(VitrolloutError(f"a fault in an actor: {one_line(error)}"))]
         if worker.node is None:
-            worker.node, worker.name = node, f"{worker.share.device} on {node}"
+            worker.is_there, worker.node, worker.name = True, node, f"{worker.share.device} on {node}"
         worker.call = _call(worker.actor)
         return [_name_node(answer, node) for answer in answers]
 

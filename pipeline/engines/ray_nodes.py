@@ -1,6 +1,5 @@
 """The way to a Ray cluster: its address, its nodes, their devices. Each fault is found before the first photo."""
 
-import importlib.util
 import logging
 import os
 import platform
@@ -66,11 +65,11 @@ def connect(config: RunConfig) -> RayDevices:
     Raises:
         ConfigError: Ray is not installed, the cluster can't be reached, has no such devices, or runs other code.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError("engine = ray: Ray is missing; install it with: pip install 'vitrollout[ray]'")
     with _keep_signal_handlers():
-        import ray
-
+        try:
+            import ray
+        except ModuleNotFoundError:
+            raise ConfigError("engine = ray: Ray is missing; install it with: pip install 'vitrollout[ray]'") from None
         if not ray.is_initialized():
             address = _find_address(config.ray_address)
             _try_to_connect(address)

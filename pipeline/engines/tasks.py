@@ -85,7 +85,8 @@ class DeviceWorker(ABC):
         name: of the device, for the log.
         tasks: shards in its hands, the running one first.
         photo: the photo last taken up, one by one.
-        is_ready: the model is loaded.
+        is_there: the process exists, and can be given shards.
+        is_ready: its model is loaded.
         heard: time of its last answer.
         failed_starts: its predecessors in a row that died before their model was loaded.
     """
@@ -94,6 +95,7 @@ class DeviceWorker(ABC):
     name: str
     tasks: list[Task] = field(default_factory=list, kw_only=True)
     photo: str | None = field(default=None, kw_only=True)
+    is_there: bool = field(default=True, kw_only=True)
     is_ready: bool = field(default=False, kw_only=True)
     heard: float = field(default=0.0, kw_only=True)
     failed_starts: int = field(default=0, kw_only=True)
