@@ -6,7 +6,9 @@ finish   counts, comparisons, the record                   pipeline/finish.py
 """
 
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from pipeline.callable_module import make_callable
 from pipeline.config import RunConfig
@@ -17,11 +19,12 @@ from pipeline.prepare import PreparedRun, draft_record, plan_run, prepare_run
 from pipeline.progress import Progress
 from pipeline.results.files import ResultsFiles
 from pipeline.results.folder import ResultsFolder, check_source
-from pipeline.results.open_run import ONE_PROCESS, OpenRun, read_open_runs
+from pipeline.results.open_run import ONE_PROCESS, PROCESSES, OpenRun, PlanGoneError, read_open_runs
 from pipeline.results.report_age import report_is_current
 from pipeline.results.restamp import restamp
 from pipeline.results.run_record import RunSummary
 from pipeline.storage.location import Location
+from pipeline.storage.storage import check_reachable
 from pipeline.work import ShardRunner
 
 log = logging.getLogger(__name__)
@@ -43,7 +46,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         if summary is None or not summary.interrupted:
             plan = _plan_and_log(prepared)
             if summary is None or plan.has_work:
-                engine = prepared.devices.engine if prepared.devices else ONE_PROCESS
+                engine = _name_engine(prepared)
                 summary = _process_plan(prepared, plan, results, engine, stop)
             del plan  # the report needs its memory
         if config.report:
@@ -58,6 +61,7 @@ def preview(config: RunConfig) -> Plan:
         VitrolloutError: as `run`, as far as known without loading the model.
     """
     prepared = prepare_run(config)
+    check_reachable(config.out)
     if not config.rebind:
         check_source(config.out, config.input)
     return plan_run(prepared)
@@ -65,7 +69,9 @@ def preview(config: RunConfig) -> Plan:
 
 def update_report(out: Location) -> None:
     """Write the report of a results folder unless it is current."""
-    if not report_is_current(out):
+    if not isinstance(out, Path):
+        log.info("no report is written in a bucket; see vitrollout status %s", out)
+    elif not report_is_current(out):
         from pipeline.report.write_page import write_report  # imports pandas and jinja2
 
         write_report(out)
@@ -85,6 +91,13 @@ def _plan_and_log(prepared: PreparedRun) -> Plan:
     return plan
 
 
+def _name_engine(prepared: PreparedRun) -> str:
+    """Name those who work on the shards: only a folder of this machine has a lock, and so a single writer."""
+    if prepared.devices:
+        return prepared.devices.engine
+    return ONE_PROCESS if isinstance(prepared.config.out, Path) else PROCESSES
+
+
 def _finish_open_runs(prepared: PreparedRun, results: ResultsFolder, stop: Callable[[], bool]) -> RunSummary | None:
     """Go on with a run left open under the same settings, and close all others; return its summary, if any."""
     summary = None
@@ -93,7 +106,10 @@ def _finish_open_runs(prepared: PreparedRun, results: ResultsFolder, stop: Calla
             opened.seal()
             continue
         log.info("run %s is open: %d of its %d shards are left", opened.run_id, len(opened.missing()), opened.shards)
-        summary = _work_and_finish(prepared, opened, results, stop)
+        try:
+            summary = _work_and_finish(prepared, opened, results, stop)
+        except PlanGoneError:
+            log.info("run %s: another process has finished it", opened.run_id)
     return summary
 
 
@@ -143,8 +159,16 @@ def _work_on_shards(
         files = results if opened.has_one_writer else ResultsFiles(results.out, results.source, opened.run_id)
         runner = ShardRunner(opened, prepared.model, files, on_batch=progress.advance, clock=prepared.clock)
         with runner:
-            for _ in runner.run(shards, stop):
+            for _ in runner.run(shards if opened.has_one_writer else _skip_committed(opened, shards), stop):
                 pass
+
+
+def _skip_committed(opened: OpenRun, shards: Sequence[int]) -> Iterator[int]:
+    """Yield shards still without a part at their turn: other runs may work on them too, so each starts elsewhere."""
+    start = os.getpid() % max(1, len(shards))
+    for shard in (*shards[start:], *shards[:start]):
+        if not opened.is_committed(shard):
+            yield shard
 
 
 # importing this file sets `pipeline.run` to the module, so the module itself must be callable

@@ -9,7 +9,7 @@ from typing import Self
 
 from pipeline.config import RunConfig
 from pipeline.decision import Decision, add_decision
-from pipeline.errors import DeviceLostError
+from pipeline.errors import ConfigError, DeviceLostError
 from pipeline.model.open import OpenedModel, open_model
 from pipeline.model.targets import Targets
 from pipeline.overlays.choice import OverlayChoice

@@ -51,7 +51,7 @@ def read_results(
         StoreError: a part is damaged, or a file of reviews.
     """
     out = parse_location(out)
-    _check_table(out)
+    check_results_folder(out)
     columns = list(SCHEMA.names if columns is None else columns)
     _check_columns(columns)
     condition = _parse_condition(where)
@@ -69,15 +69,12 @@ def read_results(
         return frame.loc[:, columns]
 
 
-def read_labels_before(out: Location, run_id: str) -> "pd.Series[str]":
-    """Read the label of each path as it was before a run, "failed" for failed photos; none for new photos."""
-    table = _read_all_rows(out, ["path", "label", "run_id"])
-    if table is None:
-        table = SCHEMA.empty_table().select(["path", "label", "run_id"])
-    table = table.filter(pc.less(table["run_id"].cast(pa.string()), run_id))
-    frame = table.take(newest_rows(table)).to_pandas()
-    labels: pd.Series[str] = frame.set_index("path")["label"].astype(object).fillna("failed")
-    return labels
+def check_results_folder(out: str | Location) -> None:
+    """Raise a ConfigError for a place without a table, or out of reach."""
+    out = parse_location(out)
+    check_reachable(out)
+    if not ((out / TABLE).is_dir() if isinstance(out, Path) else list_names(out / TABLE)):
+        raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
 
 
 def _add_reviews(frame: "pd.DataFrame", out: Location) -> "pd.DataFrame":
@@ -85,16 +82,6 @@ def _add_reviews(frame: "pd.DataFrame", out: Location) -> "pd.DataFrame":
     from pipeline.reviews.summary import add_reviews
 
     return add_reviews(frame, read_truths(out))
-
-
-def _read_all_rows(out: Location, columns: Sequence[str]) -> pa.Table | None:
-    """Read columns of every row, also of replaced ones; None without any part."""
-    while True:
-        try:
-            tables = [read_part(part, columns) for part in part_files(out)]
-        except FileNotFoundError:
-            continue  # compacted meanwhile; the new parts have the rows
-        return pa.concat_tables(tables, promote_options="default").unify_dictionaries() if tables else None
 
 
 def _current_rows(parts: Sequence[Location], columns: Sequence[str], condition: pc.Expression) -> pa.Table:
@@ -150,12 +137,6 @@ def _columns_of_condition(condition: pc.Expression) -> list[str]:
         return False
 
     return [name for name in SCHEMA.names if fails_without(name)]
-
-
-def _check_table(out: Location) -> None:
-    check_reachable(out)
-    if not ((out / TABLE).is_dir() if isinstance(out, Path) else list_names(out / TABLE)):
-        raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
 
 
 def _check_columns(names: Sequence[str]) -> None:
