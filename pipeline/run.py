@@ -42,13 +42,14 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
     """
     prepared = _prepare_and_log(config)
     with ResultsFolder(config.out, config.input, rebind=config.rebind, repair=config.repair) as results:
-        summary = _finish_open_runs(prepared, results, stop)
-        if summary is None or not summary.interrupted:
-            plan = _plan_and_log(prepared)
-            if summary is None or plan.has_work:
-                engine = _name_engine(prepared)
-                summary = _process_plan(prepared, plan, results, engine, stop)
-            del plan  # the report needs its memory
+        summary = None
+        while summary is None:
+            summary = _finish_open_runs(prepared, results, stop)
+            if summary is None or not summary.interrupted:
+                plan = _plan_and_log(prepared)
+                if summary is None or plan.has_work:
+                    summary = _process_plan(prepared, plan, results, stop)
+                del plan  # the report needs its memory
         if config.report:
             update_report(config.out)
     return summary
@@ -106,19 +107,23 @@ def _finish_open_runs(prepared: PreparedRun, results: ResultsFolder, stop: Calla
             opened.seal()
             continue
         log.info("run %s is open: %d of its %d shards are left", opened.run_id, len(opened.missing()), opened.shards)
-        try:
-            summary = _work_and_finish(prepared, opened, results, stop)
-        except PlanGoneError:
-            log.info("run %s: another process has finished it", opened.run_id)
+        summary = _work_and_finish(prepared, opened, results, stop)
     return summary
 
 
 def _process_plan(
-    prepared: PreparedRun, plan: Plan, results: ResultsFolder, engine: str, stop: Callable[[], bool]
-) -> RunSummary:
-    """Take the pending photos of a plan through the model; rewrite the rows of touched files."""
-    draft = draft_record(prepared, plan, results.run_id, engine)
+    prepared: PreparedRun, plan: Plan, results: ResultsFolder, stop: Callable[[], bool]
+) -> RunSummary | None:
+    """Take the pending photos of a plan through the model; rewrite the rows of touched files.
+
+    Returns:
+        What was done; None if another process has just opened the same run: then that one is worked on.
+    """
+    draft = draft_record(prepared, plan, results.run_id, _name_engine(prepared))
     opened = results.open_run(draft, plan.pending, prepared.config.part_rows) if len(plan.pending) else None
+    if opened and any(run.run_id < opened.run_id and prepared.is_like(run) for run in read_open_runs(results.out)):
+        opened.close()
+        return None
     restamp(results, plan.touched, prepared.model.build_rows(results.run_id).judge_again)
     if opened is not None:
         return _work_and_finish(prepared, opened, results, stop)
@@ -131,8 +136,11 @@ def _work_and_finish(
 ) -> RunSummary:
     """Work on the missing shards of an open run and finish it. With several writers it stays open if interrupted."""
     clock, missing = prepared.clock, opened.missing()
-    if missing:
-        _work_on_shards(prepared, opened, missing, results, stop)
+    try:
+        if missing:
+            _work_on_shards(prepared, opened, missing, results, stop)
+    except PlanGoneError:
+        log.info("run %s: another process has finished or closed it", opened.run_id)
     stays_open = stop() and not opened.has_one_writer and bool(opened.missing())
     summary = finish_run(
         results,

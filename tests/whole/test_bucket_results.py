@@ -15,7 +15,7 @@ import pipeline
 from pipeline.errors import ConfigError, StoreError
 from pipeline.report.status import read_status
 from pipeline.results.compact import compact
-from pipeline.results.names import part_files, record_files
+from pipeline.results.names import part_files, record_files, run_id_of_part
 from pipeline.results.open_run import read_open_runs
 from pipeline.results.parts import read_part
 from pipeline.storage.location import ObjectUrl
@@ -132,7 +132,7 @@ def test_two_runs_at_once_share_the_work(material, out, start):
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [3, 3], errors
     assert_whole(material, out)
-    assert record_files(out)
+    assert len({run_id_of_part(part) for part in part_files(out)}) == len(record_files(out)) == 1
 
 
 def test_run_with_other_settings_closes_an_open_one(material, out, start):
