@@ -8,7 +8,7 @@ from pipeline.errors import ConfigError
 from pipeline.storage.location import Location, parse_location
 
 
-class LocationType(click.ParamType):
+class LocationType(click.ParamType[Location]):
     """A path or a URL."""
 
     name = "path or url"

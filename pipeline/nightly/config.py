@@ -42,9 +42,8 @@ class ArchiveConfig(RunConfig):
     @field_validator("input")
     @classmethod
     def _check_input(cls, folder: Location) -> Location:
-        return (
-            resolve_path(folder) if isinstance(folder, Path) else folder
-        )  # a missing folder, say an unmounted disk, is a fault of this archive alone
+        # a missing folder, say an unmounted disk, is a fault of this archive alone
+        return resolve_path(folder) if isinstance(folder, Path) else folder
 
 
 class NightlyConfig(Settings):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ from pipeline.results.run_record import RunRecord, newest_run_records
 from pipeline.reviews.read import read_truths
 from pipeline.reviews.summary import ReviewSummary, summarise_reviews
 from pipeline.reviews.truth import Truth
-from pipeline.storage.location import Location
+from pipeline.storage.location import Location, parse_location
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,11 @@ class Status:
         return ", ".join(kinds)
 
 
-def read_status(out: Location, *, runs: int = 5, failures: int = 10) -> Status:
+def read_status(out: str | Location, *, runs: int = 5, failures: int = 10) -> Status:
     """Read the status of a results folder.
 
     Args:
-        out: the results folder.
+        out: the results folder, or its URL.
         runs: number of the last runs to read, at most.
         failures: number of the newest failures to list, at most.
 
@@ -90,6 +91,7 @@ def read_status(out: Location, *, runs: int = 5, failures: int = 10) -> Status:
         ConfigError: it is not a results folder.
         StoreError: a part or a file of reviews is damaged.
     """
+    out = parse_location(out)
     truths = read_truths(out)
     return status_of_archive(out, read_archive(out, truths, failures=failures), truths, runs=runs)
 
@@ -120,7 +122,7 @@ def status_of_archive(out: Location, archive: Archive, truths: Mapping[str, Trut
 
 
 def _summarise_reviews(out: Location, archive: Archive, truths: Mapping[str, Truth]) -> ReviewSummary | None:
-    if not truths:
+    if not truths or not isinstance(out, Path):
         return None
     summary = summarise_reviews(archive.reviewed, truths, trained_on=find_training_photos(out))
     return summary if summary.any else None

@@ -35,6 +35,7 @@ from pipeline.reviews.files import review_marks
 from pipeline.reviews.fold import fold_sessions
 from pipeline.storage.files import open_parquet
 from pipeline.storage.location import Location, is_url, parse_location
+from pipeline.storage.storage import check_reachable
 
 _PART_BYTES = 64 * 2**20  # of a new part before compression; making it takes a few times as much memory
 _LARGE = 0.9  # of the rows of a new part: a part to leave alone
@@ -66,7 +67,7 @@ def compact(out: str | Location, *, prune: bool = False) -> Compaction:
     """Rewrite the table of a results folder, and fold its ended reviews; both can be read at any moment.
 
     Args:
-        out: the results folder.
+        out: the results folder, or its URL.
         prune: also drop rows of photos no longer there, and overlays without a row.
 
     Raises:
@@ -74,24 +75,25 @@ def compact(out: str | Location, *, prune: bool = False) -> Compaction:
         FolderBusyError: a run holds it.
         StoreError: a part is damaged, the disk is full, or the folder can't be written.
     """
-    location = parse_location(out)
-    source = input_folder_of_results(location)
-    if source is None or not part_files(location):
+    out = parse_location(out)
+    check_reachable(out)
+    source = input_folder_of_results(out)
+    if source is None or not part_files(out):
         raise ConfigError(f"{out} is not a results folder with rows in it; name the --out of a run")
-    if prune and not (isinstance(location, Path) and not is_url(source)):
-        raise ConfigError(f"{out}: --prune is for photos and results in folders of this machine")
-    with ResultsFolder(location, source) as results:
-        reviews, was_current = review_marks(location), report_knows_all(location)
-        table = _read_table(location)
+    if prune and (not isinstance(out, Path) or is_url(source)):
+        raise ConfigError(f"{out}: only results and photos on this machine can be pruned; compact without --prune")
+    with ResultsFolder(out, source) as results:
+        reviews, was_current = review_marks(out), report_knows_all(out)
+        table = _read_table(out)
         kept = _keep_existing_photos(table, Path(source)) if prune else table
-        _rewrite(results, kept, pruned=prune or _was_pruned(location))
-        reviews_folded = fold_sessions(location) if isinstance(location, Path) else 0
+        _rewrite(results, kept, pruned=prune or _was_pruned(out))
+        reviews_folded = fold_sessions(out) if isinstance(out, Path) else 0
         if was_current and kept.current == table.current:
-            date_report_after_compaction(location, reviews)  # it still knows every row
-        overlays_removed = _remove_unnamed_overlays(location) if prune and isinstance(location, Path) else 0
+            date_report_after_compaction(out, reviews)  # it still knows every row
+        overlays_removed = _remove_unnamed_overlays(out) if prune and isinstance(out, Path) else 0
         return Compaction(
             parts_before=len(table.parts),
-            parts=len(part_files(location)),
+            parts=len(part_files(out)),
             rows_before=table.rows,
             rows=kept.current,
             pruned=table.current - kept.current,

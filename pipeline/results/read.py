@@ -69,6 +69,14 @@ def read_results(
         return frame.loc[:, columns]
 
 
+def check_results_folder(out: str | Location) -> None:
+    """Raise a ConfigError for a place without a table, or out of reach."""
+    out = parse_location(out)
+    check_reachable(out)
+    if not ((out / TABLE).is_dir() if isinstance(out, Path) else list_names(out / TABLE)):
+        raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
+
+
 def _add_reviews(frame: "pd.DataFrame", out: Location) -> "pd.DataFrame":
     from pipeline.reviews.read import read_truths  # for those who ask for reviews
     from pipeline.reviews.summary import add_reviews
@@ -129,13 +137,6 @@ def _columns_of_condition(condition: pc.Expression) -> list[str]:
         return False
 
     return [name for name in SCHEMA.names if fails_without(name)]
-
-
-def check_results_folder(out: Location) -> None:
-    """Raise a ConfigError for a place without a table, or out of reach."""
-    check_reachable(out)
-    if not ((out / TABLE).is_dir() if isinstance(out, Path) else list_names(out / TABLE)):
-        raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
 
 
 def _check_columns(names: Sequence[str]) -> None:

@@ -45,11 +45,11 @@ class RowPlaces:
         numbers: of each row, counted through all parts.
     """
 
-    parts: tuple[Path, ...]
+    parts: tuple[Location, ...]
     part_rows: tuple[int, ...]
     numbers: Integers
 
-    def find(self, row: int) -> tuple[Path, int]:
+    def find(self, row: int) -> tuple[Location, int]:
         """Return the part with a row, and the row's number in it."""
         ends = np.cumsum(self.part_rows)
         part = int(np.searchsorted(ends, self.numbers[row], side="right"))
