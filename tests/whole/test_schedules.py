@@ -307,15 +307,18 @@ def test_image_passes_signals_on_and_runs_as_the_cronjobs_user(pod):
     assert users == [f"{context['runAsUser']}:{context['runAsGroup']}"] * 2
 
 
-def test_image_installs_all_dependencies_and_one_torch(tmp_path):
+@pytest.mark.parametrize("extras", [["heif"], ["heif", "cloud", "ray"]])
+def test_image_installs_all_dependencies_and_one_torch(tmp_path, extras):
     for name in ("constraints.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (command,) = (words for name, words in instructions() if name == "RUN" and "tomllib" in words)
     requirements = tmp_path / "requirements"
     command = command.replace("/requirements", str(requirements))
-    subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env={"PATH": f"{TOOLS}:/usr/bin:/bin"}, check=True)
+    environment = {"PATH": f"{TOOLS}:/usr/bin:/bin", "EXTRAS": ",".join(extras)}
+    subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=environment, check=True)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["heif"]
+    wanted = project["dependencies"] + [it for name in extras for it in project["optional-dependencies"][name]]
+    assert ("ARG", "EXTRAS=heif") in instructions()
     assert (requirements / "all.txt").read_text().splitlines() == wanted
     assert re.fullmatch(r"torch==\S+\n", (requirements / "torch.txt").read_text())
     assert (requirements / "constraints.txt").read_bytes() == (ROOT / "constraints.txt").read_bytes()
