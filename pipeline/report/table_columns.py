@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline.cores import available_cores
 from pipeline.decision import OUTCOMES
 from pipeline.results.current_rows import Hashes, find_newest, hash_paths, rank_texts
-from pipeline.results.parts import concatenate_parts, read_part
+from pipeline.results.parts import concatenate_parts, read_part, read_part_rows
 from pipeline.storage.location import Location
 
 Integers = npt.NDArray[np.signedinteger[Any]]
@@ -84,7 +84,7 @@ class TableColumns:
 
         def read(item: tuple[Location, Integers]) -> pa.Table:
             part, local = item
-            return read_part(part, columns).take(pa.array(local))
+            return read_part_rows(part, columns, local)
 
         starts = [0, *self.ends.tolist()]
         bounds = np.searchsorted(rows, starts).tolist()
@@ -193,7 +193,7 @@ class _PartReader:
     def _read_failed(self, part: Location, rows: Integers) -> tuple[Integers, Integers, Mask]:
         if not len(rows):
             return np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, bool)
-        failed = read_part(part, _OF_FAILED).take(pa.array(rows))
+        failed = read_part_rows(part, _OF_FAILED, rows)
         reason = self.reasons.number(failed["error"])
         return reason, failed["processed_at"].cast(pa.int64()).to_numpy(), failed["content_hash"].is_valid().to_numpy()
 
