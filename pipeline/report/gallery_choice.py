@@ -132,7 +132,7 @@ def _sample_labels(columns: TableColumns, is_left: Mask, most: int) -> Integers:
 
     Rows of frequent labels come from blocks of the table drawn by chance, so most of the table need not be read.
     """
-    is_left &= columns.label >= 0
+    is_left = is_left & (columns.label >= 0)
     counts = np.bincount(columns.label[is_left], minlength=len(columns.labels))
     wanted = np.zeros(len(counts))
     room, labels = most, len(counts)

@@ -1,12 +1,10 @@
 """The small columns of a whole table in memory, 23 bytes a row: enough to count rows and to choose among them."""
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.cores import available_cores
 from pipeline.decision import OUTCOMES
+from pipeline.report.threads import map_in_threads
 from pipeline.results.current_rows import Hashes, find_newest, hash_paths, rank_texts
 from pipeline.results.parts import concatenate_parts, read_part, read_part_rows
 from pipeline.storage.location import Location
@@ -25,12 +23,7 @@ Mask = npt.NDArray[np.bool_]
 
 _SMALL = ["path", "run_id", "status", "label", "score", "decision"]
 _OF_FAILED = ["error", "processed_at", "content_hash"]
-_AHEAD = 2  # parts read ahead, for each thread
-_MOST_THREADS = 8
 _OF_ROWS = ("path_hash", "run", "label", "score", "decision", "is_failed", "is_reviewed")
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -234,16 +227,3 @@ def _join_parts(parts: Iterable[_PartColumns]) -> tuple[dict[str, Any], dict[str
         lengths.append(len(part.path_hash))
     joined = {name: np.concatenate(pieces.pop(name)) for name in _TYPES}
     return {name: joined.pop(name) for name in _OF_ROWS}, joined, lengths
-
-
-def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Call a function with each item in a few threads; yield the results in order, without running far ahead."""
-    threads = min(available_cores(), _MOST_THREADS)
-    with ThreadPoolExecutor(threads) as pool:
-        running: deque[Future[Result]] = deque()
-        for item in items:
-            running.append(pool.submit(function, item))
-            if len(running) > _AHEAD * threads:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
