@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -86,7 +87,8 @@ class TableColumns:
             for part, start, (low, high) in zip(self.parts, starts, pairwise(bounds), strict=False)
             if low < high
         ]
-        frame: pd.DataFrame = concatenate_parts(list(map_in_threads(read, wanted)), columns).to_pandas()
+        tables = list(map_in_threads(read, wanted, waits=_are_remote(self.parts)))
+        frame: pd.DataFrame = concatenate_parts(tables, columns).to_pandas()
         return frame
 
 
@@ -203,7 +205,7 @@ def read_table_columns(parts: Sequence[Location], reviewed: Collection[str] = ()
         StoreError: a part is damaged.
     """
     reader = _PartReader(reviewed)
-    columns, failures, lengths = _join_parts(map_in_threads(reader.read, parts))
+    columns, failures, lengths = _join_parts(map_in_threads(reader.read, parts, waits=_are_remote(parts)))
     ranks = rank_texts(reader.runs.of_text)
     labels, reasons = list(reader.labels.of_text), list(reader.reasons.of_text)
     return TableColumns(
@@ -215,6 +217,10 @@ def read_table_columns(parts: Sequence[Location], reviewed: Collection[str] = ()
         labels=labels,
         **columns | {"run": ranks[columns["run"]]},
     )
+
+
+def _are_remote(parts: Sequence[Location]) -> bool:
+    return any(not isinstance(part, Path) for part in parts)
 
 
 def _join_parts(parts: Iterable[_PartColumns]) -> tuple[dict[str, Any], dict[str, Any], list[int]]:

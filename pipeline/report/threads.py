@@ -8,15 +8,21 @@ from typing import TypeVar
 from pipeline.cores import available_cores
 
 _AHEAD = 2  # items begun before their results are wanted, for each thread
-_MOST_THREADS = 8
+_MOST_THREADS = 16
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Call a function with each item in a few threads; yield the results in order, without running far ahead."""
-    threads = min(available_cores(), _MOST_THREADS)
+def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], *, waits: bool) -> Iterator[Result]:
+    """Call a function with each item in a few threads; yield the results in order, without running far ahead.
+
+    Args:
+        function: may be called in several threads at once.
+        items: its arguments.
+        waits: the function mostly waits for another machine, so there are more threads than cores.
+    """
+    threads = _MOST_THREADS if waits else min(available_cores(), _MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         running: deque[Future[Result]] = deque()
         for item in items:

@@ -28,7 +28,7 @@ def read_part(part: Location, columns: Sequence[str] | None = None) -> pa.Table:
         return file.read(columns=_list_present(file, columns or SCHEMA.names))
 
 
-def read_part_rows(part: Path, columns: Sequence[str], rows: npt.NDArray[np.signedinteger[Any]]) -> pa.Table:
+def read_part_rows(part: Location, columns: Sequence[str], rows: npt.NDArray[np.signedinteger[Any]]) -> pa.Table:
     """Read a few rows of one part, and of its row groups only those with any of the rows.
 
     Args:
