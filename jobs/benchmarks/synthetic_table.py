@@ -34,55 +34,48 @@ def write_synthetic_run(out: Path, numbers: range, *, labels: int = 7, failed_sh
 
 
 def build_synthetic_part(
-    numbers: Numbers,
-    labels: Sequence[str],
-    scores: Floats,
-    is_failed: npt.NDArray[np.bool_],
-    run_id: str,
+    numbers: Numbers, labels: Sequence[str], scores: Floats, is_failed: npt.NDArray[np.bool_], run_id: str
 ) -> pa.Table:
     """Build the rows of photos by their numbers and probabilities."""
-    count = len(numbers)
-    ok = pa.array(~is_failed)
-
-    def join(*pieces: object) -> pa.Array:
-        texts = [piece if isinstance(piece, str) else pa.array(piece).cast(pa.string()) for piece in pieces]
-        return pc.binary_join_element_wise(*texts, "")
-
-    def where_ok(values: pa.Array) -> pa.Array:
-        return pc.if_else(ok, values, None)
-
-    def same(value: object) -> pa.Array:
-        return pa.repeat(pa.scalar(value), count)
-
-    top = np.argsort(-scores, axis=1)[:, :_TOP]
-    top_scores = np.take_along_axis(scores, top, axis=1)
+    count, ok = len(numbers), pa.array(~is_failed)
     digits = pc.utf8_lpad(pa.array(numbers).cast(pa.string()), 8, "0")
-    path = join("line ", numbers % 9, "/2026-", 1 + numbers % 12, "/photo-", digits, ".png")
-    ends = pa.array(np.arange(0, top.size + 1, top.shape[1], dtype=np.int32))
-    names = pa.array(labels)
+    path = _join_texts("line ", numbers % 9, "/2026-", 1 + numbers % 12, "/photo-", digits, ".png")
+    constants = {"file_bytes": 1_000_000, "model": "bundled", "method": "rollout", "fingerprint": "f", "run_id": run_id}
+    of_ok = _build_predictions(labels, scores) | {
+        "width": pa.repeat(4000, count),
+        "height": pa.repeat(3000, count),
+        "overlay": _join_texts("overlays/", path, ".png"),
+    }
     columns = {
         "path": path,
         "content_hash": pa.array(draw_hashes(numbers)),
-        "file_bytes": same(1_000_000),
         "mtime": pa.array(numbers).cast(pa.timestamp("ns", tz="UTC")),
-        "width": where_ok(same(4000)),
-        "height": where_ok(same(3000)),
         "status": pc.if_else(ok, "ok", "failed"),
         "error": pc.if_else(ok, None, "image file is truncated"),
-        "label": where_ok(names.take(pa.array(top[:, 0]))),
-        "score": where_ok(pa.array(top_scores[:, 0])),
-        "top_labels": where_ok(pa.ListArray.from_arrays(ends, names.take(pa.array(top.ravel())))),
-        "top_scores": where_ok(pa.ListArray.from_arrays(ends, pa.array(top_scores.ravel()))),
-        "overlay": where_ok(join("overlays/", path, ".png")),
-        "model": same("bundled"),
-        "method": same("rollout"),
-        "fingerprint": same("f"),
-        "run_id": same(run_id),
-        "decision": where_ok(pa.array(np.array(OUTCOMES)[2 - np.searchsorted(_DECIDED, top_scores[:, 0])])),
         "processed_at": pa.array(1_780_000_000_000_000 + numbers).cast(pa.timestamp("us", tz="UTC")),
+        **{name: pa.repeat(value, count) for name, value in constants.items()},
+        **{name: pc.if_else(ok, values, None) for name, values in of_ok.items()},
     }
     arrays = [columns.get(field.name, pa.nulls(count)).cast(field.type) for field in SCHEMA]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _build_predictions(labels: Sequence[str], scores: Floats) -> dict[str, pa.Array]:
+    top = np.argsort(-scores, axis=1)[:, :_TOP]
+    top_scores = np.take_along_axis(scores, top, axis=1)
+    ends, names = pa.array(np.arange(0, top.size + 1, top.shape[1], dtype=np.int32)), pa.array(labels)
+    return {
+        "label": names.take(pa.array(top[:, 0])),
+        "score": pa.array(top_scores[:, 0]),
+        "top_labels": pa.ListArray.from_arrays(ends, names.take(pa.array(top.ravel()))),
+        "top_scores": pa.ListArray.from_arrays(ends, pa.array(top_scores.ravel())),
+        "decision": pa.array(np.array(OUTCOMES)[2 - np.searchsorted(_DECIDED, top_scores[:, 0])]),
+    }
+
+
+def _join_texts(*pieces: str | Numbers | pa.Array) -> pa.Array:
+    texts = [piece if isinstance(piece, str) else pa.array(piece).cast(pa.string()) for piece in pieces]
+    return pc.binary_join_element_wise(*texts, "")
 
 
 def draw_hashes(numbers: Numbers) -> list[str]:

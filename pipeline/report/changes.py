@@ -45,8 +45,8 @@ def find_changes(columns: TableColumns) -> Changes:
     tonight = np.flatnonzero(columns.is_current & (columns.run == newest))
     hashes, before = _find_labels_before(columns, newest, tonight)
     place = np.searchsorted(hashes, columns.path_hash[tonight])
-    is_known = np.append(hashes, 0)[place] == columns.path_hash[tonight]
-    is_known &= place < len(hashes)
+    is_known = place < len(hashes)
+    is_known[is_known] = hashes[place[is_known]] == columns.path_hash[tonight[is_known]]
     known, before = tonight[is_known], before[place[is_known]]
     is_relabelled = columns.label[known] != before
     return Changes(tonight[~is_known], known[is_relabelled], before[is_relabelled])

@@ -12,6 +12,8 @@ from pipeline.report.table_columns import Integers, Mask, TableColumns
 MOST_SHOWN = 100_000  # photos; the gallery of a larger table shows a choice
 _CHOSEN = 20_000  # photos in such a choice, if there are enough
 _LEAST_SURE = 0.1  # of them
+_BLOCK = 1024  # rows, about a row group
+_BLOCKS_DRAWN = 1 / 16  # share of the blocks
 _SEED = 0  # the same table has the same choice
 
 
@@ -126,15 +128,22 @@ def _find_least_sure(columns: TableColumns, is_left: Mask, most: int) -> Integer
 
 
 def _sample_labels(columns: TableColumns, is_left: Mask, most: int) -> Integers:
-    """Draw rows left, about as many of each label; of a rare label all, and more of the others."""
-    is_left &= columns.label >= 0
+    """Draw rows left, about as many of each label; of a rare label all, and more of the others.
+
+    Rows of frequent labels come from blocks of the table drawn by chance, so most of the table need not be read.
+    """
+    is_left = is_left & (columns.label >= 0)
     counts = np.bincount(columns.label[is_left], minlength=len(columns.labels))
     wanted = np.zeros(len(counts))
     room, labels = most, len(counts)
     for label in np.argsort(counts, kind="stable").tolist():
         wanted[label] = min(counts[label], room / labels)
         room, labels = room - wanted[label], labels - 1
-    random = np.random.default_rng(_SEED)
     shares = np.append(wanted / np.maximum(counts, 1), 0).astype(np.float32)  # the last for rows without a label
-    rows = np.flatnonzero(is_left & (random.random(len(is_left), np.float32) < shares[columns.label]))
-    return random.permutation(rows)[:most]
+    is_rare = shares > _BLOCKS_DRAWN
+    shares[~is_rare] /= _BLOCKS_DRAWN
+    random = np.random.default_rng(_SEED)
+    is_drawn = np.repeat(random.random(len(is_left) // _BLOCK + 1) < _BLOCKS_DRAWN, _BLOCK)[: len(is_left)]
+    is_drawn |= is_rare[columns.label]
+    is_drawn &= is_left & (random.random(len(is_left), np.float32) < shares[columns.label])
+    return random.permutation(np.flatnonzero(is_drawn))[:most]

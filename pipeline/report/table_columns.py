@@ -1,12 +1,11 @@
 """The small columns of a whole table in memory, 23 bytes a row: enough to count rows and to choose among them."""
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.cores import available_cores
 from pipeline.decision import OUTCOMES
+from pipeline.report.threads import map_in_threads
 from pipeline.results.current_rows import Hashes, find_newest, hash_paths, rank_texts
-from pipeline.results.parts import concatenate_parts, read_part
+from pipeline.results.parts import concatenate_parts, read_part, read_part_rows
 from pipeline.storage.location import Location
 
 Integers = npt.NDArray[np.signedinteger[Any]]
@@ -25,12 +24,7 @@ Mask = npt.NDArray[np.bool_]
 
 _SMALL = ["path", "run_id", "status", "label", "score", "decision"]
 _OF_FAILED = ["error", "processed_at", "content_hash"]
-_AHEAD = 2  # parts read ahead, for each thread
-_MOST_THREADS = 8
 _OF_ROWS = ("path_hash", "run", "label", "score", "decision", "is_failed", "is_reviewed")
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ class TableColumns:
 
         def read(item: tuple[Location, Integers]) -> pa.Table:
             part, local = item
-            return read_part(part, columns).take(pa.array(local))
+            return read_part_rows(part, columns, local)
 
         starts = [0, *self.ends.tolist()]
         bounds = np.searchsorted(rows, starts).tolist()
@@ -93,7 +87,8 @@ class TableColumns:
             for part, start, (low, high) in zip(self.parts, starts, pairwise(bounds), strict=False)
             if low < high
         ]
-        frame: pd.DataFrame = concatenate_parts(list(map_in_threads(read, wanted)), columns).to_pandas()
+        tables = list(map_in_threads(read, wanted, waits=_are_remote(self.parts)))
+        frame: pd.DataFrame = concatenate_parts(tables, columns).to_pandas()
         return frame
 
 
@@ -193,7 +188,7 @@ class _PartReader:
     def _read_failed(self, part: Location, rows: Integers) -> tuple[Integers, Integers, Mask]:
         if not len(rows):
             return np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, bool)
-        failed = read_part(part, _OF_FAILED).take(pa.array(rows))
+        failed = read_part_rows(part, _OF_FAILED, rows)
         reason = self.reasons.number(failed["error"])
         return reason, failed["processed_at"].cast(pa.int64()).to_numpy(), failed["content_hash"].is_valid().to_numpy()
 
@@ -210,7 +205,7 @@ def read_table_columns(parts: Sequence[Location], reviewed: Collection[str] = ()
         StoreError: a part is damaged.
     """
     reader = _PartReader(reviewed)
-    columns, failures, lengths = _join_parts(map_in_threads(reader.read, parts))
+    columns, failures, lengths = _join_parts(map_in_threads(reader.read, parts, waits=_are_remote(parts)))
     ranks = rank_texts(reader.runs.of_text)
     labels, reasons = list(reader.labels.of_text), list(reader.reasons.of_text)
     return TableColumns(
@@ -224,6 +219,10 @@ def read_table_columns(parts: Sequence[Location], reviewed: Collection[str] = ()
     )
 
 
+def _are_remote(parts: Sequence[Location]) -> bool:
+    return any(not isinstance(part, Path) for part in parts)
+
+
 def _join_parts(parts: Iterable[_PartColumns]) -> tuple[dict[str, Any], dict[str, Any], list[int]]:
     """Join the columns of parts: those of all rows, those of failed rows; and the number of rows of each part."""
     lengths: list[int] = []
@@ -234,16 +233,3 @@ def _join_parts(parts: Iterable[_PartColumns]) -> tuple[dict[str, Any], dict[str
         lengths.append(len(part.path_hash))
     joined = {name: np.concatenate(pieces.pop(name)) for name in _TYPES}
     return {name: joined.pop(name) for name in _OF_ROWS}, joined, lengths
-
-
-def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Call a function with each item in a few threads; yield the results in order, without running far ahead."""
-    threads = min(available_cores(), _MOST_THREADS)
-    with ThreadPoolExecutor(threads) as pool:
-        running: deque[Future[Result]] = deque()
-        for item in items:
-            running.append(pool.submit(function, item))
-            if len(running) > _AHEAD * threads:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()

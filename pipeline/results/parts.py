@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,8 +25,26 @@ def read_part(part: Location, columns: Sequence[str] | None = None) -> pa.Table:
         FileNotFoundError: it is gone; a compaction has put its rows into other parts.
     """
     with _open_part(part) as file:
-        present = set(file.schema_arrow.names)
-        return file.read(columns=[name for name in (columns or SCHEMA.names) if name in present])
+        return file.read(columns=_list_present(file, columns or SCHEMA.names))
+
+
+def read_part_rows(part: Location, columns: Sequence[str], rows: npt.NDArray[np.signedinteger[Any]]) -> pa.Table:
+    """Read a few rows of one part, and of its row groups only those with any of the rows.
+
+    Args:
+        part: of a table.
+        columns: as of `read_part`, which names the errors too.
+        rows: numbers of rows of the part, ascending.
+    """
+    with _open_part(part) as file:
+        groups = range(file.num_row_groups)
+        ends = np.cumsum([file.metadata.row_group(group).num_rows for group in groups], dtype=np.int64)
+        group_of_row = np.searchsorted(ends, rows, side="right")
+        needed = np.unique(group_of_row)
+        table = file.read_row_groups(needed.tolist(), columns=_list_present(file, columns))
+    lengths = np.diff(ends, prepend=0)
+    left_out = np.where(np.isin(groups, needed), 0, lengths).cumsum()  # rows before the end of each group, not read
+    return table.take(pa.array(rows - left_out[group_of_row]))
 
 
 def read_part_metadata(part: Location) -> dict[bytes, bytes]:
@@ -61,6 +82,11 @@ def newest_rows(keys: pa.Table) -> pa.Array:
     last = len(path) - 1
     is_last = pc.not_equal(path[:last], path[1:]) if last > 0 else None
     return pa.concat_arrays([order[:last].filter(is_last), order[last:]]) if last > 0 else order
+
+
+def _list_present(file: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
+    present = set(file.schema_arrow.names)
+    return [name for name in columns if name in present]
 
 
 @contextmanager

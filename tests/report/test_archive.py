@@ -37,6 +37,11 @@ def make_random_row(chance, number):
     return make_row(path, label=label, score=score, decision=outcome, content_hash=content_hash, processed_at=at)
 
 
+def make_random_review(chance, row):
+    label, before = chance.choice(LABELS), chance.choice(LABELS)
+    return make_review(row.path, label, label_before=before, content_hash=row.content_hash)
+
+
 @pytest.fixture(params=range(4))
 def out(request, tmp_path):
     """Four runs over overlapping photos, one with an empty part; people have reviewed some of the photos."""
@@ -46,13 +51,7 @@ def out(request, tmp_path):
     for run in range(4):
         rows = [make_random_row(chance, number) for number in chance.sample(range(60 + 40 * run), 60)]
         write_run(tmp_path / "out", tmp_path / "photos", rows[:25], [] if run % 2 else rows[25:30], rows[30:])
-        reviews += [
-            make_review(
-                row.path, chance.choice(LABELS), label_before=chance.choice(LABELS), content_hash=row.content_hash
-            )
-            for row in rows[::6]
-            if row.content_hash
-        ]  # fmt: skip
+        reviews += [make_random_review(chance, row) for row in rows[::6] if row.content_hash]
     write_reviews(tmp_path / "out", reviews)
     return tmp_path / "out"
 

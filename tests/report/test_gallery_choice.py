@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.report.archive import read_archive
-from pipeline.report.gallery_choice import Choice, Group
+from pipeline.report.changes import Changes
+from pipeline.report.gallery_choice import Choice, Group, ReviewedRows, choose_rows
+from pipeline.report.table_columns import FailedRows, TableColumns
 from pipeline.reviews.read import read_truths
 from tests.helpers.reviews import make_review, write_reviews
 from tests.helpers.tables import FAILED, make_row, write_run
@@ -93,6 +95,32 @@ def test_photos_of_a_first_run_are_not_called_new(tmp_path):
     write_run(tmp_path / "out", tmp_path / "photos", [make_row(f"{number}.png") for number in range(50)])
     whats = [group.what for group in read_gallery(tmp_path / "out", 40).choice.groups]
     assert whats == ["least sure", "others spread over the labels"]
+
+
+def make_columns(labels):
+    """Return the columns of ok rows of one run, with these labels' numbers and no sure ones among them."""
+    count, none = len(labels), np.empty(0, np.int64)
+    return TableColumns(
+        parts=[], ends=none, is_current=np.ones(count, bool), path_hash=np.arange(count, dtype=np.uint64),
+        run=np.zeros(count, np.int32), label=labels, score=np.full(count, 0.5, np.float32),
+        decision=np.full(count, -1, np.int8), is_failed=np.zeros(count, bool), is_reviewed=np.zeros(count, bool),
+        failures=FailedRows(none, none, none, none.astype(bool), []), runs=["20260101T000000Z"],
+        labels=["often", "rare", "seldom"],
+    )  # fmt: skip
+
+
+def test_the_sample_of_a_huge_table_touches_few_blocks_but_every_label():
+    labels = np.zeros(1_000_000, np.int32)
+    labels[::100_000] = 1
+    labels[::333] = 2
+    none = np.empty(0, np.int64)
+    choice = choose_rows(make_columns(labels), Changes(none, none, none), ReviewedRows(none, none), 100_000)
+    counts = np.bincount(labels[choice.rows])
+    assert counts[1] == (labels == 1).sum()
+    assert counts[2] == pytest.approx(3000, abs=20)
+    assert 16_000 < len(choice.rows) <= 20_000
+    blocks = np.unique(choice.rows[labels[choice.rows] == 0] // 1024)
+    assert 20 < len(blocks) < 200  # of 977
 
 
 def test_a_large_table_of_failures(tmp_path):

@@ -1,12 +1,10 @@
-"""Numbers for texts, rows read by number, and the threads around them."""
-
-import threading
+"""Small columns of a table, and rows read by number."""
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.report.table_columns import map_in_threads, read_table_columns
+from pipeline.report.table_columns import read_table_columns
 from pipeline.results.names import part_files
 from tests.helpers.tables import FAILED, make_row, write_run
 
@@ -56,17 +54,3 @@ def test_a_part_of_before_there_were_decisions(tmp_path):
     assert [columns.label_name(label) for label in columns.label] == ["short", "open"]
     assert columns.decision.tolist() == [-1, -1]
     assert columns.read_rows(np.array([1]), ["decision"])["decision"].isna().all()
-
-
-def test_threads_keep_the_order_and_do_not_run_ahead():
-    begun = []
-    results = map_in_threads(lambda number: begun.append(number) or number * 2, range(1000))
-    assert [next(results) for _ in range(3)] == [0, 2, 4]
-    assert len(begun) < 100
-    assert list(results) == [number * 2 for number in range(3, 1000)]
-    assert threading.active_count() < 50
-
-
-def test_an_error_in_a_thread_is_raised():
-    with pytest.raises(ZeroDivisionError):
-        list(map_in_threads(lambda number: 1 // number, [1, 0]))

@@ -100,7 +100,7 @@
   function show() {
     const pages = Math.max(1, Math.ceil(selected.length / PAGE));
     const format = (number) => number.toLocaleString("en");
-    const all = `${format(index.path.length)} photos${get("choice") ? " shown" : ""}`;
+    const all = `${format(index.path.length)} photos${get("choice") ? " in the gallery" : ""}`;
     get("count").textContent = selected.length === index.path.length ? all : `${format(selected.length)} of ${all}`;
     get("page").textContent = `Page ${format(page + 1)} of ${format(pages)}`;
     get("pages").hidden = pages === 1;
