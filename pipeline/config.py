@@ -31,6 +31,9 @@ def _parse_globs(value: object) -> object:
     return () if value in ("none", ("none",)) else split_at_commas(value)
 
 
+_SAMPLED_OVERLAYS = 2000  # of a run into a store of objects, where each picture costs a request
+
+
 def _check_overlays(text: str) -> str:
     if text != "auto":
         parse_overlay_choice(text)
@@ -98,7 +101,7 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
     overlays: Annotated[str, AfterValidator(_check_overlays)] = Field(
         "auto",
         description="photos with an overlay: none, failed (by decision, else by label), below:SCORE, "
-        "label:LABEL[,LABEL...], sample:N (in each run) or all; auto: all; vitrollout overlays draws the others",
+        "label:LABEL[,LABEL...], sample:N (in each run) or all; auto: all, in a store of objects sample:2000",
     )
     overlay_size: Annotated[Annotated[int, Field(ge=16)] | None, BeforeValidator(none_or)] = Field(
         1024, description="longest side of an overlay in pixels; none: draw no overlays"
@@ -117,7 +120,9 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
         """The photos to draw; labels as typed."""
         if self.overlay_size is None:
             return NONE
-        return ALL if self.overlays == "auto" else parse_overlay_choice(self.overlays)
+        if self.overlays != "auto":
+            return parse_overlay_choice(self.overlays)
+        return ALL if isinstance(self.out, Path) else OverlayChoice("sample", count=_SAMPLED_OVERLAYS)
 
     @field_validator("input")
     @classmethod

@@ -6,12 +6,14 @@ Photos are counted from the metadata of the run's parts, so it doesn't matter wh
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from pipeline.decision import OUTCOMES, without_decision
 from pipeline.report.agreement import MOST_NAMED, compare_with_reviews
 from pipeline.report.drift import Profiler, drift_warnings, earlier_profiles
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.names import part_files, run_id_of_part
+from pipeline.results.open_run import OpenRun
 from pipeline.results.parts import read_part_metadata
 from pipeline.results.run_record import PROFILE, RunRecord, RunSummary, current_time
 from pipeline.storage.location import Location
@@ -75,6 +77,23 @@ def finish_run(
         profile = profiler.profile().as_json()
         results.write_record(replace(draft, summary=summary, finished_at=current_time(), profile=profile))
     return summary
+
+
+def close_run(results: ResultsFolder, opened: OpenRun) -> None:
+    """Close an open run before its end, for a run with other settings; its late workers commit nothing more.
+
+    Its record says that it was interrupted. A run with one writer needs no such care: the holder of the lock is alone.
+    """
+    if not opened.has_one_writer:
+        opened.seal()
+        finish_run(results, opened.record, seconds=seconds_since(opened.record), interrupted=True)
+    opened.close()
+
+
+def seconds_since(draft: RunRecord) -> float:
+    """Return the time since a run was planned."""
+    planned = datetime.fromisoformat(draft.finished_at)
+    return max(0.001, (datetime.now(UTC) - planned).total_seconds())
 
 
 def read_profile(out: Location, run_id: str) -> Profiler:

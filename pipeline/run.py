@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.callable_module import make_callable
 from pipeline.config import RunConfig
 from pipeline.engines.job import Job
-from pipeline.finish import finish_run
+from pipeline.finish import close_run, finish_run
 from pipeline.planning.plan import Plan
 from pipeline.prepare import PreparedRun, draft_record, plan_run, prepare_run
 from pipeline.progress import Progress
@@ -46,6 +46,7 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
         while summary is None:
             summary = _finish_open_runs(prepared, results, stop)
             if summary is None or not summary.interrupted:
+                results.look_again()
                 plan = _plan_and_log(prepared)
                 if summary is None or plan.has_work:
                     summary = _process_plan(prepared, plan, results, stop)
@@ -70,9 +71,7 @@ def preview(config: RunConfig) -> Plan:
 
 def update_report(out: Location) -> None:
     """Write the report of a results folder unless it is current."""
-    if not isinstance(out, Path):
-        log.info("no report is written in a bucket; see vitrollout status %s", out)
-    elif not report_is_current(out):
+    if not report_is_current(out):
         from pipeline.report.write_page import write_report  # imports pandas and jinja2
 
         write_report(out)
@@ -104,7 +103,7 @@ def _finish_open_runs(prepared: PreparedRun, results: ResultsFolder, stop: Calla
     summary = None
     for opened in read_open_runs(results.out):
         if opened.has_one_writer or not prepared.is_like(opened):
-            opened.seal()
+            close_run(results, opened)
             continue
         log.info("run %s is open: %d of its %d shards are left", opened.run_id, len(opened.missing()), opened.shards)
         summary = _work_and_finish(prepared, opened, results, stop)
@@ -117,13 +116,14 @@ def _process_plan(
     """Take the pending photos of a plan through the model; rewrite the rows of touched files.
 
     Returns:
-        What was done; None if another process has just opened the same run: then that one is worked on.
+        What was done; None if another run was opened meanwhile: then the next plan comes after that one.
     """
-    draft = draft_record(prepared, plan, results.run_id, _name_engine(prepared))
-    opened = results.open_run(draft, plan.pending, prepared.config.part_rows) if len(plan.pending) else None
-    if opened and any(run.run_id < opened.run_id and prepared.is_like(run) for run in read_open_runs(results.out)):
-        opened.close()
-        return None
+    draft, opened = draft_record(prepared, plan, results.run_id, _name_engine(prepared)), None
+    if len(plan.pending) or results.takes_turns:
+        opened = results.open_run(draft, plan.pending, prepared.config.part_rows)
+        if opened is None:
+            log.info("another run was opened meanwhile: looking again")
+            return None
     restamp(results, plan.touched, prepared.model.build_rows(results.run_id).judge_again)
     if opened is not None:
         return _work_and_finish(prepared, opened, results, stop)

@@ -6,14 +6,13 @@ The jobs share nothing but the results folder. Each may be killed and started ag
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.engines.choose import share_machine
 from pipeline.engines.job import Job
 from pipeline.errors import ConfigError, VitrolloutError
-from pipeline.finish import finish_run
+from pipeline.finish import close_run, finish_run, seconds_since
 from pipeline.prepare import PreparedRun, draft_record, plan_run, prepare_run
 from pipeline.progress import Progress
 from pipeline.results.folder import ResultsFolder
@@ -71,11 +70,14 @@ def plan_shards(config: RunConfig) -> PlannedRun:
         raise ConfigError("engine = ray: Ray needs no plan of its own; use vitrollout run")
     prepared = prepare_run(config, computes_here=False)
     with ResultsFolder(config.out, config.input, rebind=config.rebind, repair=config.repair) as results:
-        for opened in read_open_runs(results.out):
-            if prepared.is_like(opened) and not opened.has_one_writer:
-                return _describe_open_run(opened)
-            opened.seal()
-        return _write_plan(prepared, results)
+        while True:
+            for opened in read_open_runs(results.out):
+                if prepared.is_like(opened) and not opened.has_one_writer:
+                    return _describe_open_run(opened)
+                close_run(results, opened)
+            if (planned := _write_plan(prepared, results)) is not None:
+                return planned
+            results.look_again()
 
 
 def work_on_shards(
@@ -130,8 +132,7 @@ def finish_open_runs(out: Location) -> RunSummary:
                 "then finish"
             )
         with ResultsFolder(out, opened.record.summary.input) as results:
-            seconds = (datetime.now(UTC) - datetime.fromisoformat(opened.record.finished_at)).total_seconds()
-            finish_run(results, opened.record, seconds=max(seconds, 0.001))
+            finish_run(results, opened.record, seconds=seconds_since(opened.record))
             opened.close()
             if opened.record.settings["report"]:
                 update_report(out)
@@ -141,15 +142,21 @@ def finish_open_runs(out: Location) -> RunSummary:
     return newest.summary
 
 
-def _write_plan(prepared: PreparedRun, results: ResultsFolder) -> PlannedRun:
+def _write_plan(prepared: PreparedRun, results: ResultsFolder) -> PlannedRun | None:
+    """Plan a run; None if another one was opened meanwhile."""
     plan = plan_run(prepared)
     log.info("%d photos in %s: %s", plan.found, prepared.config.input, plan.describe())
-    draft = draft_record(prepared, plan, results.run_id, WORKERS)
-    opened = results.open_run(draft, plan.pending, prepared.config.part_rows) if len(plan.pending) else None
+    draft, opened = draft_record(prepared, plan, results.run_id, WORKERS), None
+    if len(plan.pending) or results.takes_turns:
+        opened = results.open_run(draft, plan.pending, prepared.config.part_rows)
+        if opened is None:
+            return None
     restamp(results, plan.touched, prepared.model.build_rows(results.run_id).judge_again)
-    if opened is not None:
+    if opened is not None and opened.shards:
         return _describe_open_run(opened)
-    summary = finish_run(results, draft, seconds=prepared.clock.total())
+    summary = finish_run(results, opened.record if opened else draft, seconds=prepared.clock.total())
+    if opened is not None:
+        opened.close()
     if prepared.config.report:
         update_report(results.out)
     return PlannedRun(summary.run_id, shards=0, shards_left=0, photos_left=0)

@@ -21,6 +21,7 @@ from pipeline.results.names import (
     RUNS,
     TABLE,
     TMP,
+    TURN_SUFFIX,
     next_run_id,
     part_files,
     part_name,
@@ -62,6 +63,7 @@ class ResultsFolder(ResultsFiles):
         self._rebind = rebind
         self._repair = repair
         self._next_number = 0
+        self._after = ""
         busy = f"{out} is held by another run; wait for it, or give another --out"
         self._lock = FolderLock(out, busy=busy) if isinstance(out, Path) else None
 
@@ -95,18 +97,34 @@ class ResultsFolder(ResultsFiles):
         if self._lock is not None:
             self._lock.release()
 
-    def open_run(self, record: RunRecord, plan: pa.Table, rows: int) -> OpenRun:
+    def open_run(self, record: RunRecord, plan: pa.Table, rows: int) -> OpenRun | None:
         """Write the plan of this run; parts written later get numbers after those of its shards.
+
+        Returns:
+            The open run; None if another run was opened since this one began to plan: see `look_again`.
 
         Args:
             record: the draft of its record.
             plan: the photos.
             rows: photos of a shard.
         """
-        while (opened := open_run(self, record, plan, rows)) is None:
-            self._choose_run_id()  # taken by a run on another machine
-        self._next_number = opened.shards
+        opened = open_run(self, record, plan, rows, self._after)
+        if opened is not None:
+            self._next_number = opened.shards
         return opened
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether every run has to be opened, also one without photos: no lock keeps others out."""
+        return self._lock is None
+
+    def look_again(self) -> None:
+        """Choose another run id, later than all runs there are now."""
+        records = record_files(self.out)
+        taken = [run_id_of_part(part) for part in part_files(self.out)] + [file.stem for file in records]
+        taken += [run.run_id for run in read_open_runs(self.out)]
+        self._after = records[-1].stem if records else ""
+        self.run_id = next_run_id([*taken, *filter(None, [self.run_id])])
 
     def create_file(self, name: str, content: bytes) -> bool:
         """Put a file in place; on a disk by a rename, since the lock keeps others out and not every disk has links."""
@@ -185,7 +203,7 @@ class ResultsFolder(ResultsFiles):
             The number of removed records.
         """
         old = record_files(self.out)[: -max(1, keep)]
-        self._storage.delete([f"{RUNS}/{file.name}" for file in old])
+        self._storage.delete([f"{RUNS}/{file.stem}{suffix}" for file in old for suffix in (".json", TURN_SUFFIX)])
         return len(old)
 
     def _prepare_run(self) -> None:
@@ -193,13 +211,7 @@ class ResultsFolder(ResultsFiles):
             self._set_damaged_aside()
         if not self._rebind:
             check_source(self.out, self.source)
-        self._choose_run_id()
-
-    def _choose_run_id(self) -> None:
-        taken = [run_id_of_part(part) for part in part_files(self.out)]
-        taken += [file.stem for file in record_files(self.out)]
-        taken += [run.run_id for run in read_open_runs(self.out)]
-        self.run_id = next_run_id([*taken, *filter(None, [self.run_id])])
+        self.look_again()
 
     def _sweep(self, tmp: Path) -> None:
         """Remove what killed processes left in tmp/, unless workers of an open run may be writing there."""

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ from pipeline.results.names import (
     RUN_ID_SHAPE,
     RUNS,
     TABLE,
+    TURN_SUFFIX,
     part_files,
     part_name,
     run_id_of_part,
@@ -43,6 +45,7 @@ PROCESSES = "processes"  # of this machine, one a device
 RAY = "ray"  # actors of a cluster, one a device
 WORKERS = "workers"  # jobs of a scheduler
 
+_FIRST = "first"  # stands for the run before the first one
 _PART_NUMBER = re.compile(r"-(\d+)\.parquet$")
 
 
@@ -58,11 +61,13 @@ class OpenRun:
         out: the results folder.
         record: the draft of its record: counts of the plan, nothing processed yet.
         shards: number of shards in the plan.
+        after: the newest finished run at the time of planning; empty for none.
     """
 
     out: Location
     record: RunRecord
     shards: int
+    after: str = ""
 
     @property
     def run_id(self) -> str:
@@ -107,12 +112,10 @@ class OpenRun:
         storage.delete([f"{RUNS}/{self.run_id}{suffix}" for suffix in (OPEN_SUFFIX, PLAN_SUFFIX)])
 
     def seal(self) -> None:
-        """Create the missing parts empty, and close the run: its late workers commit nothing more."""
+        """Create the missing parts empty: late workers commit nothing more."""
         files = ResultsFiles(self.out, self.record.summary.input, self.run_id)
-        if not self.has_one_writer:
-            for number in self.missing():
-                files.create_part(number, SCHEMA.empty_table(), {})
-        self.close()
+        for number in self.missing():
+            files.create_part(number, SCHEMA.empty_table(), {})
 
     @contextmanager
     def _open_plan(self) -> Iterator[pq.ParquetFile]:
@@ -133,7 +136,23 @@ def _read_metadata(plan: Location) -> pq.FileMetaData:
         return file.metadata
 
 
-def open_run(files: ResultsFiles, record: RunRecord, plan: pa.Table, rows: int) -> OpenRun | None:
+def _claim_turn(files: ResultsFiles, after: str) -> bool:
+    """Claim to be the next run after the newest finished one; return whether this run is.
+
+    On a disk the folder's lock says so. In a store of objects two runs may plan at once, and one must not open: of all
+    that saw the same run as the newest, the first to create one file is the next.
+
+    Args:
+        files: of the run.
+        after: the newest finished run when this one began to plan; empty for none.
+    """
+    if isinstance(files.out, Path):
+        return True
+    name = f"{RUNS}/{after or _FIRST}{TURN_SUFFIX}"
+    return files.create_file(name, files.run_id.encode()) or read_bytes(files.out / name) == files.run_id.encode()
+
+
+def open_run(files: ResultsFiles, record: RunRecord, plan: pa.Table, rows: int, after: str) -> OpenRun | None:
     """Write the plan of a run and its draft record.
 
     Args:
@@ -141,18 +160,24 @@ def open_run(files: ResultsFiles, record: RunRecord, plan: pa.Table, rows: int) 
         record: the draft; it gets the run's id.
         plan: the photos.
         rows: photos of a shard.
+        after: the newest finished run when this one began to plan; empty for none.
 
     Returns:
-        The open run; None if another process has just taken the run id.
+        The open run; None if another run has been opened since this one began to plan.
     """
     buffer = io.BytesIO()
     pq.write_table(plan, buffer, row_group_size=rows, compression="zstd")
     if not files.create_file(f"{RUNS}/{files.run_id}{PLAN_SUFFIX}", buffer.getvalue()):
         return None
     draft = replace(record, summary=replace(record.summary, run_id=files.run_id))
-    opened = OpenRun(files.out, draft, -(-len(plan) // rows))
-    content = json.dumps(draft.as_json() | {"shards": opened.shards}, indent=2) + "\n"
-    return opened if files.create_file(f"{RUNS}/{files.run_id}{OPEN_SUFFIX}", content.encode()) else None
+    opened = OpenRun(files.out, draft, -(-len(plan) // rows), after)
+    content = json.dumps(draft.as_json() | {"shards": opened.shards, "after": after}, indent=2) + "\n"
+    if not files.create_file(f"{RUNS}/{files.run_id}{OPEN_SUFFIX}", content.encode()):
+        return None
+    if not _claim_turn(files, after):
+        opened.close()
+        return None
+    return opened
 
 
 def read_open_runs(out: Location) -> list[OpenRun]:
@@ -173,16 +198,29 @@ def _parse_drafts(out: Location) -> Iterator[OpenRun]:
             content = read_bytes(out / RUNS / name)
         except FileNotFoundError:
             continue  # finished meanwhile
-        record, shards = parse_run_record(content), _parse_shards(content)
-        if record is None or shards is None:
+        record, shape = parse_run_record(content), _parse_shape(content)
+        if record is None or shape is None:
             raise StoreError(f"{out / RUNS / name} is no draft of a run; remove it, then run again")
-        yield OpenRun(out, record, shards)
+        opened = OpenRun(out, record, *shape)
+        if _has_turn(opened):
+            yield opened
 
 
-def _parse_shards(content: bytes) -> int | None:
+def _has_turn(run: OpenRun) -> bool:
+    """Tell whether a run has claimed its turn: until then, another one may still be the next."""
+    if isinstance(run.out, Path):
+        return True
+    try:
+        return read_bytes(run.out / RUNS / f"{run.after or _FIRST}{TURN_SUFFIX}") == run.run_id.encode()
+    except FileNotFoundError:
+        return False
+
+
+def _parse_shape(content: bytes) -> tuple[int, str] | None:
+    """Return the number of shards, and the run before."""
     try:
         parsed: Any = json.loads(content)
-        return int(parsed["shards"])
+        return int(parsed["shards"]), str(parsed["after"])
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -6,11 +6,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import StoreError
+from pipeline.finish import close_run
 from pipeline.planning.plan_schema import PLAN_SCHEMA
 from pipeline.results.files import ResultsFiles
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.open_run import ONE_PROCESS, read_open_runs
 from pipeline.results.read import read_results
+from pipeline.results.run_record import newest_run_records
 from pipeline.results.schema import to_table
 from tests.helpers.tables import make_record, make_row
 
@@ -57,6 +59,7 @@ def test_late_workers_of_a_closed_run_are_refused(out, source, open_run):
     run = open_run()
     assert commit(run, source, 0)
     run.seal()
+    run.close()
     assert read_open_runs(out) == []
     assert not any(commit(run, source, number) for number in range(3))
     assert read_results(out)["path"].tolist() == ["0.png"]
@@ -64,10 +67,16 @@ def test_late_workers_of_a_closed_run_are_refused(out, source, open_run):
         run.read_shard(1)
 
 
-def test_a_run_with_one_writer_needs_no_seals(out, open_run):
-    open_run(ONE_PROCESS).seal()
+@pytest.mark.parametrize(("engine", "seals"), [("processes", 3), (ONE_PROCESS, 0)])
+def test_a_run_closed_before_its_end_is_interrupted(out, source, open_run, engine, seals):
+    """With one writer, the holder of the lock, nobody can come late."""
+    run = open_run(engine)
+    run = replace(run, record=replace(run.record, settings={"compare_runs": 0}))
+    with ResultsFolder(out, source) as results:
+        close_run(results, run)
     assert read_open_runs(out) == []
-    assert not list((out / "table").iterdir())
+    assert len(list((out / "table").iterdir())) == seals
+    assert [record.summary.interrupted for record in newest_run_records(out)] == [True] * bool(seals)
 
 
 def test_the_next_run_comes_after_an_open_one(out, source, open_run):
@@ -82,7 +91,7 @@ def test_what_workers_write_is_not_swept_while_their_run_is_open(out, source, op
     leftover.touch()
     with ResultsFolder(out, source):
         assert leftover.exists()
-    run.seal()
+    run.close()
     with ResultsFolder(out, source):
         assert not leftover.exists()
 

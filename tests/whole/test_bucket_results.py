@@ -3,19 +3,23 @@
 import json
 import os
 import signal
+from collections import Counter
 
 import duckdb
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.dataset
 import pytest
 from pyarrow.fs import S3FileSystem
 
 import pipeline
 from pipeline.errors import ConfigError, StoreError
+from pipeline.planning.plan_schema import PLAN_SCHEMA
 from pipeline.report.status import read_status
 from pipeline.results.compact import compact
-from pipeline.results.names import part_files, record_files, run_id_of_part
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.names import next_run_id, part_files, record_files, run_id_of_part
 from pipeline.results.open_run import read_open_runs
 from pipeline.results.parts import read_part
 from pipeline.storage.location import ObjectUrl
@@ -24,6 +28,7 @@ from tests.helpers.commands import run_vitrollout, start_vitrollout
 from tests.helpers.models import save_tiny_vit
 from tests.helpers.object_server import ACCESS_KEY, SECRET_KEY, ForgetfulStore, all_names, run_server
 from tests.helpers.photos import save_photos
+from tests.helpers.tables import make_record
 
 PHOTOS = 24
 PER_RUN = ["run_id", "processed_at"]
@@ -78,7 +83,9 @@ def test_table_of_a_bucket_is_that_of_a_folder(material, out):
     assert (summary.processed, summary.failed, summary.out) == (PHOTOS, 1, str(out))
     assert_whole(material, out)
     names = all_names(out)
-    assert [name.partition("/")[0] for name in names] == ["runs"] + ["table"] * (PHOTOS // 4)
+    folders = Counter(name.partition("/")[0] for name in names)
+    assert folders.pop("report") > 3
+    assert folders == {"report.html": 1, "runs": 2, "table": PHOTOS // 4}
 
     again = pipeline.run(settings_of(material, out))
     assert (again.processed, again.done_before) == (0, PHOTOS)
@@ -217,3 +224,32 @@ def test_store_without_conditions_is_refused(material, monkeypatch, object_serve
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
         with pytest.raises(ConfigError, match="ignores conditional writes"):
             pipeline.run(settings_of(material, ObjectUrl("s3", "forgetful", "out")))
+
+
+def test_of_two_runs_planned_at_once_one_is_opened(material, out):
+    """Both saw the same newest run, and planned the same photos; whatever their ids, one is the next."""
+    with ResultsFolder(out, "photos") as early, ResultsFolder(out, "photos") as late:
+        assert early.run_id <= late.run_id
+        late.run_id = next_run_id([early.run_id])
+        plan = pa.Table.from_pylist([{"path": "a.png"}], PLAN_SCHEMA)
+        draft = make_record(material / "photos", engine="processes")
+        opened = late.open_run(draft, plan, rows=1)
+        assert opened is not None
+        assert early.open_run(draft, plan, rows=1) is None
+        assert early.open_run(draft, plan.slice(1), rows=1) is None, "nor without photos"
+        assert [run.run_id for run in read_open_runs(out)] == [late.run_id]
+        late.write_record(opened.record)
+        opened.close()
+        assert early.open_run(draft, plan, rows=1) is None, "it has not seen the other's rows"
+        early.look_again()
+        assert early.open_run(draft, plan, rows=1) is not None
+
+
+def test_a_run_that_has_not_claimed_its_turn_is_not_open(material, out):
+    with ResultsFolder(out, "photos") as results:
+        plan = pa.Table.from_pylist([{"path": "a.png"}], PLAN_SCHEMA)
+        opened = results.open_run(make_record(material / "photos", engine="processes"), plan, rows=1)
+        open_storage(out).delete(["runs/first.next"])
+        assert read_open_runs(out) == []
+        open_storage(out).put("runs/first.next", opened.run_id.encode())
+        assert [run.run_id for run in read_open_runs(out)] == [opened.run_id]

@@ -167,7 +167,7 @@ def test_other_settings_close_an_open_run(material, tmp_path, start):
     process = start()
     process.communicate()
     assert read_open_runs(out) == []
-    assert not (out / "runs" / f"{old.run_id}.json").exists()
+    assert json.loads((out / "runs" / f"{old.run_id}.json").read_text())["interrupted"]
     assert old.missing() == [], "sealed: a late worker is refused"
     found, plain = (pipeline.read_results(folder).drop(columns=PER_RUN) for folder in (out, material / "plain"))
     pd.testing.assert_frame_equal(found, plain, rtol=1e-5, atol=1e-6, check_categorical=False)
