@@ -8,7 +8,8 @@ from typing import TypeVar
 from pipeline.cores import available_cores
 
 _AHEAD = 2  # items begun before their results are wanted, for each thread
-_MOST_THREADS = 16
+_MOST_THREADS = 4  # each may hold a part of some 300,000 rows
+_WAITING_THREADS = 8
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +23,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], *,
         items: its arguments.
         waits: the function mostly waits for another machine, so there are more threads than cores.
     """
-    threads = _MOST_THREADS if waits else min(available_cores(), _MOST_THREADS)
+    threads = _WAITING_THREADS if waits else min(available_cores(), _MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         running: deque[Future[Result]] = deque()
         for item in items:

@@ -122,6 +122,14 @@ def test_failures_of_the_same_moment_are_sorted_by_path(tmp_path):
     assert archive.failures == [("a.png", "truncated"), ("b.png", "truncated")]
 
 
+def test_a_photo_twice_in_the_newest_run_is_compared_with_the_run_before(tmp_path):
+    write_run(tmp_path / "out", tmp_path / "photos", [make_row("a.png", label="ok")])
+    twice = [make_row("a.png", label="open"), make_row("b.png", label="open")]
+    write_run(tmp_path / "out", tmp_path / "photos", twice, [make_row("a.png"), make_row("b.png")])
+    archive = read_archive(tmp_path / "out", {})
+    assert (archive.new, archive.relabelled) == (1, [("ok", "short", 1)])
+
+
 def test_a_compacted_table_has_the_same_numbers_but_no_run_before(out):
     before = read_archive(out, {})
     compact(out)

@@ -373,3 +373,22 @@ def test_hundred_thousand_rows_load_only_what_is_shown(browser, tmp_path):
     opened.fill("[name=path]", "photo-0999")
     counts(opened, "100 of 100,000 photos")
     opened.close()
+
+
+def test_gallery_of_a_large_table(browser, tmp_path):
+    rows = [make_row(f"{number:03}.png", score=number / 100, overlay=None) for number in range(100)]
+    write_run(tmp_path / "out", tmp_path / "photos", rows)
+    write_report(tmp_path / "out", most_shown=60)
+    opened = browser.new_page()
+    opened.goto((tmp_path / "out" / "report.html").as_uri())
+    shown, least_sure = re.search(
+        r"The gallery shows (\d+) of 100 photos: (6) least sure, \d+ others", opened.inner_text("#choice")
+    ).groups()
+    counts(opened, f"{shown} photos in the gallery")
+    opened.click("text=Show some of the 70 below 0.7")
+    assert paths_of(opened)[:6] == [f"{number:03}.png" for number in range(6)]
+    opened.fill("[name=highest]", "0.05")
+    counts(opened, f"{least_sure} of {shown} photos in the gallery")
+    opened.locator(".examples button").first.click()
+    playwright.expect(opened.locator("#viewer-path")).to_have_text("000.png")
+    opened.close()
