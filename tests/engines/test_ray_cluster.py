@@ -100,20 +100,26 @@ def parent_of(pid):
 
 
 def kill_something(cluster, tmp_path, kind):
-    """Kill the process of a device, its actor, or the raylet of a node, with its workers or without."""
+    """Kill the process of a device, its actor, or its node's raylet, with all workers of it or alone."""
     process = device_processes(tmp_path)[0]
+    actor = parent_of(process)
     if kind == "process":
         kill(process)
-    elif kind == "actor" and (actor := parent_of(process)) is not None and actor > 1:
+    elif kind == "actor" and actor is not None and actor > 1:
         kill(actor)
     elif kind in ("raylet", "node"):
-        node = cluster.worker_nodes[0]
-        raylet = node.all_processes["raylet"][0].process.pid
-        workers = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if parent_of(folder.name) == raylet]
-        for pid in [raylet, *(workers if kind == "node" else [])]:
-            kill(pid)
-        cluster.remove_node(node, allow_graceful=False)
-        cluster.add_node(num_cpus=1)
+        lose_node(cluster, parent_of(actor), with_workers=kind == "node")
+
+
+def lose_node(cluster, raylet=None, *, with_workers=False):
+    """Kill the raylet of the node with this one, or of any node but the head; another node comes instead."""
+    raylets = {node.all_processes["raylet"][0].process.pid: node for node in cluster.worker_nodes}
+    raylet = raylet if raylet in raylets else next(iter(raylets))
+    workers = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if parent_of(folder.name) == raylet]
+    for pid in [raylet, *(workers if with_workers else [])]:
+        kill(pid)
+    cluster.remove_node(raylets[raylet], allow_graceful=False)
+    cluster.add_node(num_cpus=1)
 
 
 def test_nodes_share_the_shards(tmp_path, start, open_run):
@@ -222,18 +228,11 @@ def assert_as_plain(material, out):
 def test_the_table_is_that_of_a_plain_run(cluster, material, tmp_path):
     process = start_run(cluster, material, tmp_path / "out")
     wait_for_parts(process, tmp_path / "out", 1)
-    kill_raylet_of(cluster)
+    lose_node(cluster)
     stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
     assert json.loads(stdout.splitlines()[-1])["processed"] == 24
     assert_as_plain(material, tmp_path / "out")
-
-
-def kill_raylet_of(cluster):
-    node = cluster.worker_nodes[0]
-    kill(node.all_processes["raylet"][0].process.pid)
-    cluster.remove_node(node, allow_graceful=False)
-    cluster.add_node(num_cpus=1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
