@@ -47,7 +47,7 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
 def _measure_ray(folder: Path) -> Figure:
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     here = _time_run(folder / "processes", _PHOTOS_WITH_RAY, partial(_drive_here, 2))
     on_ray = _time_run(folder / "ray", _PHOTOS_WITH_RAY, partial(_drive_on_ray, folder))
     ray.shutdown()
