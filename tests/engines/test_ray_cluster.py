@@ -112,14 +112,26 @@ def kill_something(cluster, tmp_path, kind):
 
 
 def lose_node(cluster, raylet=None, *, with_workers=False):
-    """Kill the raylet of the node with this one, or of any node but the head; another node comes instead."""
-    raylets = {node.all_processes["raylet"][0].process.pid: node for node in cluster.worker_nodes}
+    """Kill this raylet, or another one if it is the head's or the coordinator's; another node comes instead."""
+    own = own_raylet_socket()
+    nodes = [node for node in cluster.worker_nodes if node.raylet_socket_name != own]
+    raylets = {node.all_processes["raylet"][0].process.pid: node for node in nodes}
     raylet = raylet if raylet in raylets else next(iter(raylets))
     workers = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if parent_of(folder.name) == raylet]
     for pid in [raylet, *(workers if with_workers else [])]:
         kill(pid)
     cluster.remove_node(raylets[raylet], allow_graceful=False)
     cluster.add_node(num_cpus=1)
+
+
+def own_raylet_socket():
+    """Return the socket of the node that this process is connected to, if it is."""
+    import ray
+
+    if not ray.is_initialized():
+        return None
+    node = ray.get_runtime_context().get_node_id()
+    return next(it["RayletSocketName"] for it in ray.nodes() if it["NodeID"] == node)
 
 
 def test_nodes_share_the_shards(tmp_path, start, open_run):
