@@ -8,19 +8,20 @@ vitrollout finish results/photos
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from jobs.command_line.decorator import command
+from jobs.command_line.locations import LocationType
 from jobs.command_line.logs import log_format_option
 from pipeline.scheduled import finish_open_runs
+from pipeline.storage.location import Location
 
 
 @command(__doc__)
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocationType())
 @log_format_option
-def finish_command(out: Path) -> None:
+def finish_command(out: Location) -> None:
     summary = finish_open_runs(out)
     click.echo(json.dumps(asdict(summary)))
     sys.exit(summary.exit_code)

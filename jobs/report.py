@@ -4,15 +4,16 @@ vitrollout report results/photos
 """
 
 import json
-from pathlib import Path
 
 import click
 
 from jobs.command_line.decorator import command
+from jobs.command_line.locations import LocationType
 from pipeline.report.write_page import write_report
+from pipeline.storage.location import Location
 
 
 @command(__doc__)
-@click.argument("out", type=click.Path(path_type=Path))
-def report_command(out: Path) -> None:
+@click.argument("out", type=LocationType())
+def report_command(out: Location) -> None:
     click.echo(json.dumps({"report": str(write_report(out))}))

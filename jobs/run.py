@@ -12,6 +12,7 @@ vitrollout run photos/ --out results/trial --sample 100
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,6 +26,8 @@ from pipeline.config import RunConfig
 from pipeline.photos.decode import EXTENSIONS, HEIF_EXTENSIONS
 from pipeline.results.names import OVERLAYS, REPORT_PAGE, TABLE
 from pipeline.run import run
+from pipeline.storage.files import list_names
+from pipeline.storage.location import Location
 
 _PHOTOS = f"""
 What counts as a photo: files with the extension {" ".join(sorted(EXTENSIONS))}, in upper or lower case, and
@@ -40,7 +43,13 @@ def run_command(**options: Any) -> None:
     config = RunConfig(**given_options(options))
     with Interruption() as interruption, logging_redirect_tqdm():
         summary = run(config, stop=interruption.requested)
-    names = {"table": TABLE, "overlays": OVERLAYS, "report": REPORT_PAGE}
-    paths = {key: str(config.out / name) for key, name in names.items() if (config.out / name).exists()}
-    click.echo(json.dumps(asdict(summary) | paths))
+    click.echo(json.dumps(asdict(summary) | _name_results(config.out)))
     sys.exit(interruption.exit_code or summary.exit_code)
+
+
+def _name_results(out: Location) -> dict[str, str]:
+    """Name what a run has left: of a bucket the table, to be read by its URL."""
+    if not isinstance(out, Path):
+        return {"table": str(out / TABLE)} if list_names(out / TABLE) else {}
+    names = {"table": TABLE, "overlays": OVERLAYS, "report": REPORT_PAGE}
+    return {key: str(out / name) for key, name in names.items() if (out / name).exists()}

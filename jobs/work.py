@@ -11,28 +11,29 @@ import json
 import re
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 
 from jobs.command_line.decorator import command
 from jobs.command_line.interruption import Interruption
+from jobs.command_line.locations import LocationType
 from jobs.command_line.logs import log_format_option
 from jobs.command_line.options import given_options
 from pipeline.errors import ConfigError
 from pipeline.scheduled import work_on_shards
+from pipeline.storage.location import Location
 
 
 @command(__doc__)
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocationType())
 @click.option("--shard", default="1/1", show_default=True, help="I/N: the I-th of N jobs takes every N-th shard")
 @click.option("--device", help="auto, cpu, mps, cuda or cuda:N; by default as planned")
 @click.option("--devices", help="N, all, or 0,2,3: several devices of this machine; by default one")
 @click.option("--workers", help="processes for decoding photos, of each device; by default as planned")
 @click.option("--batch-size", help="photos in one forward pass; by default as planned")
 @log_format_option
-def work_command(out: Path, shard: str, **options: Any) -> None:
+def work_command(out: Location, shard: str, **options: Any) -> None:
     turn, of = _parse_shard(shard)
     with Interruption() as interruption:
         done = work_on_shards(out, turn, of, given_options(options), interruption.requested)

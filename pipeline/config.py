@@ -8,13 +8,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pipeline.maps.methods import LABEL_METHODS, MethodName
 from pipeline.overlays.choice import ALL, NONE, OverlayChoice, parse_overlay_choice
 from pipeline.setting_types import (
+    AnyLocation,
     AutoCount,
     Devices,
-    InputFolder,
     Label,
     NoneOrLabel,
     NoneOrPath,
-    OutFolder,
+    OutLocation,
     check_any_method,
     check_explained,
     check_outside,
@@ -24,6 +24,7 @@ from pipeline.setting_types import (
     split_at_commas,
 )
 from pipeline.settings import BatchSettings, DecodeSettings, MapSettings, OverlaySettings, changes_numbers
+from pipeline.storage.location import Location
 
 
 def _parse_globs(value: object) -> object:
@@ -39,8 +40,12 @@ def _check_overlays(text: str) -> str:
 class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
     """The settings of one run. Every option of `vitrollout run` is a field here, and the other way round."""
 
-    input: InputFolder = Field(description="folder of photos; searched with all its subfolders")
-    out: OutFolder = Field(Path("results"), description="results folder; it belongs to this one input folder")
+    input: AnyLocation = Field(
+        description="folder of photos, searched with all its subfolders; or s3://BUCKET/PREFIX, gs://, az://"
+    )
+    out: OutLocation = Field(
+        Path("results"), description="results folder, or s3://BUCKET/PREFIX; it belongs to this one input"
+    )
     method: Annotated[tuple[MethodName, ...], BeforeValidator(split_at_commas), AfterValidator(check_any_method)] = (
         Field(
             ("rollout",),
@@ -116,7 +121,9 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
 
     @field_validator("input")
     @classmethod
-    def _check_input(cls, folder: Path) -> Path:
+    def _check_input(cls, folder: Location) -> Location:
+        if not isinstance(folder, Path):
+            return folder
         folder = resolve_path(folder)
         if not folder.exists():
             raise ValueError("no such folder")
@@ -126,8 +133,8 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
 
     @field_validator("out")
     @classmethod
-    def _check_out(cls, folder: Path, info: ValidationInfo) -> Path:
-        return check_outside(folder, info.data.get("input"))
+    def _check_out(cls, place: Location, info: ValidationInfo) -> Location:
+        return check_outside(place, info.data.get("input"))
 
     @field_validator("target", "versus")
     @classmethod

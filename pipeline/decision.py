@@ -6,6 +6,7 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Literal
@@ -98,6 +99,10 @@ class Decision:
 
     def digest(self) -> str:
         """Hash everything with an effect on the outcomes, and nothing else."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:  # once, not for each of millions of photos
         parts = [sorted(set(self.positive)), float(self.pass_below), float(self.reject_from)]
         return blake2b(json.dumps(parts).encode(), digest_size=4).hexdigest()
 

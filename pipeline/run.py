@@ -6,7 +6,9 @@ finish   counts, comparisons, the record                   pipeline/finish.py
 """
 
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from pipeline.callable_module import make_callable
 from pipeline.config import RunConfig
@@ -17,11 +19,12 @@ from pipeline.prepare import PreparedRun, draft_record, plan_run, prepare_run
 from pipeline.progress import Progress
 from pipeline.results.files import ResultsFiles
 from pipeline.results.folder import ResultsFolder, check_source
-from pipeline.results.open_run import ONE_PROCESS, OpenRun, read_open_runs
+from pipeline.results.open_run import ONE_PROCESS, PROCESSES, OpenRun, PlanGoneError, read_open_runs
 from pipeline.results.report_age import report_is_current
 from pipeline.results.restamp import restamp
 from pipeline.results.run_record import RunSummary
 from pipeline.storage.location import Location
+from pipeline.storage.storage import check_reachable
 from pipeline.work import ShardRunner
 
 log = logging.getLogger(__name__)
@@ -39,13 +42,14 @@ def run(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> RunSu
     """
     prepared = _prepare_and_log(config)
     with ResultsFolder(config.out, config.input, rebind=config.rebind, repair=config.repair) as results:
-        summary = _finish_open_runs(prepared, results, stop)
-        if summary is None or not summary.interrupted:
-            plan = _plan_and_log(prepared)
-            if summary is None or plan.has_work:
-                engine = prepared.devices.engine if prepared.devices else ONE_PROCESS
-                summary = _process_plan(prepared, plan, results, engine, stop)
-            del plan  # the report needs its memory
+        summary = None
+        while summary is None:
+            summary = _finish_open_runs(prepared, results, stop)
+            if summary is None or not summary.interrupted:
+                plan = _plan_and_log(prepared)
+                if summary is None or plan.has_work:
+                    summary = _process_plan(prepared, plan, results, stop)
+                del plan  # the report needs its memory
         if config.report:
             update_report(config.out)
     return summary
@@ -58,6 +62,7 @@ def preview(config: RunConfig) -> Plan:
         VitrolloutError: as `run`, as far as known without loading the model.
     """
     prepared = prepare_run(config)
+    check_reachable(config.out)
     if not config.rebind:
         check_source(config.out, config.input)
     return plan_run(prepared)
@@ -65,7 +70,9 @@ def preview(config: RunConfig) -> Plan:
 
 def update_report(out: Location) -> None:
     """Write the report of a results folder unless it is current."""
-    if not report_is_current(out):
+    if not isinstance(out, Path):
+        log.info("no report is written in a bucket; see vitrollout status %s", out)
+    elif not report_is_current(out):
         from pipeline.report.write_page import write_report  # imports pandas and jinja2
 
         write_report(out)
@@ -85,6 +92,13 @@ def _plan_and_log(prepared: PreparedRun) -> Plan:
     return plan
 
 
+def _name_engine(prepared: PreparedRun) -> str:
+    """Name those who work on the shards: only a folder of this machine has a lock, and so a single writer."""
+    if prepared.devices:
+        return prepared.devices.engine
+    return ONE_PROCESS if isinstance(prepared.config.out, Path) else PROCESSES
+
+
 def _finish_open_runs(prepared: PreparedRun, results: ResultsFolder, stop: Callable[[], bool]) -> RunSummary | None:
     """Go on with a run left open under the same settings, and close all others; return its summary, if any."""
     summary = None
@@ -98,11 +112,18 @@ def _finish_open_runs(prepared: PreparedRun, results: ResultsFolder, stop: Calla
 
 
 def _process_plan(
-    prepared: PreparedRun, plan: Plan, results: ResultsFolder, engine: str, stop: Callable[[], bool]
-) -> RunSummary:
-    """Take the pending photos of a plan through the model; rewrite the rows of touched files."""
-    draft = draft_record(prepared, plan, results.run_id, engine)
+    prepared: PreparedRun, plan: Plan, results: ResultsFolder, stop: Callable[[], bool]
+) -> RunSummary | None:
+    """Take the pending photos of a plan through the model; rewrite the rows of touched files.
+
+    Returns:
+        What was done; None if another process has just opened the same run: then that one is worked on.
+    """
+    draft = draft_record(prepared, plan, results.run_id, _name_engine(prepared))
     opened = results.open_run(draft, plan.pending, prepared.config.part_rows) if len(plan.pending) else None
+    if opened and any(run.run_id < opened.run_id and prepared.is_like(run) for run in read_open_runs(results.out)):
+        opened.close()
+        return None
     restamp(results, plan.touched, prepared.model.build_rows(results.run_id).judge_again)
     if opened is not None:
         return _work_and_finish(prepared, opened, results, stop)
@@ -115,8 +136,11 @@ def _work_and_finish(
 ) -> RunSummary:
     """Work on the missing shards of an open run and finish it. With several writers it stays open if interrupted."""
     clock, missing = prepared.clock, opened.missing()
-    if missing:
-        _work_on_shards(prepared, opened, missing, results, stop)
+    try:
+        if missing:
+            _work_on_shards(prepared, opened, missing, results, stop)
+    except PlanGoneError:
+        log.info("run %s: another process has finished or closed it", opened.run_id)
     stays_open = stop() and not opened.has_one_writer and bool(opened.missing())
     summary = finish_run(
         results,
@@ -143,8 +167,16 @@ def _work_on_shards(
         files = results if opened.has_one_writer else ResultsFiles(results.out, results.source, opened.run_id)
         runner = ShardRunner(opened, prepared.model, files, on_batch=progress.advance, clock=prepared.clock)
         with runner:
-            for _ in runner.run(shards, stop):
+            for _ in runner.run(shards if opened.has_one_writer else _skip_committed(opened, shards), stop):
                 pass
+
+
+def _skip_committed(opened: OpenRun, shards: Sequence[int]) -> Iterator[int]:
+    """Yield shards still without a part at their turn: other runs may work on them too, so each starts elsewhere."""
+    start = os.getpid() % max(1, len(shards))
+    for shard in (*shards[start:], *shards[:start]):
+        if not opened.is_committed(shard):
+            yield shard
 
 
 # importing this file sets `pipeline.run` to the module, so the module itself must be callable

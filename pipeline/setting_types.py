@@ -4,11 +4,15 @@ import os
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, InstanceOf, PlainSerializer
 
+from pipeline.errors import ConfigError
 from pipeline.maps.methods import LABEL_METHODS, METHODS, MethodName
+from pipeline.storage.location import Location, ObjectUrl, is_url, parse_location
+
+Place = TypeVar("Place", bound=Location)
 
 _LARGEST_INPUT = 16_384  # pixels of a side: over a million patches
 
@@ -44,12 +48,16 @@ def resolve_file(path: Path) -> Path:
     return path
 
 
-def check_outside(out: Path, source: Path | None) -> Path:
-    """Reject an output folder inside the input folder.
+def check_outside(out: Place, source: Location | None) -> Place:
+    """Reject an output folder inside the input folder, or prefix inside a prefix.
 
-    Skipped when `source` is invalid (reported separately) or a CSV.
+    Skipped when `source` is invalid (reported separately), a list or a CSV.
     """
-    if source is not None and source.is_dir() and out.is_relative_to(source):
+    if isinstance(source, ObjectUrl):
+        is_inside = isinstance(out, ObjectUrl) and out.is_relative_to(source)
+    else:
+        is_inside = isinstance(out, Path) and source is not None and source.is_dir() and out.is_relative_to(source)
+    if is_inside:
         raise ValueError("lies inside the input folder, so pictures would become input; name a folder outside it")
     return out
 
@@ -120,6 +128,26 @@ def _check_not_empty(path: object) -> object:
     return path
 
 
+def _refuse_url(path: object) -> object:
+    if isinstance(path, ObjectUrl) or (isinstance(path, str) and is_url(path)):
+        raise ValueError("is a URL, and this needs a folder of this machine; copy it to one first")
+    return _check_not_empty(path)
+
+
+def _parse_location(place: object) -> object:
+    """Convert a URL; paths pass."""
+    if not (isinstance(place, str) and is_url(place)):
+        return _check_not_empty(place)
+    try:
+        return parse_location(place)
+    except ConfigError as error:
+        raise ValueError(f"can't be used; {error}") from None
+
+
+def _check_out_location(out: Location) -> Location:
+    return _check_out_folder(out) if isinstance(out, Path) else out
+
+
 def _check_out_folder(folder: Path) -> Path:
     folder = resolve_path(folder)
     if folder.exists() and not folder.is_dir():
@@ -172,9 +200,12 @@ def _check_colormap(name: str) -> str:
     return name
 
 
-InputFolder = Annotated[Path, BeforeValidator(_check_not_empty)]
-OutFolder = Annotated[Path, BeforeValidator(_check_not_empty), AfterValidator(_check_out_folder)]
-LabelledData = Annotated[Path, BeforeValidator(_check_not_empty), AfterValidator(_check_labelled_data)]
+AnyLocation = Annotated[
+    Path | InstanceOf[ObjectUrl], BeforeValidator(_parse_location), PlainSerializer(str, when_used="json")
+]
+OutLocation = Annotated[AnyLocation, AfterValidator(_check_out_location)]
+OutFolder = Annotated[Path, BeforeValidator(_refuse_url), AfterValidator(_check_out_folder)]
+LabelledData = Annotated[Path, BeforeValidator(_refuse_url), AfterValidator(_check_labelled_data)]
 Label = Annotated[str, BeforeValidator(_number_to_text)]
 NoneOrLabel = Annotated[Label | None, BeforeValidator(none_or)]
 NoneOrPath = Annotated[Path | None, BeforeValidator(none_or)]

@@ -34,6 +34,7 @@ from pipeline.setting_types import (
     resolve_file,
     resolve_path,
 )
+from pipeline.storage.location import display_text
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Settings(BaseModel):
             return f"{name}: must be given"
         reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         expected = reason if problem["type"] == "value_error" else f"must be {reason}"
-        return f"{name} = {problem['input']}: {expected}"
+        return f"{name} = {display_text(str(problem['input']))}: {expected}"
 
     @classmethod
     def fingerprint_fields(cls) -> dict[str, FingerprintRule]:

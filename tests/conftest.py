@@ -65,6 +65,23 @@ def many_photos(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def moto_server():
+    """A running S3 server, one for all tests of this process."""
+    from tests.helpers.object_server import run_moto
+
+    with run_moto() as server:
+        yield server
+
+
+@pytest.fixture
+def object_server(moto_server, monkeypatch):
+    """The same server, named in the environment."""
+    for name, value in moto_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return moto_server
+
+
 @pytest.fixture
 def file_permissions_hold():
     """A context in which file permissions hold, also where the tests run as root."""

@@ -1,28 +1,32 @@
-"""Measure the report of a large table: time to write it, to its first paint, to the gallery, to filter and to sort.
+"""Measure report and status of a large table: time and memory; then the page: first paint, gallery, filters, sorting.
 
 python -m jobs.benchmarks.report_speed --rows 100000
+python -m jobs.benchmarks.report_speed --rows 10000000 --no-page
 """
 
 import json
+import resource
 import statistics
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
-import numpy as np
 
+from jobs.benchmarks.synthetic_table import write_synthetic_run
 from jobs.command_line.decorator import command
 from jobs.command_line.exits import exit_on_error
 from jobs.readme_pictures.browser import open_browser
-from pipeline.records import Floats
+from pipeline.report.status import read_status
 from pipeline.report.write_page import write_report
-from pipeline.results.folder import ResultsFolder
-from pipeline.results.schema import Row, to_table
+from pipeline.results.names import REPORT_DATA, REPORT_PAGE
 
 _REPEATS = 5
-_ROWS_PER_PART = 10_000
+_MEASURED = ("write the report", "status")
 
 # In the page: milliseconds from a change of the filters until the browser has painted the selection.
 _CHANGE_FILTERS = """(change) => new Promise((done) => {
@@ -42,15 +46,37 @@ _FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startT
 
 @command(__doc__)
 @click.option("--rows", default=100_000, show_default=True, help="photos in the table")
-def report_speed_command(rows: int) -> None:
+@click.option("--new", default=1000, show_default=True, help="photos of a second run, half of them new")
+@click.option("--page/--no-page", default=True, show_default=True, help="open the page in a browser too")
+def report_speed_command(rows: int, new: int, page: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        _write_table(out, rows)
-        started = time.perf_counter()
-        report = write_report(out)
-        seconds = {"write the report": [time.perf_counter() - started]} | _time_page(report)
+        write_synthetic_run(out, range(rows))
+        write_synthetic_run(out, range(rows - new // 2, rows + new - new // 2))
+        measured = [_measure(function, out) for function in (write_report, read_status)]
+        seconds = {name: values for name, (values, _) in zip(_MEASURED, measured, strict=True)}
+        memory = {name: peak for name, (_, peak) in zip(_MEASURED, measured, strict=True)}
+        files = [out / REPORT_PAGE, *(out / REPORT_DATA).glob("*/*")]
+        megabytes = round(sum(file.stat().st_size for file in files) / 1e6, 1)
+        if page:
+            seconds |= _time_page(out / REPORT_PAGE)
     medians = {name: round(statistics.median(values), 3) for name, values in seconds.items()}
-    click.echo(json.dumps({"rows": rows, "seconds, median": medians}))
+    click.echo(
+        json.dumps({"rows": rows, "seconds, median": medians, "peak memory, MB": memory, "report, MB": megabytes})
+    )
+
+
+def _measure(function: Callable[[Path], object], out: Path) -> tuple[list[float], int]:
+    """Call a function in a process of its own; return its seconds, imports included, and its peak memory in MB."""
+    started = time.perf_counter()
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        peak = process.submit(_measure_memory, function, out).result()
+    return [time.perf_counter() - started], peak
+
+
+def _measure_memory(function: Callable[[Path], object], out: Path) -> int:
+    function(out)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
 
 
 def _time_page(report: Path) -> dict[str, list[float]]:
@@ -68,28 +94,6 @@ def _time_page(report: Path) -> dict[str, list[float]]:
                 seconds[name].append(page.evaluate(_CHANGE_FILTERS, change) / 1000)
             page.close()
     return seconds
-
-
-def _write_table(out: Path, count: int) -> None:
-    random = np.random.default_rng(0)
-    labels = [f"label {number}" for number in range(7)]
-    scores = random.random((count, 7), dtype=np.float32)
-    with ResultsFolder(out, out / "photos") as results:
-        for start in range(0, count, _ROWS_PER_PART):
-            numbers = range(start, min(count, start + _ROWS_PER_PART))
-            rows = [build_row(number, labels, scores[number], results.run_id) for number in numbers]
-            results.write_part(to_table(rows))
-
-
-def build_row(number: int, labels: list[str], scores: Floats, run_id: str) -> Row:
-    """Build the row of one of many photos, with a path of its own and these probabilities."""
-    top = np.argsort(-scores)[:5]
-    path = f"line {number % 9}/2026-{1 + number % 12:02}/photo-{number:06}.png"
-    return Row(
-        path, None, "00" * 16, 1_000_000, 0, "ok", "bundled", "rollout", "f", run_id, 0,
-        width=4000, height=3000, label=labels[top[0]], score=scores[top[0]],
-        top_labels=[labels[label] for label in top], top_scores=scores[top], overlay=f"overlays/{path}.png",
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ import click
 import numpy as np
 
 from jobs.benchmarks.materials import save_photos
-from jobs.benchmarks.report_speed import build_row
 from jobs.benchmarks.timing import Figure
 from jobs.command_line.decorator import command
 from jobs.command_line.exits import exit_on_error
 from jobs.readme_pictures.browser import open_browser
+from pipeline.records import Floats
 from pipeline.results.folder import ResultsFolder
-from pipeline.results.schema import to_table
+from pipeline.results.schema import Row, to_table
 
 _FILES, _SIZE = 24, (4000, 3000)  # reused under all paths, as hard links
 _ROWS_PER_PART = 10_000
@@ -168,7 +168,7 @@ def _write_results(folder: Path, count: int) -> None:
         for start in range(0, count, _ROWS_PER_PART):
             rows = []
             for number in range(start, min(count, start + _ROWS_PER_PART)):
-                row = build_row(number, labels, scores[number], results.run_id)
+                row = _build_row(number, labels, scores[number], results.run_id)
                 file = files[number % _FILES]
                 photo = folder / "photos" / row.path
                 photo.parent.mkdir(parents=True, exist_ok=True)
@@ -183,6 +183,17 @@ def _write_results(folder: Path, count: int) -> None:
                     )
                 )  # fmt: skip
             results.write_part(to_table(rows))
+
+
+def _build_row(number: int, labels: list[str], scores: Floats, run_id: str) -> Row:
+    """Build the row of one of many photos, with a path of its own and these probabilities."""
+    top = np.argsort(-scores)[:5]
+    path = f"line {number % 9}/2026-{1 + number % 12:02}/photo-{number:06}.png"
+    return Row(
+        path, None, "00" * 16, 1_000_000, 0, "ok", "bundled", "rollout", "f", run_id, 0,
+        width=4000, height=3000, label=labels[top[0]], score=scores[top[0]],
+        top_labels=[labels[label] for label in top], top_scores=scores[top], overlay=f"overlays/{path}.png",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
-from pipeline.setting_types import OutFolder, resolve_path
+from pipeline.setting_types import OutLocation, resolve_path
 from pipeline.settings import Settings
+from pipeline.storage.location import Location, is_url
 
 
 def _parse_duration(value: object) -> object:
@@ -32,7 +33,7 @@ def _parse_duration(value: object) -> object:
 class ArchiveConfig(RunConfig):
     """One archive: the settings of its run, its name, and its budget for failures."""
 
-    out: OutFolder = Field(description="results folder of this archive alone")
+    out: OutLocation = Field(description="results folder of this archive alone")
     name: str = Field("", description="name in logs and metrics; by default its input folder's")
     max_failed_share: float = Field(
         0.0, ge=0, le=1, description="share of a night's photos allowed to fail before the archive counts as failed"
@@ -40,8 +41,9 @@ class ArchiveConfig(RunConfig):
 
     @field_validator("input")
     @classmethod
-    def _check_input(cls, folder: Path) -> Path:
-        return resolve_path(folder)  # a missing folder, say an unmounted disk, is a fault of this archive alone
+    def _check_input(cls, folder: Location) -> Location:
+        # a missing folder, say an unmounted disk, is a fault of this archive alone
+        return resolve_path(folder) if isinstance(folder, Path) else folder
 
 
 class NightlyConfig(Settings):
@@ -108,7 +110,7 @@ def _resolve_paths(settings: Mapping[str, Any], base: Path) -> dict[str, Any]:
     """Make relative paths independent of the current folder."""
     changed = dict(settings)
     for name in ("input", "out", "labels", "metrics_file"):
-        if isinstance(path := changed.get(name), str) and path:
+        if isinstance(path := changed.get(name), str) and path and not is_url(path):
             changed[name] = str(base / Path(path).expanduser())
     model = str(changed.get("model", "bundled"))
     if model != "bundled" and (model.startswith(".") or os.path.isdir(base / model)):  # anything else is a hub id

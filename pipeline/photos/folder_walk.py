@@ -40,6 +40,7 @@ class FolderWalk:
         self.unreadable: dict[str, str] = {}
         self.left_out: Counter[str] = Counter()
         self._root, self._selection, self._skip = os.path.join(root, ""), selection, skip
+        self._has_globs = selection.pattern is not None or bool(selection.exclude)
         self._entered: set[tuple[int, int]] = set()
         self._links: list[str] = []  # to folders, met on the walk below one root, relative
         self._is_photo_by_extension: dict[str, bool | None] = {}
@@ -106,7 +107,7 @@ class FolderWalk:
     def _wants_file(self, name: str, prefix: str) -> bool:
         stem, _, extension = name.rpartition(".")
         is_photo = self._is_photo_by_extension.get(extension, False)
-        if is_photo and stem and name[0] not in _MARKED_BY_NAME and not self._selection.has_globs:
+        if is_photo and stem and name[0] not in _MARKED_BY_NAME and not self._has_globs:
             return True  # nearly all files, so nearly all the time
         if extension not in self._is_photo_by_extension:
             self._is_photo_by_extension[extension] = is_photo = _judge_extension(extension)

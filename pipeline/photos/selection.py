@@ -33,11 +33,6 @@ class Selection:
     hidden: bool = False
     follow_links: bool = False
 
-    @property
-    def has_globs(self) -> bool:
-        """Whether a name alone may decide about a file, whatever its kind."""
-        return self.pattern is not None or bool(self.exclude)
-
     def wants_file(self, name: str, relative: str) -> bool:
         """Tell whether a file matches the pattern."""
         return self.pattern is None or _matches_glob(self.pattern, name, relative)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
@@ -19,7 +20,8 @@ def find_photos(config: RunConfig) -> Source:
         ConfigError: there are none.
     """
     selection = Selection(config.pattern, config.exclude, config.hidden, config.follow_links)
-    source = _BegunSource(FolderSource(config.input, selection, skip=config.out))
+    skip = config.out if isinstance(config.out, Path) else None
+    source = _BegunSource(FolderSource(config.input, selection, skip=skip))
     if source.has_photos:
         return source
     if source.unreadable:

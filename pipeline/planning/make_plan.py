@@ -3,7 +3,6 @@
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +22,12 @@ from pipeline.results.done_index import DoneIndex, Ints, read_done_index, to_arr
 from pipeline.results.gone import count_gone
 from pipeline.results.parts import read_part
 from pipeline.results.restamp import TouchedRows, split_touched
+from pipeline.storage.location import Location
 
 
 def make_plan(
     source: Source,
-    out: Path,
+    out: Location,
     fingerprint_of: Callable[[str], str],
     settings: PlanSettings,
     labels: LabelCheck | None = None,

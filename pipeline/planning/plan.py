@@ -1,11 +1,11 @@
 """The plan of a run, as values: the photos to process, and counts of all others."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.results.restamp import TouchedRows
+from pipeline.storage.location import Location
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class PlanSettings:
         sampled_overlays: draw overlays only for a sample of this many of the pending photos; None: no sample is drawn.
     """
 
-    source: Path | str
+    source: Location | str
     retry_failed: bool = False
     sample: int | None = None
     limit: int | None = None

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.records import ImageRef
+from pipeline.storage.location import Location
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -28,7 +29,7 @@ PLAN_SCHEMA = pa.schema(
 
 
 def plan_of_refs(
-    refs: Sequence[ImageRef], source: Path | str, failed_before: Sequence[bool], expected: Mapping[str, int] | None
+    refs: Sequence[ImageRef], source: Location | str, failed_before: Sequence[bool], expected: Mapping[str, int] | None
 ) -> pa.Table:
     """Return photos as rows of a plan, without clashes and samples.
 
@@ -55,7 +56,7 @@ def plan_of_refs(
     return pa.Table.from_arrays([_to_texts([ref.path for ref in refs]), *arrays], schema=PLAN_SCHEMA)
 
 
-def refs_of_plan(table: pa.Table | pa.RecordBatch, source: Path | str) -> list[ImageRef]:
+def refs_of_plan(table: pa.Table | pa.RecordBatch, source: Location | str) -> list[ImageRef]:
     """Return the photos of a plan, or of a part of it.
 
     Args:
@@ -70,10 +71,10 @@ def refs_of_plan(table: pa.Table | pa.RecordBatch, source: Path | str) -> list[I
     ]
 
 
-def _locate_photo(source: Path | str, path: str, raw: bytes | None) -> str:
+def _locate_photo(source: Location | str, path: str, raw: bytes | None) -> str:
     if isinstance(source, Path):
         return os.fsdecode(os.path.join(os.fsencode(source), raw or os.fsencode(path)))
-    return f"{source.rstrip('/')}/{path}"
+    return f"{str(source).rstrip('/')}/{path}"
 
 
 def _to_column(values: Sequence[object], kind: pa.DataType) -> pa.Array:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +10,12 @@ from pipeline.photos.loader import hash_file
 from pipeline.planning.plan_schema import refs_of_plan
 from pipeline.records import ImageRef
 from pipeline.results.done_index import DoneIndex
+from pipeline.storage.location import Location
 
 
-def compare_content(index: DoneIndex, suspects: pa.Table, source: Path | str) -> Iterator[tuple[pa.Table, pa.Table]]:
+def compare_content(
+    index: DoneIndex, suspects: pa.Table, source: Location | str
+) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Hash photos and compare them with their rows, part by part.
 
     Args:

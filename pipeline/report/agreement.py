@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.decision import without_decision
 from pipeline.errors import DataError, StoreError
 from pipeline.results.names import part_files, run_id_of_part
 from pipeline.results.parts import read_part
 from pipeline.reviews.files import review_marks
+from pipeline.storage.location import Location
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ReviewAgreement:
     contradicted: Sequence[str] = ()
 
 
-def compare_with_reviews(out: Path, run_id: str) -> ReviewAgreement:
+def compare_with_reviews(out: Location, run_id: str) -> ReviewAgreement:
     """Compare the rows of a run with earlier reviews. Cheap without rows or reviews; imports no pandas.
 
     Damaged reviews cost a run nothing but this comparison: a warning names the file.

@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from pipeline.decision import OUTCOMES, without_decision
 from pipeline.maps.statistics import concentration
 from pipeline.results.run_record import newest_run_records
 from pipeline.results.schema import Row
+from pipeline.storage.location import Location
 
 LOW_CONFIDENCE = 0.7  # photos with a lower score deserve a look
 _FEWEST_PHOTOS = 20  # a smaller run says little
@@ -140,7 +140,7 @@ class Profiler:
         return Profile(self.photos, averages, {name: count / photos for name, count in counts.items()})
 
 
-def earlier_profiles(out: Path, fingerprint: str, most: int) -> list[Profile]:
+def earlier_profiles(out: Location, fingerprint: str, most: int) -> list[Profile]:
     """Read the profiles of the newest runs with the same model and settings, if they have enough photos.
 
     Runs under another decision count as well, but for their shares of decisions.

@@ -1,20 +1,14 @@
 """Table and records of a results folder -> the head of its report."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
+from pipeline.report.archive import Archive
 from pipeline.report.drift import LOW_CONFIDENCE
-from pipeline.report.status import Status, status_of_rows
-from pipeline.results.names import part_files, run_id_of_part
-from pipeline.results.read import read_labels_before
+from pipeline.report.status import Status, status_of_archive
 from pipeline.reviews.truth import Truth
+from pipeline.storage.location import Location
 
-_BINS = 20
 _MOST_EXAMPLES = 10  # of lists available in full elsewhere
 
 
@@ -41,6 +35,7 @@ class Findings:
         new: number of photos first seen by the newest run.
         relabelled: (label before, label now, photos) of the labels changed by the newest run.
         relabelled_examples: some of these photos.
+        choice: one sentence about the photos in the gallery; empty if it shows all.
     """
 
     verdict: str
@@ -52,57 +47,43 @@ class Findings:
     new: int
     relabelled: Sequence[tuple[str, str, int]]
     relabelled_examples: Sequence[Example]
+    choice: str
 
 
-def gather_findings(out: Path, frame: pd.DataFrame, truths: Mapping[str, Truth]) -> Findings:
+def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]) -> Findings:
     """Gather the findings of a results folder.
 
     Args:
         out: the results folder.
-        frame: its current rows, sorted by path like the gallery.
+        archive: its table.
         truths: what people say about its photos, by content hash.
     """
-    status = status_of_rows(out, frame, truths)
+    status = status_of_archive(out, archive, truths)
     verdict, all_well = _phrase_verdict(status)
-    low = frame[frame["score"] < LOW_CONFIDENCE].sort_values("score", kind="stable")
-    least_sure = low.head(_MOST_EXAMPLES)
-    new, changed = _compare_with_run_before(out, frame)
-    pairs = list(zip(changed["before"], changed["now"], strict=True))
+    frame, choice = archive.gallery.frame, archive.gallery.choice
+    low = frame[frame["score"] < LOW_CONFIDENCE].sort_values("score", kind="stable").head(_MOST_EXAMPLES)
+    relabelled = frame[frame["before"].notna()].head(_MOST_EXAMPLES)
+    now = relabelled["label"].astype(object).fillna("failed")
     return Findings(
         verdict=verdict,
         all_well=all_well,
         status=status,
-        histogram=np.histogram(frame["score"].dropna(), bins=_BINS, range=(0, 1))[0].tolist(),
-        unsure=len(low),
+        histogram=archive.histogram,
+        unsure=archive.unsure,
         least_sure=[
             Example(row, path, f"{label}, {score:.2f}")
-            for row, path, label, score in zip(
-                least_sure.index.tolist(), least_sure["path"], least_sure["label"], least_sure["score"], strict=True
+            for row, path, label, score in zip(low.index.tolist(), low["path"], low["label"], low["score"], strict=True)
+        ],
+        new=archive.new,
+        relabelled=archive.relabelled,
+        relabelled_examples=[
+            Example(row, path, f"{before} → {label}")
+            for row, path, before, label in zip(
+                relabelled.index.tolist(), relabelled["path"], relabelled["before"], now, strict=True
             )
         ],
-        new=new,
-        relabelled=[(before, now, photos) for (before, now), photos in Counter(pairs).most_common()],
-        relabelled_examples=[
-            Example(row, path, f"{before} → {now}")
-            for row, path, (before, now) in zip(changed.index.tolist(), changed["path"], pairs, strict=True)
-        ][:_MOST_EXAMPLES],
+        choice=choice.describe() if choice.groups else "",
     )
-
-
-def _compare_with_run_before(out: Path, frame: pd.DataFrame) -> tuple[int, pd.DataFrame]:
-    """Return the number of photos new to the newest run, and path, before and now of relabelled ones, by row.
-
-    After a compaction there is nothing to compare with: it drops the earlier rows.
-    """
-    runs = frame["run_id"].astype(str)
-    newest = runs.max()
-    is_compacted = any(run_id_of_part(part) > newest for part in part_files(out))
-    tonight = frame[(runs == newest) & (not is_compacted)]
-    before = read_labels_before(out, str(newest)).reindex(tonight["path"])
-    now = tonight["label"].astype(object).fillna("failed")
-    labels = pd.DataFrame({"path": tonight["path"], "before": before.to_numpy(), "now": now})
-    is_new = labels["before"].isna()
-    return int(is_new.sum()), labels[~is_new & (labels["before"] != labels["now"])]
 
 
 def _phrase_verdict(status: Status) -> tuple[str, bool]:

@@ -8,31 +8,30 @@ rows, and is loaded to show one of them.
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
-from pipeline.results.names import THUMBNAILS, thumbnail_name
+from pipeline.results.names import thumbnail_name
 from pipeline.reviews.truth import Truth
+from pipeline.storage.location import Location
 
-COLUMNS = [
-    "path", "path_bytes", "content_hash", "width", "height", "status", "error", "note", "label", "score", "top_labels",
-    "top_scores", "overlay", "run_id", "processed_at", "defect_score", "decision",
-]  # fmt: skip
 ROWS_PER_FILE = 200  # few: in a gallery sorted by score, each photo of a page comes from another file
+_THREADS = 16  # that look for thumbnails; on a disk of another machine each look takes a millisecond
 
 
-def write_data_files(frame: pd.DataFrame, truths: Mapping[str, Truth], out: Path, folder: Path) -> None:
-    """Write the data files of a gallery.
+def build_data_files(frame: pd.DataFrame, truths: Mapping[str, Truth], out: Location) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the data files of a gallery.
 
     Args:
-        frame: the current rows with `COLUMNS`, in the order of the gallery.
+        frame: the rows of the gallery, in its order.
         truths: what people say about the photos, by content hash.
         out: the results folder, with the pictures.
-        folder: destination of the files.
     """
     labels = list(frame["label"].value_counts().index)
     labels += sorted({label for top in frame["top_labels"].dropna() for label in top} - set(labels))
@@ -51,18 +50,35 @@ def write_data_files(frame: pd.DataFrame, truths: Mapping[str, Truth], out: Path
     found = [truths.get(content_hash) for content_hash in frame["content_hash"]]
     if any(found):
         index["review"] = [_review_state(truth, label) for truth, label in zip(found, frame["label"], strict=True)]
-    _write_call(folder / "index.js", "vitrolloutIndex", index)
-    thumbnails = {f"{THUMBNAILS}/{file.parent.name}/{file.name}" for file in (out / THUMBNAILS).glob("*/*.jpg")}
+    yield "index.js", _format_call("vitrolloutIndex", index)
+    thumbnails = _find_thumbnails(out, frame["overlay"])
     for number, start in enumerate(range(0, len(frame), ROWS_PER_FILE)):
         block = frame.iloc[start : start + ROWS_PER_FILE]
         records = block.astype(object).where(block.notna(), None).to_dict("records")
-        rows = [_details_of_row(record, numbers, thumbnails) for record in records]
+        rows = [
+            _details_of_row(record, numbers, thumbnail)
+            for record, thumbnail in zip(records, thumbnails[start : start + ROWS_PER_FILE], strict=True)
+        ]
         for row, truth in zip(rows, found[start : start + ROWS_PER_FILE], strict=True):
             if truth:
                 row["review"] = "; ".join(
                     f"{answer}, by {who}" for answer, who in zip(truth.answers, truth.who, strict=True)
                 )
-        _write_call(folder / f"rows-{number}.js", "vitrolloutRows", number, rows)
+        yield f"rows-{number}.js", _format_call("vitrolloutRows", number, rows)
+
+
+def _find_thumbnails(out: Location, overlays: Iterable[Any]) -> list[str | None]:
+    """Return the name of each overlay's thumbnail, None for those missing."""
+    names = [thumbnail_name(overlay) if isinstance(overlay, str) else None for overlay in overlays]
+
+    if not isinstance(out, Path):  # a request for each would take longer than the report
+        return names
+
+    def keep_existing(start: int) -> list[str | None]:
+        return [name if name and (out / name).exists() else None for name in names[start : start + ROWS_PER_FILE]]
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return list(chain.from_iterable(threads.map(keep_existing, range(0, len(names), ROWS_PER_FILE))))
 
 
 def _index_decisions(frame: pd.DataFrame) -> list[str | None] | None:
@@ -79,15 +95,14 @@ def _review_state(truth: Truth | None, label: Any) -> str:
     return {True: "agrees", False: "disagrees", None: truth.state}[agrees]
 
 
-def _details_of_row(record: dict[Any, Any], numbers: dict[str, int], thumbnails: set[str]) -> dict[str, Any]:
+def _details_of_row(record: dict[Any, Any], numbers: dict[str, int], thumbnail: str | None) -> dict[str, Any]:
     """Return the fields of a row missing from the index."""
     ok, overlay = record["status"] == "ok", record["overlay"]
     top = zip(record["top_labels"], record["top_scores"].tolist(), strict=True) if ok else ()
-    thumbnail = thumbnail_name(overlay) if overlay else None
     return {
         "photo": quote(record["path_bytes"] or os.fsencode(record["path"])),
         "overlay": quote(overlay) if overlay else None,
-        "thumbnail": thumbnail if thumbnail in thumbnails else None,
+        "thumbnail": thumbnail,
         "size": [int(record["width"]), int(record["height"])] if ok else None,
         "error": record["error"],
         "note": record["note"],
@@ -97,6 +112,6 @@ def _details_of_row(record: dict[Any, Any], numbers: dict[str, int], thumbnails:
     }
 
 
-def _write_call(file: Path, function: str, *values: Any) -> None:
+def _format_call(function: str, *values: Any) -> bytes:
     arguments = ", ".join(json.dumps(value, separators=(",", ":")) for value in values)
-    file.write_text(f"{function}({arguments});\n", encoding="ascii")
+    return f"{function}({arguments});\n".encode("ascii")

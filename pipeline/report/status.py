@@ -8,17 +8,28 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.decision import OUTCOMES
+from pipeline.report.archive import Archive, read_archive
 from pipeline.report.training_photos import find_training_photos
 from pipeline.results.folder import was_pruned_since
-from pipeline.results.names import part_files
-from pipeline.results.read import read_results
+from pipeline.results.open_run import read_open_runs
 from pipeline.results.run_record import RunRecord, newest_run_records
 from pipeline.reviews.read import read_truths
 from pipeline.reviews.summary import ReviewSummary, summarise_reviews
 from pipeline.reviews.truth import Truth
+from pipeline.storage.location import Location, parse_location
 
-_COLUMNS = ["path", "content_hash", "status", "error", "label", "score", "run_id", "processed_at", "decision"]
+
+@dataclass(frozen=True)
+class OpenShards:
+    """A run not finished yet: the number of shards done, and of all shards."""
+
+    run_id: str
+    done: int
+    shards: int
+
+    def describe(self) -> str:
+        """Return one line: `run 20260101T000000Z is open: 12 of 40 shards done`."""
+        return f"run {self.run_id} is open: {self.done:,} of {self.shards:,} shards done"
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,7 @@ class Status:
         reasons: failed photos by reason, most frequent first.
         failures: (path, reason) of the newest failures.
         reviews: people's decisions in numbers; None without any.
+        open_runs: planned runs not finished yet, oldest first.
     """
 
     runs: Sequence[RunRecord]
@@ -50,6 +62,7 @@ class Status:
     reasons: dict[str, int]
     failures: Sequence[tuple[str, str]]
     reviews: ReviewSummary | None = None
+    open_runs: Sequence[OpenShards] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the status for programs, with the records as in their files."""
@@ -66,11 +79,11 @@ class Status:
         return ", ".join(kinds)
 
 
-def read_status(out: Path, *, runs: int = 5, failures: int = 10) -> Status:
+def read_status(out: str | Location, *, runs: int = 5, failures: int = 10) -> Status:
     """Read the status of a results folder.
 
     Args:
-        out: the results folder.
+        out: the results folder, or its URL.
         runs: number of the last runs to read, at most.
         failures: number of the newest failures to list, at most.
 
@@ -78,59 +91,44 @@ def read_status(out: Path, *, runs: int = 5, failures: int = 10) -> Status:
         ConfigError: it is not a results folder.
         StoreError: a part or a file of reviews is damaged.
     """
-    return status_of_rows(out, read_results(out, _COLUMNS), read_truths(out), runs=runs, failures=failures)
+    out = parse_location(out)
+    truths = read_truths(out)
+    return status_of_archive(out, read_archive(out, truths, failures=failures), truths, runs=runs)
 
 
-def status_of_rows(
-    out: Path, frame: pd.DataFrame, truths: Mapping[str, Truth], *, runs: int = 5, failures: int = 10
-) -> Status:
-    """Return the status of a results folder from its current rows and reviews.
+def status_of_archive(out: Location, archive: Archive, truths: Mapping[str, Truth], *, runs: int = 5) -> Status:
+    """Return the status of a results folder from its table and reviews.
 
     Args:
         out: the results folder.
-        frame: its current rows, with the columns of `_COLUMNS`.
+        archive: its table.
         truths: what people say about its photos, by content hash.
-        runs, failures: as of `read_status`.
+        runs: as of `read_status`.
     """
-    failed = frame[frame["status"] == "failed"].sort_values("processed_at", ascending=False, kind="stable")
-    labels, reasons = frame["label"].value_counts(), failed["error"].value_counts()
-    newest = failed.head(failures)
     return Status(
         runs=list(islice(newest_run_records(out), runs)),
-        photos=len(frame),
-        failed=len(failed),
-        broken=_count_broken(out, failed),
-        gone=min(len(frame), _count_gone(out)),
-        parts=len(part_files(out)),
-        decisions=_count_decisions(frame),
-        labels={str(label): int(count) for label, count in labels.items() if count},
-        reasons={str(reason): int(count) for reason, count in reasons.items()},
-        failures=list(zip(newest["path"], newest["error"], strict=True)),
-        reviews=_summarise_reviews(out, frame, truths),
+        photos=archive.photos,
+        failed=archive.failed,
+        broken=archive.broken,
+        gone=min(archive.photos, _count_gone(out)),
+        parts=archive.parts,
+        labels=archive.labels,
+        decisions=archive.decisions,
+        reasons=archive.reasons,
+        failures=archive.failures,
+        reviews=_summarise_reviews(out, archive, truths),
+        open_runs=[OpenShards(run.run_id, len(run.committed()), run.shards) for run in read_open_runs(out)],
     )
 
 
-def _count_decisions(frame: pd.DataFrame) -> dict[str, int]:
-    decisions = frame["decision"].dropna()
-    return {outcome: int((decisions == outcome).sum()) for outcome in OUTCOMES} if len(decisions) else {}
-
-
-def _summarise_reviews(out: Path, frame: pd.DataFrame, truths: Mapping[str, Truth]) -> ReviewSummary | None:
-    if not truths:
+def _summarise_reviews(out: Location, archive: Archive, truths: Mapping[str, Truth]) -> ReviewSummary | None:
+    if not truths or not isinstance(out, Path):
         return None
-    summary = summarise_reviews(frame, truths, trained_on=find_training_photos(out))
+    summary = summarise_reviews(archive.reviewed, truths, trained_on=find_training_photos(out))
     return summary if summary.any else None
 
 
-def _count_broken(out: Path, failed: pd.DataFrame) -> int:
-    """Count the failed rows with a content hash, which only a file's own bytes give them."""
-    if failed.empty:
-        return 0
-    hashes = read_results(out, ["path", "content_hash"], [("status", "==", "failed")]).set_index("path")
-    return int(hashes["content_hash"].reindex(failed["path"]).notna().sum())
-
-
-def _count_gone(out: Path) -> int:
+def _count_gone(out: Location) -> int:
     """Return the number of rows without a photo, as counted by the newest run; 0 once they are pruned."""
     newest = next(newest_run_records(out), None)
     if newest is None or was_pruned_since(out, newest.summary.run_id):
@@ -151,6 +149,8 @@ def format_status(status: Status) -> str:
     if status.reviews:
         paragraphs.append(f"reviews: {status.reviews.describe()}")
     paragraphs.append("last runs:\n" + (_format_runs(status.runs) if status.runs else "  none has finished yet"))
+    if status.open_runs:
+        paragraphs.append("\n".join(run.describe() for run in status.open_runs))
     paragraphs += [f"unlike earlier runs: {change}" for record in status.runs[:1] for change in record.summary.changes]
     if status.failed:
         reasons = (f"{count:6}  {reason}" for reason, count in status.reasons.items())

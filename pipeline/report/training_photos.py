@@ -10,11 +10,12 @@ from pipeline.labelled.csv_paths import to_nfc
 from pipeline.labelled.csv_table import read_paths, splits_of
 from pipeline.model.checkpoint import BUNDLED, SPLIT_FILE
 from pipeline.results.run_record import newest_run_records
+from pipeline.storage.location import Location
 
 log = logging.getLogger(__name__)
 
 
-def find_training_photos(out: Path) -> frozenset[str]:
+def find_training_photos(out: Location) -> frozenset[str]:
     """Return paths, as in the table, of photos in the train and validation splits of the newest run's model.
 
     Known for local models with a split.csv; empty for others. A photo counts by its place on the disk, or by its name

@@ -9,32 +9,39 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.atomic_files import cannot_write
 from pipeline.folder_lock import FolderLock
+from pipeline.report.archive import Archive, read_archive
 from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.findings import gather_findings
-from pipeline.report.gallery_files import COLUMNS, write_data_files
+from pipeline.report.gallery_choice import MOST_SHOWN
+from pipeline.report.gallery_files import build_data_files
 from pipeline.results.folder import input_folder_of_results
 from pipeline.results.names import REPORT_DATA, REPORT_PAGE
-from pipeline.results.read import read_results
 from pipeline.results.report_age import date_report_before
 from pipeline.reviews.files import review_marks
 from pipeline.reviews.read import read_truths
 from pipeline.reviews.truth import Truth
+from pipeline.storage.files import list_files, read_bytes
+from pipeline.storage.location import Location, ObjectUrl, is_url
+from pipeline.storage.storage import open_storage
 
 _DATA_NAME = re.compile(r"[0-9a-f]{12}")
 _LOCK_SECONDS = 60.0  # to wait for another report
 
 
-def write_report(out: Path) -> Path:
+def write_report(out: Location, *, most_shown: int = MOST_SHOWN) -> Location:
     """Write the report of a results folder; return the page's path.
+
+    Args:
+        out: the results folder.
+        most_shown: number of photos up to which the gallery shows all of them; of more, it shows a choice.
 
     Raises:
         ConfigError: it is not a results folder.
@@ -42,25 +49,19 @@ def write_report(out: Path) -> Path:
         FolderBusyError: another report of this folder is being written and does not finish in time.
     """
     reviews = review_marks(out)
-    frame, truths = read_results(out, COLUMNS), read_truths(out)
+    truths = read_truths(out)
+    archive = read_archive(out, truths, most_shown=most_shown)
+    if not isinstance(out, Path):
+        _put_files(out, uuid.uuid4().hex[:12], archive, truths)
+        return out / REPORT_PAGE
     folder = out / REPORT_DATA
     try:
         folder.mkdir(exist_ok=True)
         busy = f"another report is being written in {folder}; wait for it"
         with FolderLock(folder, busy=busy, seconds=_LOCK_SECONDS):
             data = folder / uuid.uuid4().hex[:12]
-            data.mkdir()
-            try:
-                write_data_files(frame, truths, out, data)
-                for name in ("report.js", "report.css"):
-                    content = (resources.files("pipeline.report") / "page" / name).read_bytes()
-                    (data / name).write_bytes(content)
-                (data / REPORT_PAGE).write_text(_render_page(out, frame, truths, data.name), encoding="utf-8")
-                os.replace(data / REPORT_PAGE, out / REPORT_PAGE)
-                date_report_before(out, reviews)
-            except BaseException:
-                shutil.rmtree(data, ignore_errors=True)
-                raise
+            _write_files(out, data, _build_files(out, archive, truths, data.name))
+            date_report_before(out, reviews)
             for old in folder.iterdir():
                 if old.is_dir() and old != data and _DATA_NAME.fullmatch(old.name):  # other folders are not ours
                     shutil.rmtree(old)
@@ -69,17 +70,53 @@ def write_report(out: Path) -> Path:
     return out / REPORT_PAGE
 
 
-def _render_page(out: Path, frame: pd.DataFrame, truths: Mapping[str, Truth], data: str) -> str:
+def _put_files(out: ObjectUrl, data: str, archive: Archive, truths: Mapping[str, Truth]) -> None:
+    """Write the files of a report into a store of objects, the page last; then remove those of the report before."""
+    storage = open_storage(out)
+    try:
+        before = re.search(rf"{REPORT_DATA}/([0-9a-f]{{12}})/", read_bytes(out / REPORT_PAGE).decode())
+    except FileNotFoundError:
+        before = None
+    for name, content in _build_files(out, archive, truths, data):
+        storage.put(REPORT_PAGE if name == REPORT_PAGE else f"{REPORT_DATA}/{data}/{name}", content)
+    if before:
+        folder = f"{REPORT_DATA}/{before[1]}"
+        storage.delete([f"{folder}/{entry.name}" for entry in list_files(out / folder)])
+
+
+def _build_files(
+    out: Location, archive: Archive, truths: Mapping[str, Truth], data: str
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files of a report, the page last."""
+    yield from build_data_files(archive.gallery.frame, truths, out)
+    for name in ("report.js", "report.css"):
+        yield name, (resources.files("pipeline.report") / "page" / name).read_bytes()
+    yield REPORT_PAGE, _render_page(out, archive, truths, data).encode()
+
+
+def _write_files(out: Path, data: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write the files of a report into a new folder; at last the page replaces that of the report before."""
+    data.mkdir()
+    try:
+        for name, content in files:
+            (data / name).write_bytes(content)
+        os.replace(data / REPORT_PAGE, out / REPORT_PAGE)
+    except BaseException:
+        shutil.rmtree(data, ignore_errors=True)
+        raise
+
+
+def _render_page(out: Location, archive: Archive, truths: Mapping[str, Truth], data: str) -> str:
     environment = Environment(
         loader=PackageLoader("pipeline.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     source = input_folder_of_results(out)
     return environment.get_template("report.html.j2").render(
-        findings=gather_findings(out, frame, truths),
+        findings=gather_findings(out, archive, truths),
         low_confidence=LOW_CONFIDENCE,
-        name=out.resolve().name,
-        photos_at=Path(source).as_uri() if source else "",
+        name=out.resolve().name if isinstance(out, Path) else str(out),
+        photos_at=Path(source).as_uri() if source and not is_url(source) else "",
         data=f"{REPORT_DATA}/{data}",
         duration=_format_duration,
     )

@@ -34,7 +34,8 @@ from pipeline.results.run_record import newest_run_records
 from pipeline.reviews.files import review_marks
 from pipeline.reviews.fold import fold_sessions
 from pipeline.storage.files import open_parquet
-from pipeline.storage.location import Location
+from pipeline.storage.location import Location, is_url, parse_location
+from pipeline.storage.storage import check_reachable
 
 _PART_BYTES = 64 * 2**20  # of a new part before compression; making it takes a few times as much memory
 _LARGE = 0.9  # of the rows of a new part: a part to leave alone
@@ -62,11 +63,11 @@ class Compaction:
     reviews_folded: int = 0
 
 
-def compact(out: str | Path, *, prune: bool = False) -> Compaction:
+def compact(out: str | Location, *, prune: bool = False) -> Compaction:
     """Rewrite the table of a results folder, and fold its ended reviews; both can be read at any moment.
 
     Args:
-        out: the results folder.
+        out: the results folder, or its URL.
         prune: also drop rows of photos no longer there, and overlays without a row.
 
     Raises:
@@ -74,19 +75,22 @@ def compact(out: str | Path, *, prune: bool = False) -> Compaction:
         FolderBusyError: a run holds it.
         StoreError: a part is damaged, the disk is full, or the folder can't be written.
     """
-    out = Path(out)
+    out = parse_location(out)
+    check_reachable(out)
     source = input_folder_of_results(out)
     if source is None or not part_files(out):
         raise ConfigError(f"{out} is not a results folder with rows in it; name the --out of a run")
+    if prune and (not isinstance(out, Path) or is_url(source)):
+        raise ConfigError(f"{out}: only results and photos on this machine can be pruned; compact without --prune")
     with ResultsFolder(out, source) as results:
         reviews, was_current = review_marks(out), report_knows_all(out)
         table = _read_table(out)
         kept = _keep_existing_photos(table, Path(source)) if prune else table
-        _rewrite(results, table, kept, pruned=prune or _was_pruned(out))
-        reviews_folded = fold_sessions(out)
+        _rewrite(results, kept, pruned=prune or _was_pruned(out))
+        reviews_folded = fold_sessions(out) if isinstance(out, Path) else 0
         if was_current and kept.current == table.current:
             date_report_after_compaction(out, reviews)  # it still knows every row
-        overlays_removed = _remove_unnamed_overlays(out) if prune else 0
+        overlays_removed = _remove_unnamed_overlays(out) if prune and isinstance(out, Path) else 0
         return Compaction(
             parts_before=len(table.parts),
             parts=len(part_files(out)),
@@ -127,7 +131,7 @@ def _read_table(out: Location) -> _Table:
     return _Table(parts, find_current_rows(parts), rows_per_part)
 
 
-def _rewrite(results: ResultsFolder, table: _Table, kept: _Table, *, pruned: bool) -> None:
+def _rewrite(results: ResultsFolder, kept: _Table, *, pruned: bool) -> None:
     """Put new parts in place of all but the large and current ones."""
     open_runs = {run.run_id for run in read_open_runs(results.out)}  # their workers go by the names of parts
     small: list[MaskedPart] = []

@@ -1,13 +1,13 @@
 """The newest row of each path, found part by part: memory grows with the number of rows, not with their length."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.results.parts import read_part
+from pipeline.storage.location import Location
 
 Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -27,7 +27,7 @@ def hash_paths(paths: pa.Array | pa.ChunkedArray) -> Hashes:
     return hashes.view(np.uint64)
 
 
-def find_current_rows(parts: Sequence[Path]) -> list[Mask]:
+def find_current_rows(parts: Sequence[Location]) -> list[Mask]:
     """Find the newest row of each path: the largest run_id, and among equal ones the last part and row.
 
     By the run alone: compacting moves rows between parts, and clocks jump, but run ids don't.

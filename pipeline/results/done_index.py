@@ -1,7 +1,6 @@
 """The current rows of a table as arrays, found by path: what decides whether a file is done, in some 40 bytes a row."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from pipeline.results.current_rows import Hashes, find_newest, hash_paths, number_texts, rank_texts
 from pipeline.results.names import part_files
 from pipeline.results.parts import read_part
+from pipeline.storage.location import Location
 
 Ints = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int32]
@@ -34,7 +34,7 @@ class DoneIndex:
         fingerprint_texts, error_texts: numbers by text.
     """
 
-    def __init__(self, parts: Sequence[Path]) -> None:
+    def __init__(self, parts: Sequence[Location]) -> None:
         """Read the table.
 
         Args:
@@ -89,7 +89,7 @@ class DoneIndex:
         """Return the numbers of all current rows, ascending."""
         return np.sort(self._rows).astype(np.int64)
 
-    def split_by_part(self, rows: Ints) -> Iterator[tuple[Path, slice, Ints]]:
+    def split_by_part(self, rows: Ints) -> Iterator[tuple[Location, slice, Ints]]:
         """Split ascending row numbers by part: yield the part, the slice of `rows`, and its rows within the part."""
         starts = np.searchsorted(rows, np.concatenate([np.zeros(1, np.int64), self._ends]))
         for number, part in enumerate(self.parts):
@@ -113,7 +113,7 @@ class DoneIndex:
         return states
 
 
-def read_done_index(out: Path) -> DoneIndex:
+def read_done_index(out: Location) -> DoneIndex:
     """Read the current rows of a results folder; raises StoreError for a damaged part."""
     while True:
         try:

@@ -31,6 +31,7 @@ from pipeline.results.open_run import OpenRun, open_run, read_open_runs
 from pipeline.results.parts import read_part, read_part_metadata
 from pipeline.results.run_record import RunRecord, newest_run_records
 from pipeline.results.schema import SCHEMA
+from pipeline.storage.files import read_bytes
 from pipeline.storage.location import Location
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class ResultsFolder(ResultsFiles):
         run_id: of this run, later than all earlier ones.
     """
 
-    def __init__(self, out: Location, source: str | Path, *, rebind: bool = False, repair: bool = False) -> None:
+    def __init__(self, out: Location, source: str | Location, *, rebind: bool = False, repair: bool = False) -> None:
         """Remember the settings; nothing is touched before entering.
 
         Args:
@@ -69,10 +70,11 @@ class ResultsFolder(ResultsFiles):
 
         Raises:
             FolderBusyError: another run holds the folder.
-            ConfigError: the folder belongs to another input folder.
+            ConfigError: the folder belongs to another input folder, or its store can't be used.
             StoreError: it can't be written.
         """
         if not isinstance(self.out, Path) or self._lock is None:
+            self._storage.probe()
             self._prepare_run()
             return self
         try:
@@ -214,12 +216,20 @@ class ResultsFolder(ResultsFiles):
             try:
                 read_part(part)
             except StoreError as error:
-                (self.out / DAMAGED).mkdir(exist_ok=True)
-                os.replace(part, self.out / DAMAGED / part.name)
+                self._set_aside(part)
                 log.warning("set aside in %s/: %s", DAMAGED, error)
 
+    def _set_aside(self, part: Location) -> None:
+        if isinstance(part, Path):
+            damaged = part.parents[1] / DAMAGED
+            damaged.mkdir(exist_ok=True)
+            os.replace(part, damaged / part.name)
+        else:
+            self._storage.put(f"{DAMAGED}/{part.name}", read_bytes(part))
+            self._storage.delete([f"{TABLE}/{part.name}"])
 
-def check_source(out: Location, source: str | Path) -> None:
+
+def check_source(out: Location, source: str | Location) -> None:
     """Check that a results folder belongs to an input folder.
 
     Raises:
@@ -232,7 +242,7 @@ def check_source(out: Location, source: str | Path) -> None:
         )
 
 
-def input_folder_of_results(out: Path) -> str | None:
+def input_folder_of_results(out: Location) -> str | None:
     """Return the input folder of the newest run: named in its record, or in the parts of a killed run."""
     newest = next(newest_run_records(out), None)
     parts = part_files(out)
@@ -242,7 +252,7 @@ def input_folder_of_results(out: Path) -> str | None:
     return newest.summary.input if newest else None
 
 
-def was_pruned_since(out: Path, run_id: str) -> bool:
+def was_pruned_since(out: Location, run_id: str) -> bool:
     """Tell whether a compaction after this run has dropped the rows of deleted photos."""
     later = [part for part in part_files(out) if run_id_of_part(part) > run_id]
     return any(_PRUNED.encode() in read_part_metadata(part) for part in later)

@@ -16,7 +16,9 @@ import hashlib
 import re
 import unicodedata
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+
+from pipeline.storage.files import list_names
+from pipeline.storage.location import Location
 
 TABLE, OVERLAYS, THUMBNAILS, RUNS, TMP, DAMAGED = "table", "overlays", "thumbnails", "runs", "tmp", "damaged"
 REPORT_PAGE, REPORT_DATA = "report.html", "report"
@@ -25,6 +27,7 @@ PART_NAME = re.compile(r"part-\d{8}T\d{6}Z-\d+\.parquet")  # other files in tabl
 PLAN_SUFFIX, OPEN_SUFFIX = ".plan.parquet", ".open"  # of files in runs/
 _RUN_ID = "%Y%m%dT%H%M%SZ"
 RUN_ID_SHAPE = re.compile(r"\d{8}T\d{6}Z")
+_RECORD_NAME = re.compile(rf"{RUN_ID_SHAPE.pattern}\.json")
 
 _LONGEST_NAME = 255  # bytes, on every common file system
 _LONGEST_PATH = 2000  # bytes below OUT; systems allow some 4,096 for the whole path
@@ -36,7 +39,7 @@ def part_name(run_id: str, number: int) -> str:
     return f"part-{run_id}-{number:05d}.parquet"
 
 
-def run_id_of_part(part: Path) -> str:
+def run_id_of_part(part: Location) -> str:
     """Return the run, or the compaction, behind a part."""
     return part.stem.split("-")[1]
 
@@ -49,14 +52,14 @@ def next_run_id(taken: list[str]) -> str:
     return now.strftime(_RUN_ID)
 
 
-def part_files(out: Path) -> list[Path]:
+def part_files(out: Location) -> list[Location]:
     """List the finished parts of a results folder in the order of their commit."""
-    return sorted(file for file in (out / TABLE).glob("part-*.parquet") if PART_NAME.fullmatch(file.name))
+    return [out / TABLE / name for name in list_names(out / TABLE) if PART_NAME.fullmatch(name)]
 
 
-def record_files(out: Path) -> list[Path]:
+def record_files(out: Location) -> list[Location]:
     """List the record files of a results folder, oldest run first; other files in runs/ are not ours."""
-    return sorted(file for file in (out / RUNS).glob("*.json") if RUN_ID_SHAPE.fullmatch(file.stem))
+    return [out / RUNS / name for name in list_names(out / RUNS) if _RECORD_NAME.fullmatch(name)]
 
 
 def overlay_name(path: str, *, clashes: bool = False) -> str:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -21,10 +22,19 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import StoreError, one_line
 from pipeline.results.files import ResultsFiles
-from pipeline.results.names import OPEN_SUFFIX, PLAN_SUFFIX, RUN_ID_SHAPE, RUNS, part_files, run_id_of_part
+from pipeline.results.names import (
+    OPEN_SUFFIX,
+    PLAN_SUFFIX,
+    RUN_ID_SHAPE,
+    RUNS,
+    TABLE,
+    part_files,
+    part_name,
+    run_id_of_part,
+)
 from pipeline.results.run_record import RunRecord, parse_run_record
 from pipeline.results.schema import SCHEMA
-from pipeline.storage.files import list_files, open_parquet, read_bytes
+from pipeline.storage.files import file_status, list_names, open_parquet, read_bytes
 from pipeline.storage.location import Location
 from pipeline.storage.storage import open_storage
 
@@ -34,6 +44,10 @@ RAY = "ray"  # actors of a cluster, one a device
 WORKERS = "workers"  # jobs of a scheduler
 
 _PART_NUMBER = re.compile(r"-(\d+)\.parquet$")
+
+
+class PlanGoneError(StoreError):
+    """The plan of a run is gone: another process has finished the run, or closed it."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +86,15 @@ class OpenRun:
         """Read the photos of one shard, with the columns of the plan.
 
         Raises:
-            StoreError: the plan is damaged, or gone with its run.
+            PlanGoneError: the run has been finished or closed.
+            StoreError: the plan is damaged.
         """
         with self._open_plan() as plan:
             return plan.read_row_group(number)
+
+    def is_committed(self, number: int) -> bool:
+        """Tell whether a shard has its part, by one look at it."""
+        return file_status(self.out / TABLE / part_name(self.run_id, number)) is not None
 
     def count_photos(self, shards: Iterable[int]) -> int:
         """Count the photos of some shards."""
@@ -99,12 +118,19 @@ class OpenRun:
     def _open_plan(self) -> Iterator[pq.ParquetFile]:
         file = self.out / RUNS / f"{self.run_id}{PLAN_SUFFIX}"
         try:
-            with pq.ParquetFile(open_parquet(file)) as plan:
+            with pq.ParquetFile(open_parquet(file), metadata=_read_metadata(file)) as plan:
                 yield plan
         except FileNotFoundError:
-            raise StoreError(f"the plan {file} is gone: another process has finished or closed this run") from None
+            raise PlanGoneError(f"the plan {file} is gone: another process has finished or closed this run") from None
         except (pa.ArrowException, OSError) as error:
             raise StoreError(f"the plan {file} can't be read: {one_line(error)}; run again") from error
+
+
+@lru_cache(maxsize=4)
+def _read_metadata(plan: Location) -> pq.FileMetaData:
+    """Read where the shards of a plan lie: megabytes for millions of photos, so once for all shards."""
+    with pq.ParquetFile(open_parquet(plan)) as file:
+        return file.metadata
 
 
 def open_run(files: ResultsFiles, record: RunRecord, plan: pa.Table, rows: int) -> OpenRun | None:
@@ -139,17 +165,17 @@ def read_open_runs(out: Location) -> list[OpenRun]:
 
 
 def _parse_drafts(out: Location) -> Iterator[OpenRun]:
-    for entry in list_files(out / RUNS):
-        run_id = entry.name.removesuffix(OPEN_SUFFIX)
-        if run_id == entry.name or not RUN_ID_SHAPE.fullmatch(run_id):
+    for name in list_names(out / RUNS):
+        run_id = name.removesuffix(OPEN_SUFFIX)
+        if run_id == name or not RUN_ID_SHAPE.fullmatch(run_id):
             continue
         try:
-            content = read_bytes(out / RUNS / entry.name)
+            content = read_bytes(out / RUNS / name)
         except FileNotFoundError:
             continue  # finished meanwhile
         record, shards = parse_run_record(content), _parse_shards(content)
         if record is None or shards is None:
-            raise StoreError(f"{out / RUNS / entry.name} is no draft of a run; remove it, then run again")
+            raise StoreError(f"{out / RUNS / name} is no draft of a run; remove it, then run again")
         yield OpenRun(out, record, shards)
 
 

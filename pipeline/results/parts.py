@@ -3,16 +3,21 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import StoreError, one_line
 from pipeline.results.schema import SCHEMA
+from pipeline.storage.files import open_parquet
+from pipeline.storage.location import Location
 
 
-def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_part(part: Location, columns: Sequence[str] | None = None) -> pa.Table:
     """Read the columns of `SCHEMA` present in one part.
 
     Raises:
@@ -20,11 +25,29 @@ def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
         FileNotFoundError: it is gone; a compaction has put its rows into other parts.
     """
     with _open_part(part) as file:
-        present = set(file.schema_arrow.names)
-        return file.read(columns=[name for name in (columns or SCHEMA.names) if name in present])
+        return file.read(columns=_list_present(file, columns or SCHEMA.names))
 
 
-def read_part_metadata(part: Path) -> dict[bytes, bytes]:
+def read_part_rows(part: Location, columns: Sequence[str], rows: npt.NDArray[np.signedinteger[Any]]) -> pa.Table:
+    """Read a few rows of one part, and of its row groups only those with any of the rows.
+
+    Args:
+        part: of a table.
+        columns: as of `read_part`, which names the errors too.
+        rows: numbers of rows of the part, ascending.
+    """
+    with _open_part(part) as file:
+        groups = range(file.num_row_groups)
+        ends = np.cumsum([file.metadata.row_group(group).num_rows for group in groups], dtype=np.int64)
+        group_of_row = np.searchsorted(ends, rows, side="right")
+        needed = np.unique(group_of_row)
+        table = file.read_row_groups(needed.tolist(), columns=_list_present(file, columns))
+    lengths = np.diff(ends, prepend=0)
+    left_out = np.where(np.isin(groups, needed), 0, lengths).cumsum()  # rows before the end of each group, not read
+    return table.take(pa.array(rows - left_out[group_of_row]))
+
+
+def read_part_metadata(part: Location) -> dict[bytes, bytes]:
     """Read the key-value metadata of one part.
 
     Raises:
@@ -61,10 +84,16 @@ def newest_rows(keys: pa.Table) -> pa.Array:
     return pa.concat_arrays([order[:last].filter(is_last), order[last:]]) if last > 0 else order
 
 
+def _list_present(file: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
+    present = set(file.schema_arrow.names)
+    return [name for name in columns if name in present]
+
+
 @contextmanager
-def _open_part(part: Path) -> Iterator[pq.ParquetFile]:
+def _open_part(part: Location) -> Iterator[pq.ParquetFile]:
+    options = {} if isinstance(part, Path) else {"pre_buffer": True}  # one request for neighbouring columns
     try:
-        with pq.ParquetFile(part, page_checksum_verification=True) as file:
+        with pq.ParquetFile(open_parquet(part), page_checksum_verification=True, **options) as file:
             yield file
     except FileNotFoundError:
         raise

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +15,9 @@ from pipeline.results.names import TABLE, part_files
 from pipeline.results.parts import concatenate_parts, newest_rows, read_part
 from pipeline.results.schema import SCHEMA
 from pipeline.reviews.files import REVIEW_COLUMNS
+from pipeline.storage.files import list_names
+from pipeline.storage.location import Location, parse_location
+from pipeline.storage.storage import check_reachable
 
 if TYPE_CHECKING:  # half a second to import, and a run needs none of it
     import pandas as pd
@@ -23,35 +25,14 @@ if TYPE_CHECKING:  # half a second to import, and a run needs none of it
 Filter = tuple[str, str, Any]  # column, one of == != < <= > >= in "not in", value
 Where: TypeAlias = pc.Expression | Sequence[Filter] | Sequence[Sequence[Filter]]
 
-_DONE_COLUMNS = (
-    "path", "path_bytes", "file_bytes", "mtime", "content_hash", "status", "error", "fingerprint", "run_id"
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)  # a run holds one for each row
-class DoneFile:
-    """The current row of a file, as far as it decides whether the file is done.
-
-    A failed row without a content hash says nothing of the file's bytes: they were out of reach, or never judged.
-    """
-
-    file_bytes: int
-    mtime_ns: int
-    content_hash: str | None
-    failed: bool
-    fingerprint: str
-    run_id: str
-    error: str | None = None
-    path_bytes: bytes | None = None
-
 
 def read_results(
-    out: str | Path, columns: Sequence[str] | None = None, where: Where | None = None, *, reviews: bool = False
+    out: str | Location, columns: Sequence[str] | None = None, where: Where | None = None, *, reviews: bool = False
 ) -> "pd.DataFrame":
     """Read the table of a results folder: the newest row of each path.
 
     Args:
-        out: the results folder.
+        out: the results folder, or its URL.
         columns: names of columns; all by default.
         where: a condition on the newest rows: `[("label", "==", "short"), ("score", "<", 0.8)]` for all of several, a
             list of such lists for any of several, like `filters` of pandas.read_parquet, or a pyarrow.compute
@@ -69,68 +50,41 @@ def read_results(
         ConfigError: the folder holds no results, a column is unknown, or `where` can't be applied to the table.
         StoreError: a part is damaged, or a file of reviews.
     """
-    if not (Path(out) / TABLE).is_dir():
-        raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
+    out = parse_location(out)
+    check_results_folder(out)
     columns = list(SCHEMA.names if columns is None else columns)
     _check_columns(columns)
     condition = _parse_condition(where)
     needed = ["path", "content_hash", "label"] if reviews else ["path"]
     while True:
         try:
-            table = _current_rows(part_files(Path(out)), list(dict.fromkeys([*needed, *columns])), condition)
+            table = _current_rows(part_files(out), list(dict.fromkeys([*needed, *columns])), condition)
         except FileNotFoundError:
             continue  # compacted meanwhile; the new parts have its rows
         # a map as a list of pairs, pandas' usual form, could be written to no other table
         frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict").sort_values("path", ignore_index=True)
         if reviews:
-            frame = _add_reviews(frame, Path(out))
+            frame = _add_reviews(frame, out)
             columns += REVIEW_COLUMNS
         return frame.loc[:, columns]
 
 
-def read_done_files(out: Path) -> dict[str, DoneFile]:
-    """Read the parts of the current rows needed for planning a run."""
-    table = _read_all_rows(out, _DONE_COLUMNS)
-    if table is None:
-        return {}
-    table = table.take(newest_rows(table))
-    table = table.set_column(table.column_names.index("mtime"), "mtime", table["mtime"].cast(pa.int64()))
-    rows = zip(*(table[name].to_pylist() for name in _DONE_COLUMNS), strict=True)
-    return {
-        path: DoneFile(file_bytes, mtime_ns, content_hash, status == "failed", fingerprint, run_id, error, path_bytes)
-        for path, path_bytes, file_bytes, mtime_ns, content_hash, status, error, fingerprint, run_id in rows
-    }
+def check_results_folder(out: str | Location) -> None:
+    """Raise a ConfigError for a place without a table, or out of reach."""
+    out = parse_location(out)
+    check_reachable(out)
+    if not ((out / TABLE).is_dir() if isinstance(out, Path) else list_names(out / TABLE)):
+        raise ConfigError(f"{out} is not a results folder: it has no table/; name the --out of a run")
 
 
-def read_labels_before(out: Path, run_id: str) -> "pd.Series[str]":
-    """Read the label of each path as it was before a run, "failed" for failed photos; none for new photos."""
-    table = _read_all_rows(out, ["path", "label", "run_id"])
-    if table is None:
-        table = SCHEMA.empty_table().select(["path", "label", "run_id"])
-    table = table.filter(pc.less(table["run_id"].cast(pa.string()), run_id))
-    frame = table.take(newest_rows(table)).to_pandas()
-    labels: pd.Series[str] = frame.set_index("path")["label"].astype(object).fillna("failed")
-    return labels
-
-
-def _add_reviews(frame: "pd.DataFrame", out: Path) -> "pd.DataFrame":
+def _add_reviews(frame: "pd.DataFrame", out: Location) -> "pd.DataFrame":
     from pipeline.reviews.read import read_truths  # for those who ask for reviews
     from pipeline.reviews.summary import add_reviews
 
     return add_reviews(frame, read_truths(out))
 
 
-def _read_all_rows(out: Path, columns: Sequence[str]) -> pa.Table | None:
-    """Read columns of every row, also of replaced ones; None without any part."""
-    while True:
-        try:
-            tables = [read_part(part, columns) for part in part_files(out)]
-        except FileNotFoundError:
-            continue  # compacted meanwhile; the new parts have the rows
-        return pa.concat_tables(tables, promote_options="default").unify_dictionaries() if tables else None
-
-
-def _current_rows(parts: Sequence[Path], columns: Sequence[str], condition: pc.Expression) -> pa.Table:
+def _current_rows(parts: Sequence[Location], columns: Sequence[str], condition: pc.Expression) -> pa.Table:
     """Read the newest row of each path, if it meets the condition, in the order of the parts."""
     lists = [name for name in columns if pa.types.is_nested(SCHEMA.field(name).type)]
     plain = [name for name in columns if name not in lists]

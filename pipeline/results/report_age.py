@@ -6,20 +6,20 @@ from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from pipeline.results.names import REPORT_PAGE, part_files
+from pipeline.results.names import PART_NAME, REPORT_PAGE, TABLE
 from pipeline.results.run_record import newest_run_records
 from pipeline.reviews.files import ReviewMark, review_marks
+from pipeline.storage.files import file_status, list_files
+from pipeline.storage.location import Location
 
 
-def report_knows_all(out: Path) -> bool:
+def report_knows_all(out: Location) -> bool:
     """Tell whether the report is newer than every part of the table and every review."""
-    try:
-        return _newest_change(out) < (out / REPORT_PAGE).stat().st_mtime_ns
-    except FileNotFoundError:
-        return False
+    page = file_status(out / REPORT_PAGE)
+    return page is not None and _newest_change(out) < page.mtime_ns
 
 
-def date_report_after_compaction(out: Path, reviews: Mapping[str, ReviewMark]) -> None:
+def date_report_after_compaction(out: Location, reviews: Mapping[str, ReviewMark]) -> None:
     """Date a current report after files rewritten with the same content, unless somebody reviewed meanwhile.
 
     Args:
@@ -28,11 +28,10 @@ def date_report_after_compaction(out: Path, reviews: Mapping[str, ReviewMark]) -
     """
     sessions = {name: mark for name, mark in review_marks(out).items() if name.endswith(".jsonl")}
     if all(reviews.get(name) == mark for name, mark in sessions.items()):
-        with suppress(OSError):  # some disks set no times: the next run writes the report again
-            os.utime(out / REPORT_PAGE, ns=(_newest_change(out) + 1,) * 2)
+        _date_report(out, _newest_change(out) + 1)
 
 
-def date_report_before(out: Path, reviews: Mapping[str, ReviewMark]) -> None:
+def date_report_before(out: Location, reviews: Mapping[str, ReviewMark]) -> None:
     """Date the report before reviews made while it was written, so the next run writes it again.
 
     Args:
@@ -40,11 +39,10 @@ def date_report_before(out: Path, reviews: Mapping[str, ReviewMark]) -> None:
         reviews: its `review_marks`, taken before the reviews were read for the report.
     """
     if review_marks(out) != reviews:
-        with suppress(OSError):
-            os.utime(out / REPORT_PAGE, ns=(max((mark.mtime_ns for mark in reviews.values()), default=0),) * 2)
+        _date_report(out, max((mark.mtime_ns for mark in reviews.values()), default=0))
 
 
-def report_is_current(out: Path) -> bool:
+def report_is_current(out: Location) -> bool:
     """Tell whether the report knows every row, and the newest run left the folder like the run before.
 
     The outcomes of runs count too: the first sentence of the page repeats that of the newest one.
@@ -56,7 +54,13 @@ def report_is_current(out: Path) -> bool:
     return report_knows_all(out) and outcomes[0] == outcomes[-1]
 
 
-def _newest_change(out: Path) -> int:
+def _date_report(out: Location, mtime_ns: int) -> None:
+    if isinstance(out, Path):  # objects keep the time of their writing
+        with suppress(OSError):  # some disks set no times: the next run writes the report again
+            os.utime(out / REPORT_PAGE, ns=(mtime_ns, mtime_ns))
+
+
+def _newest_change(out: Location) -> int:
     """Return the time of the newest part of the table, or of the newest review, in nanoseconds."""
-    parts = (part.stat().st_mtime_ns for part in part_files(out))
+    parts = (entry.mtime_ns for entry in list_files(out / TABLE) if PART_NAME.fullmatch(entry.name))
     return max(chain(parts, (mark.mtime_ns for mark in review_marks(out).values())), default=0)

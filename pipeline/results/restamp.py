@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ from pipeline.results.done_index import DoneIndex, Ints, to_arrow
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.parts import read_part
 from pipeline.results.schema import SCHEMA, set_columns
+from pipeline.storage.location import Location
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TouchedPart:
         mtimes: the new mtime of each, nanoseconds.
     """
 
-    part: Path
+    part: Location
     rows: Ints
     mtimes: Ints
 

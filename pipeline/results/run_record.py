@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from pipeline.results.names import record_files
+from pipeline.storage.files import read_bytes
+from pipeline.storage.location import Location
 
 PROFILE = "profile"  # in the metadata of a part: its photos in numbers, see `pipeline.report.drift`
 _PACKAGES = ("vitrollout", "torch", "transformers", "pillow", "pyarrow")
@@ -131,14 +132,14 @@ def current_time() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def newest_run_records(out: Path) -> Iterator[RunRecord]:
+def newest_run_records(out: Location) -> Iterator[RunRecord]:
     """Read the records of a results folder, newest run first; files of other programs are passed over."""
     return (record for file in reversed(record_files(out)) if (record := read_run_record(file)))
 
 
-def read_run_record(file: Path) -> RunRecord | None:
+def read_run_record(file: Location) -> RunRecord | None:
     """Read one record; None for a file of another program."""
-    return parse_run_record(file.read_bytes())
+    return parse_run_record(read_bytes(file))
 
 
 def parse_run_record(text: bytes) -> RunRecord | None:

@@ -18,6 +18,7 @@ from pipeline.results.parts import read_part
 from pipeline.review.held_out import find_test_photos, find_training_photos
 from pipeline.review.rows import Flags, Integers, ReviewRows
 from pipeline.reviews.files import REVIEWS, SPLITS_FILE
+from pipeline.storage.location import Location
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class QueueSource:
     def read_maps(self, rows: Integers) -> list[Floats | None]:
         """Read the maps of a few rows; None for a row without one, or moved to another part meanwhile."""
         maps: list[Floats | None] = [None] * len(rows)
-        by_part: dict[Path, list[tuple[int, int]]] = defaultdict(list)
+        by_part: dict[Location, list[tuple[int, int]]] = defaultdict(list)
         for place, row in enumerate(rows.tolist()):
             part, number = self.rows.places.find(row)
             by_part[part].append((place, number))

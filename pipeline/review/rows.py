@@ -23,6 +23,7 @@ from pipeline.results.names import TABLE, part_files
 from pipeline.results.parts import concatenate_parts, newest_rows, read_part
 from pipeline.results.schema import SCHEMA
 from pipeline.reviews.audit import audit_position
+from pipeline.storage.location import Location
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -44,11 +45,11 @@ class RowPlaces:
         numbers: of each row, counted through all parts.
     """
 
-    parts: tuple[Path, ...]
+    parts: tuple[Location, ...]
     part_rows: tuple[int, ...]
     numbers: Integers
 
-    def find(self, row: int) -> tuple[Path, int]:
+    def find(self, row: int) -> tuple[Location, int]:
         """Return the part with a row, and the row's number in it."""
         ends = np.cumsum(self.part_rows)
         part = int(np.searchsorted(ends, self.numbers[row], side="right"))
@@ -175,7 +176,7 @@ def read_rows(out: Path, condition: pc.Expression | None = None) -> ReviewRows:
     return ReviewRows(out, Path(source) if source else None, table, selected, failed, replace(places, numbers=numbers))
 
 
-def read_parts(out: Path, names: Sequence[str]) -> tuple[list[Path], list[pa.Table]]:
+def read_parts(out: Path, names: Sequence[str]) -> tuple[list[Location], list[pa.Table]]:
     """Read columns of all parts of the table as they are at one moment."""
     while True:
         try:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.storage.location import Location
+
 REVIEWS = "reviews"
 CLASSES_FILE = "classes.json"
 SPLITS_FILE = "splits.csv"
@@ -52,9 +54,11 @@ class ReviewMark(NamedTuple):
     mtime_ns: int
 
 
-def review_marks(out: Path) -> dict[str, ReviewMark]:
-    """Return the mark of each file with an effect on the truth, by its name."""
-    marks = {}
+def review_marks(out: Location) -> dict[str, ReviewMark]:
+    """Return the mark of each file with an effect on the truth, by its name; buckets hold no reviews."""
+    marks: dict[str, ReviewMark] = {}
+    if not isinstance(out, Path):
+        return marks
     for file in (*session_files(out), *folded_files(out), out / REVIEWS / CLASSES_FILE):
         with suppress(FileNotFoundError):  # folded meanwhile
             status = file.stat()

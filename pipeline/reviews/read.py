@@ -16,6 +16,7 @@ from pipeline.reviews.classes import current_names, read_classes
 from pipeline.reviews.files import REVIEWS, folded_files, session_files
 from pipeline.reviews.record import LABELLED, REVIEW_SCHEMA, VERDICTS, parse_record
 from pipeline.reviews.truth import Truth, find_standing, resolve_truths
+from pipeline.storage.location import Location
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,14 +48,14 @@ def read_reviews(out: str | Path) -> "pd.DataFrame":
     return frame
 
 
-def read_truths(out: Path) -> dict[str, Truth]:
+def read_truths(out: Location) -> dict[str, Truth]:
     """Read the truth of every reviewed photo, by content hash, with the current names of the classes.
 
     Raises:
         DataError: classes.json is damaged.
         StoreError: a file with records is damaged.
     """
-    if not (out / REVIEWS).is_dir():
+    if not isinstance(out, Path) or not (out / REVIEWS).is_dir():  # nobody can review in a bucket
         return {}
     return resolve_truths(read_review_table(out), current_names(read_classes(out)))
 

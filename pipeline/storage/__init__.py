@@ -1,1 +1,1 @@
-"""Where results and photos lie: a folder of this machine."""
+"""Where results and photos lie: in a folder of this machine, or in a bucket of an object store."""

@@ -1,61 +1,47 @@
 """Writing to a results folder: each file whole, and some of them only once."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.atomic_files import atomic_write_path, cannot_write, flush_to_disk, new_temporary
+from pipeline.storage.local import LocalStorage
 from pipeline.storage.location import Location
 
 
 class Storage(Protocol):
-    """A place for files with relative names."""
+    """A place for files with relative names. Faults are raised as `StoreError`."""
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a file unless its name is taken; return whether it was written."""
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file, also in place of another one."""
+        """Write a file, also over another one."""
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove files; missing ones are fine."""
 
+    def probe(self) -> None:
+        """Raise ConfigError unless the place can be written and `create` refuses taken names."""
 
-class LocalStorage:
-    """A folder on a disk."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+def check_reachable(place: Location) -> None:
+    """Check that the place of an input or of results can be listed; folders of this machine are checked elsewhere.
 
-    def create(self, name: str, content: bytes) -> bool:
-        """Write a file unless its name is taken: a hard link refuses a name in use."""
-        final, temporary = self._root / name, new_temporary(self._root / "tmp")
-        try:
-            try:
-                temporary.write_bytes(content)
-                flush_to_disk(temporary)
-                os.link(temporary, final)
-                flush_to_disk(final.parent)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise cannot_write(final, error) from error
-        return True
+    Raises:
+        ConfigError: the bucket isn't there, or access is denied, or its host doesn't answer.
+    """
+    if not isinstance(place, Path):
+        from pipeline.storage.clients import at_start
+        from pipeline.storage.object_store import find_first
 
-    def put(self, name: str, content: bytes) -> None:
-        """Write a file, also in place of another one."""
-        with atomic_write_path(self._root / name, self._root / "tmp") as temporary:
-            temporary.write_bytes(content)
-
-    def delete(self, names: Iterable[str]) -> None:
-        """Remove files; missing ones are fine."""
-        for name in names:
-            (self._root / name).unlink(missing_ok=True)
+        with at_start():
+            find_first(place)
 
 
 def open_storage(out: Location) -> Storage:
-    """Return the storage of a results folder."""
-    return LocalStorage(out)
+    """Return the storage of a results folder; nothing is touched, and no request made."""
+    if isinstance(out, Path):
+        return LocalStorage(out)
+    from pipeline.storage.object_store import ObjectStorage
+
+    return ObjectStorage(out)

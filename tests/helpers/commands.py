@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
 import jobs.cli
@@ -21,10 +22,12 @@ class VitrolloutProcess:
         stderr: text stream of its log and messages.
     """
 
-    def __init__(self, *arguments) -> None:
+    def __init__(self, *arguments, environment: Mapping[str, str] | None = None) -> None:
         self.arguments = list(map(str, arguments))
         receivers, senders = zip(*(FORK_SERVER.Pipe(duplex=False) for _ in range(2)), strict=True)
-        self._process = FORK_SERVER.Process(target=_become_vitrollout, args=(self.arguments, *senders))
+        self._process = FORK_SERVER.Process(
+            target=_become_vitrollout, args=(self.arguments, dict(environment or {}), *senders)
+        )
         self._process.start()
         self.pid = self._process.pid
         for sender in senders:
@@ -58,9 +61,12 @@ class VitrolloutProcess:
         return stdout, stderr
 
 
-def _become_vitrollout(arguments: list[str], stdout: Connection, stderr: Connection) -> None:
+def _become_vitrollout(
+    arguments: list[str], environment: dict[str, str], stdout: Connection, stderr: Connection
+) -> None:
     """Run the command in this process."""
     os.setsid()
+    os.environ.update(environment)  # that of the server is older
     os.dup2(stdout.fileno(), 1)
     os.dup2(stderr.fileno(), 2)
     stdout.close()
@@ -69,14 +75,14 @@ def _become_vitrollout(arguments: list[str], stdout: Connection, stderr: Connect
     jobs.cli.main()
 
 
-def start_vitrollout(*arguments) -> VitrolloutProcess:
-    """Start `vitrollout` with these arguments."""
-    return VitrolloutProcess(*arguments)
+def start_vitrollout(*arguments, environment: Mapping[str, str] | None = None) -> VitrolloutProcess:
+    """Start `vitrollout` with these arguments, and these variables beside those of the environment."""
+    return VitrolloutProcess(*arguments, environment=environment)
 
 
-def run_vitrollout(*arguments) -> subprocess.CompletedProcess[str]:
+def run_vitrollout(*arguments, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run `vitrollout` with these arguments and wait for its end."""
-    process = start_vitrollout(*arguments)
+    process = start_vitrollout(*arguments, environment=environment)
     stdout, stderr = process.communicate()
     return subprocess.CompletedProcess(process.arguments, process.returncode, stdout, stderr)
 

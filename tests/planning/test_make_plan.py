@@ -37,6 +37,7 @@ class ListSource:
 
     def is_gone(self, paths, raws):
         assert len(paths) == len(raws)
+        assert not set(paths) & {ref.path for ref in self.refs}, "photos found are not looked for"
         return [path.startswith("gone") for path in paths]
 
 

@@ -2,9 +2,10 @@
 
 import os
 
+import pyarrow as pa
 import pytest
 
-from pipeline.planning.plan_schema import PLAN_SCHEMA, refs_of_plan
+from pipeline.planning.plan_schema import PLAN_SCHEMA, plan_of_refs, refs_of_plan
 from pipeline.records import ImageRef
 
 
@@ -45,3 +46,37 @@ def test_photos_of_a_list_are_where_the_list_says(tmp_path):
 
 def test_an_empty_plan_has_no_photos(tmp_path):
     assert refs_of_plan(plan_of(), tmp_path) == []
+
+
+def test_a_photo_takes_little_memory(tmp_path):
+    """At ten million photos every byte is ten megabytes: most columns are all null, and shared by all chunks."""
+    chunks = [[f"line 3/2026-11-{day:02}/photo {number:06}.jpg" for number in range(1000)] for day in range(20)]
+    before = pa.total_allocated_bytes()
+    tables = [
+        plan_of_refs(
+            [ImageRef(path, None, str(tmp_path / path), number, number) for number, path in enumerate(paths)],
+            tmp_path,
+            [False] * len(paths),
+            None,
+        )
+        for paths in chunks
+    ]
+    plan = pa.concat_tables(tables)
+    names = plan["path"].nbytes  # in buffers of Python
+    assert plan["path"].to_pylist() == [path for paths in chunks for path in paths]
+    assert (names + pa.total_allocated_bytes() - before) / len(plan) < 63
+
+
+def test_columns_keep_their_values_and_nulls(tmp_path):
+    refs = [ImageRef(path, None, f"/far/{path}", 0, -1, problem, "") for path, problem in (("a", None), ("ü", "x"))]
+    rows = plan_of_refs(refs, tmp_path, [False, True], {"a": 0}).to_pylist()
+    assert rows[0] == row(
+        "a", path_bytes=None, location="/far/a", file_bytes=0, mtime_ns=-1, version="", problem=None,
+        failed_before=False, clashes=False, expected=0, sampled=False,
+    )  # fmt: skip
+    assert (rows[1]["path"], rows[1]["problem"], rows[1]["failed_before"], rows[1]["expected"]) == (
+        "ü",
+        "x",
+        True,
+        None,
+    )

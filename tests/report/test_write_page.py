@@ -17,6 +17,7 @@ from pipeline.report.gallery_files import ROWS_PER_FILE
 from pipeline.report.write_page import write_report
 from pipeline.results.compact import compact
 from pipeline.results.folder import ResultsFolder
+from pipeline.results.names import thumbnail_name
 from pipeline.results.report_age import report_knows_all
 from tests.helpers.commands import run_vitrollout
 from tests.helpers.photos import save_photos
@@ -322,6 +323,33 @@ def test_the_bundled_model_knows_nothing_else_and_the_page_says_so(out, tmp_path
     warning = f"The bundled model {purpose}, and knows nothing else: on other photos its labels mean nothing."
     assert (warning in Page(visible).text) == (model == "bundled")
     assert (f"Model {model}: {purpose}." in page_of(out).text) == (model != "bundled")
+
+
+def test_a_large_table_shows_a_choice_and_says_so(out):
+    write_report(out, most_shown=3)
+    index, rows = data_of(out)
+    text = page_of(out).text
+    assert len(index["path"]) == len(rows) == 3
+    assert "The gallery shows 3 of 4 photos: 1 failed, 1 of 2 with another label than before, 1 new. The" in text
+    assert "The filters search these only; pipeline.read_results reads the rest into pandas." in text
+    assert "done so far: 4 photos" in text  # the head counts every photo
+    assert "Show some of the 1 below" in text
+    buttons = [attributes for tag, attributes in page_of(out).tags if tag == "button" and "data-row" in attributes]
+    assert {index["path"][int(button["data-row"])] for button in buttons} == {"a.png", "d.png"}
+
+
+def test_a_small_table_shows_every_photo_without_a_word(out):
+    write_report(out, most_shown=4)
+    assert len(data_of(out)[0]["path"]) == 4
+    assert "gallery shows" not in page_of(out).text
+
+
+def test_thumbnails_of_the_photos_shown(out):
+    name = thumbnail_name("overlays/a.png.png")
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_bytes(b"JPEG")
+    write_report(out)
+    assert [row["thumbnail"] for row in data_of(out)[1]] == [name, None, None, None]
 
 
 def test_the_gallery_says_how_maps_are_scaled(out):

@@ -10,7 +10,7 @@
   const get = (id) => document.getElementById(id);
   const form = get("filters"), cards = get("cards"), viewer = get("viewer");
 
-  let index = null;     // columns of all rows: path, label (-1: failed), score, run
+  let index = null;     // columns of the gallery's rows: path, label (-1: failed), score, run
   let lowered = [];     // paths in lower case
   let selected = [];    // rows that pass the filters, in the chosen order
   let page = 0;
@@ -100,8 +100,8 @@
   function show() {
     const pages = Math.max(1, Math.ceil(selected.length / PAGE));
     const format = (number) => number.toLocaleString("en");
-    get("count").textContent = selected.length === index.path.length
-      ? `${format(selected.length)} photos` : `${format(selected.length)} of ${format(index.path.length)} photos`;
+    const all = `${format(index.path.length)} photos${get("choice") ? " in the gallery" : ""}`;
+    get("count").textContent = selected.length === index.path.length ? all : `${format(selected.length)} of ${all}`;
     get("page").textContent = `Page ${format(page + 1)} of ${format(pages)}`;
     get("pages").hidden = pages === 1;
     get("pages").querySelector("[data-turn='-1']").disabled = page === 0;
