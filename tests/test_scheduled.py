@@ -71,9 +71,7 @@ def test_a_plan_with_other_settings_closes_the_old_one(config):
 
 def test_a_plan_for_a_device_of_other_machines_needs_its_precision(config):
     auto = config.model_copy(update={"device": "cuda", "precision": "auto"})
-    with pytest.raises(
-        ConfigError, match=r"^precision = auto: device = cuda: not on .*give the precision, such as"
-    ):
+    with pytest.raises(ConfigError, match=r"^precision = auto: device = cuda: not on .*give the precision, such as"):
         plan_shards(auto)
     plan_shards(auto.model_copy(update={"precision": "bf16"}))
     with pytest.raises(ConfigError, match="device = cuda: not on this machine"):

@@ -220,26 +220,30 @@ def _ask_nodes(
         options = task.options(num_cpus=0, num_gpus=gpus, max_retries=0, scheduling_strategy=strategy)
         calls[options.remote(*arguments)] = node
     ready, silent = ray.wait(list(calls), num_returns=len(calls), timeout=_ASK_SECONDS)
-    if not ready:
-        raise ConfigError(f"no node of the Ray cluster answers within {_ASK_SECONDS:.0f} s; see: ray status")
     for call in silent:
         ray.cancel(call)
         log.warning("node %s of the Ray cluster doesn't answer; it is asked again before its first shard", calls[call])
-    reports = [_take_report(call, calls[call]) for call in ready]
+    reports = [report for call in ready if (report := _take_report(call, calls[call])) is not None]
+    if not reports:
+        raise ConfigError(f"no node of the Ray cluster answers within {_ASK_SECONDS:.0f} s; see: ray status")
     for report in reports:
         if report.problem is not None:
             raise ConfigError(f"node {report.name}: {report.problem}")
     return reports
 
 
-def _take_report(call: Any, node: str) -> NodeReport:
+def _take_report(call: Any, node: str) -> NodeReport | None:
+    """Return the answer of a node; None if the node is lost, perhaps before the cluster knew of it."""
     import ray
 
     try:
         report: NodeReport = ray.get(call)
-    except ray.exceptions.RayError as error:
+    except ray.exceptions.RayTaskError as error:
         reason = one_line(str(error).strip().splitlines()[-1], 300)
         return NodeReport(node[:8], f"can't run vitrollout ({reason}); install the same version on all nodes")
+    except ray.exceptions.RayError as error:
+        log.warning("node %s of the Ray cluster is lost: %s", node[:8], one_line(error, 200))
+        return None
     return report
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -191,14 +192,19 @@ def test_a_node_without_the_photos_is_named(tmp_path, open_run, config):
 
 
 def test_a_node_with_other_code_is_named(cluster, tmp_path, config):
+    """From another folder: Ray puts the current one on the path of all workers."""
     shutil.copytree(ROOT / "pipeline", tmp_path / "other" / "pipeline", ignore=shutil.ignore_patterns("*.safetensors"))
     (tmp_path / "other" / "pipeline" / "figures.py").write_text("# changed\n")
     node = cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(tmp_path / "other")})
+    command = [sys.executable, "-c", "from jobs.cli import main; main()", "run", config.input, "--out", config.out]
+    command += ["--engine", "ray", "--ray-address", cluster.address]
     try:
-        with pytest.raises(ConfigError, match=r"^node \S+: vitrollout \S+ \(\w+\) runs there, \S+ \(\w+\) here; inst"):
-            connect(config)
+        done = subprocess.run(map(str, command), cwd=tmp_path, capture_output=True, text=True)
     finally:
         cluster.remove_node(node)
+    assert done.returncode == 2
+    said = r"vitrollout: node \S+: vitrollout \S+ \(\w+\) runs there, \S+ \(\w+\) here; install the same"
+    assert re.search(said, done.stderr), done.stderr
 
 
 # --- the command

@@ -76,9 +76,7 @@ def test_an_address_without_a_server_is_refused_at_once(config):
     with socket.socket() as taken:  # bound, not listening
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(
-            ConfigError, match=rf"ray_address = {address}: can't be reached \(Connection refused\)"
-        ):
+        with pytest.raises(ConfigError, match=rf"ray_address = {address}: can't be reached \(Connection refused\)"):
             connect(config(ray_address=address))
 
 
