@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ class RayDevices:
         workers: processes for decoding, of each.
         precision: of the forward pass, on all of them.
         nodes: ids of the nodes.
+        address: of the cluster; None: the caller had connected already.
     """
 
     device: str
@@ -47,6 +48,7 @@ class RayDevices:
     workers: int
     precision: str
     nodes: tuple[str, ...]
+    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ def connect(config: RunConfig) -> RayDevices:
             import ray
         except ModuleNotFoundError:
             raise ConfigError("engine = ray: Ray is missing; install it with: pip install 'vitrollout[ray]'") from None
+        address = None
         if not ray.is_initialized():
             address = _find_address(config.ray_address)
             _try_to_connect(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
+            _open_connection(address)
     nodes = [node for node in ray.nodes() if node["Alive"]]
     device, chosen = choose_nodes(config.device, nodes)
     count, cpus = share_nodes(device, config.devices, [node["Resources"] for node in chosen])
@@ -81,7 +84,26 @@ def connect(config: RunConfig) -> RayDevices:
     precision = _compare_nodes(config, device, ids)
     workers = cpus if config.workers == "auto" else config.workers
     log.info("Ray cluster: %d %s devices on %d nodes, with %d cores each", count, device, len(chosen), cpus)
-    return RayDevices(device, count, cpus, workers, precision, ids)
+    return RayDevices(device, count, cpus, workers, precision, ids, address)
+
+
+@contextmanager
+def keep_connected(devices: RayDevices) -> Iterator[None]:
+    """Hold the connection to a cluster during the work, and close it afterwards.
+
+    Ray prints news of lost nodes to stdout, from a thread of its own; here they go to stderr.
+    """
+    import ray
+
+    with redirect_stdout(sys.stderr):
+        try:
+            if devices.address is not None and not ray.is_initialized():
+                with _keep_signal_handlers():
+                    _open_connection(devices.address)
+            yield
+        finally:
+            if devices.address is not None:
+                ray.shutdown()
 
 
 def check_nodes(devices: RayDevices, job: Job) -> None:
@@ -173,6 +195,12 @@ def _try_to_connect(address: str) -> None:
     if done.returncode:
         reason = one_line(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no reason given", 300)
         raise ConfigError(f"{named}: {reason}; start one with ray start --head, or give --ray-address")
+
+
+def _open_connection(address: str) -> None:
+    import ray
+
+    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
 
 
 @contextmanager
