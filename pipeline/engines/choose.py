@@ -10,7 +10,8 @@ from pipeline.cores import available_cores
 from pipeline.engines import processes, ray_cluster
 from pipeline.engines.devices import list_devices
 from pipeline.engines.job import Job, start_runner
-from pipeline.engines.ray_nodes import RayDevices, check_nodes, connect, keep_connected
+from pipeline.engines.ray_connection import keep_connected
+from pipeline.engines.ray_nodes import RayDevices, check_nodes, connect
 from pipeline.engines.tasks import DeviceShare
 from pipeline.model.device import choose_device
 from pipeline.results.open_run import PROCESSES, RAY
@@ -61,7 +62,7 @@ class ClusterDevices:
         self, job: Job, shards: Sequence[int], on_done: Callable[[ShardDone], None], stop: Callable[[], bool]
     ) -> None:
         """Work on shards until all have their part, or until `stop()` returns true; raises as `ray_cluster.drive`."""
-        with keep_connected(self.found):
+        with keep_connected(self.found.address):
             check_nodes(self.found, job)
             ray_cluster.drive(partial(start_runner, job), shards, self.found, on_done, stop)
 

@@ -1,31 +1,21 @@
-"""The way to a Ray cluster: its address, its nodes, their devices. Each fault is found before the first photo."""
+"""The nodes of a Ray cluster and their devices; their faults are found before the first photo."""
 
 import logging
-import os
 import platform
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.engines.job import Job, describe_code
+from pipeline.engines.ray_connection import open_connection
 from pipeline.errors import ConfigError, VitrolloutError, one_line
 from pipeline.model.device import choose_precision
 
 log = logging.getLogger(__name__)
 
-_KNOCK_SECONDS = 5.0
-_CONNECT_SECONDS = 30.0
 _ASK_SECONDS = 120.0  # for the first process of a node, and perhaps for its image
 _SMALLEST_GPU = 0.001  # a share of one: enough to see it
-
-# Connects as a process of its own, since Ray waits for a minute and more for a server that isn't one, or refuses it.
-_TRY_TO_CONNECT = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False)"
 
 
 @dataclass(frozen=True)
@@ -67,16 +57,9 @@ def connect(config: RunConfig) -> RayDevices:
     Raises:
         ConfigError: Ray is not installed, the cluster can't be reached, has no such devices, or runs other code.
     """
-    with _keep_signal_handlers():
-        try:
-            import ray
-        except ModuleNotFoundError:
-            raise ConfigError("engine = ray: Ray is missing; install it with: pip install 'vitrollout[ray]'") from None
-        address = None
-        if not ray.is_initialized():
-            address = _find_address(config.ray_address)
-            _try_to_connect(address)
-            _open_connection(address)
+    address = open_connection(config.ray_address)
+    import ray
+
     nodes = [node for node in ray.nodes() if node["Alive"]]
     device, chosen = choose_nodes(config.device, nodes)
     count, cpus = share_nodes(device, config.devices, [node["Resources"] for node in chosen])
@@ -85,25 +68,6 @@ def connect(config: RunConfig) -> RayDevices:
     workers = cpus if config.workers == "auto" else config.workers
     log.info("Ray cluster: %d %s devices on %d nodes, with %d cores each", count, device, len(chosen), cpus)
     return RayDevices(device, count, cpus, workers, precision, ids, address)
-
-
-@contextmanager
-def keep_connected(devices: RayDevices) -> Iterator[None]:
-    """Hold the connection to a cluster during the work, and close it afterwards.
-
-    Ray prints news of lost nodes to stdout, from a thread of its own; here they go to stderr.
-    """
-    import ray
-
-    with redirect_stdout(sys.stderr):
-        try:
-            if devices.address is not None and not ray.is_initialized():
-                with _keep_signal_handlers():
-                    _open_connection(devices.address)
-            yield
-        finally:
-            if devices.address is not None:
-                ray.shutdown()
 
 
 def check_nodes(devices: RayDevices, job: Job) -> None:
@@ -161,59 +125,6 @@ def share_nodes(device: str, devices: object, nodes: Sequence[dict[str, float]])
     if isinstance(devices, int):
         return devices, each
     return (present if device == "cuda" else sum(core // each for core in cores)), each
-
-
-def _find_address(given: str | None) -> str:
-    address = given or os.environ.get("RAY_ADDRESS") or "auto"
-    if "://" in address:
-        raise ConfigError(
-            f"ray_address = {address}: must be HOST:PORT, as told by ray start; run vitrollout on a node of the cluster"
-        )
-    if address == "auto":
-        return address
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
-    except (OSError, ValueError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
-        raise ConfigError(
-            f"ray_address = {address}: can't be reached ({reason}); give the HOST:PORT of the head node"
-        ) from None
-    return address
-
-
-def _try_to_connect(address: str) -> None:
-    named = "no Ray cluster on this machine" if address == "auto" else f"ray_address = {address}"
-    command = [sys.executable, "-c", _TRY_TO_CONNECT, address]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_CONNECT_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise ConfigError(
-            f"{named}: no answer of a Ray cluster within {_CONNECT_SECONDS:.0f} s; check the address and the token, "
-            "and see: ray status"
-        ) from None
-    if done.returncode:
-        reason = one_line(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no reason given", 300)
-        raise ConfigError(f"{named}: {reason}; start one with ray start --head, or give --ray-address")
-
-
-def _open_connection(address: str) -> None:
-    import ray
-
-    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
-
-
-@contextmanager
-def _keep_signal_handlers() -> Iterator[None]:
-    """Put back the handlers of signals: Ray takes SIGTERM."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers = [signal.getsignal(number) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, handlers, strict=True):
-            if signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
 
 
 def _compare_nodes(config: RunConfig, device: str, nodes: Sequence[str]) -> str:
