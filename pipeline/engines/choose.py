@@ -10,6 +10,7 @@ from pipeline.cores import available_cores
 from pipeline.engines import processes, ray_cluster
 from pipeline.engines.devices import list_devices
 from pipeline.engines.job import Job, start_runner
+from pipeline.engines.ray_connection import keep_connected
 from pipeline.engines.ray_nodes import RayDevices, check_nodes, connect
 from pipeline.engines.tasks import DeviceShare
 from pipeline.model.device import choose_device
@@ -61,8 +62,9 @@ class ClusterDevices:
         self, job: Job, shards: Sequence[int], on_done: Callable[[ShardDone], None], stop: Callable[[], bool]
     ) -> None:
         """Work on shards until all have their part, or until `stop()` returns true; raises as `ray_cluster.drive`."""
-        check_nodes(self.found, job)
-        ray_cluster.drive(partial(start_runner, job), shards, self.found, on_done, stop)
+        with keep_connected(self.found.address):
+            check_nodes(self.found, job)
+            ray_cluster.drive(partial(start_runner, job), shards, self.found, on_done, stop)
 
 
 def choose_devices(config: RunConfig) -> Devices | None:

@@ -6,9 +6,11 @@ The process is spawned, not forked: CUDA doesn't survive a fork. It forks decode
 import os
 import queue
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -66,9 +68,24 @@ def start_device_process(start_runner: StartRunner, share: DeviceShare) -> Devic
     process = _CONTEXT.Process(
         target=serve_shards, args=(start_runner, share, far), name=f"vitrollout-{share.device}", daemon=False
     )
-    process.start()
+    with _hide_main_module():
+        process.start()
     far.close()
     return DeviceProcess(share, share.device, process, near)
+
+
+@contextmanager
+def _hide_main_module() -> Iterator[None]:
+    """Keep a spawned process from importing this one's main module: a user's script would run again there."""
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+    for name in hidden:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
 
 
 def serve_shards(start_runner: StartRunner, share: DeviceShare, pipe: Connection) -> None:

@@ -1,31 +1,21 @@
-"""The way to a Ray cluster: its address, its nodes, their devices. Each fault is found before the first photo."""
+"""The nodes of a Ray cluster and their devices; their faults are found before the first photo."""
 
 import logging
-import os
 import platform
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.engines.job import Job, describe_code
+from pipeline.engines.ray_connection import open_connection
 from pipeline.errors import ConfigError, VitrolloutError, one_line
 from pipeline.model.device import choose_precision
 
 log = logging.getLogger(__name__)
 
-_KNOCK_SECONDS = 5.0
-_CONNECT_SECONDS = 30.0
 _ASK_SECONDS = 120.0  # for the first process of a node, and perhaps for its image
 _SMALLEST_GPU = 0.001  # a share of one: enough to see it
-
-# Connects as a process of its own, since Ray waits for a minute and more for a server that isn't one, or refuses it.
-_TRY_TO_CONNECT = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False)"
 
 
 @dataclass(frozen=True)
@@ -39,6 +29,7 @@ class RayDevices:
         workers: processes for decoding, of each.
         precision: of the forward pass, on all of them.
         nodes: ids of the nodes.
+        address: of the cluster; None: the caller had connected already.
     """
 
     device: str
@@ -47,6 +38,7 @@ class RayDevices:
     workers: int
     precision: str
     nodes: tuple[str, ...]
+    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,15 +57,9 @@ def connect(config: RunConfig) -> RayDevices:
     Raises:
         ConfigError: Ray is not installed, the cluster can't be reached, has no such devices, or runs other code.
     """
-    with _keep_signal_handlers():
-        try:
-            import ray
-        except ModuleNotFoundError:
-            raise ConfigError("engine = ray: Ray is missing; install it with: pip install 'vitrollout[ray]'") from None
-        if not ray.is_initialized():
-            address = _find_address(config.ray_address)
-            _try_to_connect(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
+    address = open_connection(config.ray_address)
+    import ray
+
     nodes = [node for node in ray.nodes() if node["Alive"]]
     device, chosen = choose_nodes(config.device, nodes)
     count, cpus = share_nodes(device, config.devices, [node["Resources"] for node in chosen])
@@ -81,7 +67,7 @@ def connect(config: RunConfig) -> RayDevices:
     precision = _compare_nodes(config, device, ids)
     workers = cpus if config.workers == "auto" else config.workers
     log.info("Ray cluster: %d %s devices on %d nodes, with %d cores each", count, device, len(chosen), cpus)
-    return RayDevices(device, count, cpus, workers, precision, ids)
+    return RayDevices(device, count, cpus, workers, precision, ids, address)
 
 
 def check_nodes(devices: RayDevices, job: Job) -> None:
@@ -141,53 +127,6 @@ def share_nodes(device: str, devices: object, nodes: Sequence[dict[str, float]])
     return (present if device == "cuda" else sum(core // each for core in cores)), each
 
 
-def _find_address(given: str | None) -> str:
-    address = given or os.environ.get("RAY_ADDRESS") or "auto"
-    if "://" in address:
-        raise ConfigError(
-            f"ray_address = {address}: must be HOST:PORT, as told by ray start; run vitrollout on a node of the cluster"
-        )
-    if address == "auto":
-        return address
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
-    except (OSError, ValueError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
-        raise ConfigError(
-            f"ray_address = {address}: can't be reached ({reason}); give the HOST:PORT of the head node"
-        ) from None
-    return address
-
-
-def _try_to_connect(address: str) -> None:
-    named = "no Ray cluster on this machine" if address == "auto" else f"ray_address = {address}"
-    command = [sys.executable, "-c", _TRY_TO_CONNECT, address]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_CONNECT_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise ConfigError(
-            f"{named}: no answer of a Ray cluster within {_CONNECT_SECONDS:.0f} s; check the address and the token, "
-            "and see: ray status"
-        ) from None
-    if done.returncode:
-        reason = one_line(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no reason given", 300)
-        raise ConfigError(f"{named}: {reason}; start one with ray start --head, or give --ray-address")
-
-
-@contextmanager
-def _keep_signal_handlers() -> Iterator[None]:
-    """Put back the handlers of signals: Ray takes SIGTERM."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers = [signal.getsignal(number) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, handlers, strict=True):
-            if signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-
-
 def _compare_nodes(config: RunConfig, device: str, nodes: Sequence[str]) -> str:
     """Compare the code of all nodes with this machine's; return a precision that all of them have."""
     gpu_share = _SMALLEST_GPU if device == "cuda" and config.precision == "auto" else 0
@@ -220,26 +159,30 @@ def _ask_nodes(
         options = task.options(num_cpus=0, num_gpus=gpus, max_retries=0, scheduling_strategy=strategy)
         calls[options.remote(*arguments)] = node
     ready, silent = ray.wait(list(calls), num_returns=len(calls), timeout=_ASK_SECONDS)
-    if not ready:
-        raise ConfigError(f"no node of the Ray cluster answers within {_ASK_SECONDS:.0f} s; see: ray status")
     for call in silent:
         ray.cancel(call)
         log.warning("node %s of the Ray cluster doesn't answer; it is asked again before its first shard", calls[call])
-    reports = [_take_report(call, calls[call]) for call in ready]
+    reports = [report for call in ready if (report := _take_report(call, calls[call])) is not None]
+    if not reports:
+        raise ConfigError(f"no node of the Ray cluster answers within {_ASK_SECONDS:.0f} s; see: ray status")
     for report in reports:
         if report.problem is not None:
             raise ConfigError(f"node {report.name}: {report.problem}")
     return reports
 
 
-def _take_report(call: Any, node: str) -> NodeReport:
+def _take_report(call: Any, node: str) -> NodeReport | None:
+    """Return the answer of a node; None if the node is lost, perhaps before the cluster knew of it."""
     import ray
 
     try:
         report: NodeReport = ray.get(call)
-    except ray.exceptions.RayError as error:
+    except ray.exceptions.RayTaskError as error:
         reason = one_line(str(error).strip().splitlines()[-1], 300)
         return NodeReport(node[:8], f"can't run vitrollout ({reason}); install the same version on all nodes")
+    except ray.exceptions.RayError as error:
+        log.warning("node %s of the Ray cluster is lost: %s", node[:8], one_line(error, 200))
+        return None
     return report
 
 
