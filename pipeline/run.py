@@ -70,9 +70,7 @@ def preview(config: RunConfig) -> Plan:
 
 def update_report(out: Location) -> None:
     """Write the report of a results folder unless it is current."""
-    if not isinstance(out, Path):
-        log.info("no report is written in a bucket; see vitrollout status %s", out)
-    elif not report_is_current(out):
+    if not report_is_current(out):
         from pipeline.report.write_page import write_report  # imports pandas and jinja2
 
         write_report(out)

@@ -419,9 +419,9 @@ def sabotaged(coloured, monkeypatch, tmp_path):
     deeds = {}
     real = loading.load_sample
 
-    def load(ref, spec):
+    def load(ref, spec, data=None):
         deeds.get(int(ref.path[:2]), lambda: None)()
-        return real(ref, spec)
+        return real(ref, spec, data)
 
     monkeypatch.setattr(loading, "load_sample", load)  # workers are forked, so it holds there, too
     return deeds
