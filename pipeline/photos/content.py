@@ -10,7 +10,7 @@ from pipeline.errors import UnjudgedError
 from pipeline.photos.discover import mtime_ns
 from pipeline.records import ImageRef
 from pipeline.storage.files import read_bytes
-from pipeline.storage.location import parse_location
+from pipeline.storage.location import is_url, parse_location
 
 _MOST_BYTES_IN_MEMORY = 2**24
 _CHANGED = "it changed while it was read; the next run takes it up again"
@@ -90,6 +90,31 @@ def hash_bytes(data: bytes) -> str:
 def hash_stream(stream: io.BufferedReader) -> str:
     """Compute the content hash of an opened file, in pieces."""
     return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def hash_file(ref: ImageRef) -> str | None:
+    """Compute the content hash of a file; None if it can't be read.
+
+    Raises:
+        StoreError: the store of an object doesn't answer.
+    """
+    try:
+        if is_url(ref.file):
+            return hash_bytes(fetch_object(ref))
+        with open(ref.file, "rb") as stream:
+            return hash_stream(stream)
+    except (OSError, UnjudgedError):
+        return None
+
+
+def hash_unchanged(ref: ImageRef) -> str | None:
+    """Compute the content hash of a file; None if it is no longer the file of the ref."""
+    content_hash = hash_file(ref)
+    try:
+        status = os.stat(ref.file)
+    except OSError:
+        return None
+    return content_hash if (status.st_size, mtime_ns(status)) == (ref.file_bytes, ref.mtime_ns) else None
 
 
 def _check_same(ref: ImageRef, status: os.stat_result, bytes_read: int) -> None:

@@ -1,6 +1,5 @@
 """Refs -> batches of decoded photos. The decoders run in worker processes, so their crashes cost one photo each."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,9 +14,8 @@ from PIL import Image
 
 from pipeline.cores import available_cores
 from pipeline.errors import DecodeError, UnjudgedError
-from pipeline.photos.content import Content, fetch_object, hash_bytes, hash_stream, hold_content, read_content
+from pipeline.photos.content import Content, fetch_object, hash_bytes, hash_unchanged, hold_content, read_content
 from pipeline.photos.decode import Photo, decode, load_decoders
-from pipeline.photos.discover import mtime_ns
 from pipeline.photos.limits import DECODE_SECONDS
 from pipeline.photos.resize import downscale, fit_within
 from pipeline.photos.worker_process import Worker, WorkerDiedError, WorkerTimeoutError
@@ -50,19 +48,11 @@ class LoadSpec:
     white_level: float | None = None
 
 
-def load_sample(ref: ImageRef, spec: LoadSpec, data: bytes | None = None) -> Sample | Failure:
-    """Read, hash and decode one file; any fault of it becomes a `Failure`.
-
-    Args:
-        ref: the file.
-        spec: instructions for decoding.
-        data: its bytes, if they have been read.
-    """
+def load_sample(ref: ImageRef, spec: LoadSpec) -> Sample | Failure:
+    """Read, hash and decode one file; any fault of it becomes a `Failure`."""
     if ref.problem is not None:
         return Failure(ref, ref.problem)
     try:
-        if data is not None:
-            return _load_content(hold_content(ref, data), spec)
         with open(ref.file, "rb") as stream:
             content = read_content(ref, stream)
             loaded = _load_content(content, spec)
@@ -75,31 +65,6 @@ def load_sample(ref: ImageRef, spec: LoadSpec, data: bytes | None = None) -> Sam
         return Failure(ref, str(error))
     except MemoryError:
         return Failure(ref, "can't be read: not enough memory for so large a file")
-
-
-def hash_file(ref: ImageRef) -> str | None:
-    """Compute the content hash of a file; None if it can't be read.
-
-    Raises:
-        StoreError: the store of an object doesn't answer.
-    """
-    try:
-        if is_url(ref.file):
-            return hash_bytes(fetch_object(ref))
-        with open(ref.file, "rb") as stream:
-            return hash_stream(stream)
-    except (OSError, UnjudgedError):
-        return None
-
-
-def _hash_unchanged(ref: ImageRef) -> str | None:
-    """Compute the content hash of a file; None if it is no longer the file of the ref."""
-    content_hash = hash_file(ref)
-    try:
-        status = os.stat(ref.file)
-    except OSError:
-        return None
-    return content_hash if (status.st_size, mtime_ns(status)) == (ref.file_bytes, ref.mtime_ns) else None
 
 
 def group_refs(refs: Iterable[ImageRef], size: int) -> Iterator[Sequence[ImageRef]]:
@@ -162,7 +127,7 @@ def _load_in_worker(spec: LoadSpec, task: _Task) -> Sample | Failure:
     Image.MAX_IMAGE_PIXELS = None  # `decode` has its own limit, with a reason
     torch.set_num_threads(1)  # fork() copies no threads, so torch would wait forever for its thread pool
     ref, data = task
-    return load_sample(ref, spec, data)
+    return load_sample(ref, spec) if data is None else _load_content(hold_content(ref, data), spec)
 
 
 class PhotoLoader:
@@ -257,7 +222,7 @@ class PhotoLoader:
                 return worker.run((ref, data), seconds=self._seconds)
         except WorkerDiedError as error:
             if error.blames_task:
-                content_hash = _hash_unchanged(ref) if data is None else hash_bytes(data)
+                content_hash = hash_unchanged(ref) if data is None else hash_bytes(data)
                 return Failure(ref, f"the decoder crashed ({error})", content_hash)
             return Failure(ref, f"the decoder was killed, perhaps for want of memory ({error})")
         except WorkerTimeoutError:

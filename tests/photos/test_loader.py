@@ -17,9 +17,10 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from pipeline.photos import loader as loading
+from pipeline.photos.content import hash_file
 from pipeline.photos.decode import decode
 from pipeline.photos.discover import discover
-from pipeline.photos.loader import LoadSpec, PhotoLoader, hash_file, load_sample
+from pipeline.photos.loader import LoadSpec, PhotoLoader, load_sample
 from pipeline.records import Failure, ImageRef, Sample
 from tests.helpers.image_files import encoded, frames, looks_like_quadrants, quadrants, smooth_photo, with_orientation
 
@@ -419,9 +420,9 @@ def sabotaged(coloured, monkeypatch, tmp_path):
     deeds = {}
     real = loading.load_sample
 
-    def load(ref, spec, data=None):
+    def load(ref, spec):
         deeds.get(int(ref.path[:2]), lambda: None)()
-        return real(ref, spec, data)
+        return real(ref, spec)
 
     monkeypatch.setattr(loading, "load_sample", load)  # workers are forked, so it holds there, too
     return deeds
