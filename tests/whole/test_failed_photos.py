@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import pipeline
-from pipeline.photos import loader, worker_process
+from pipeline.photos import content, loader, worker_process
 from pipeline.report.status import format_status, read_status
 from pipeline.results.names import part_files
 from pipeline.results.parts import read_part
