@@ -6,7 +6,6 @@ vitrollout compact results/photos --prune
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -15,6 +14,7 @@ from jobs.command_line.locations import LocationType
 from jobs.command_line.logs import log_format_option
 from pipeline.results.compact import compact
 from pipeline.results.names import REPORT_PAGE
+from pipeline.storage.files import file_status
 from pipeline.storage.location import Location
 
 
@@ -24,7 +24,7 @@ from pipeline.storage.location import Location
 @log_format_option
 def compact_command(out: Location, prune: bool) -> None:
     compaction = compact(out, prune=prune)
-    if compaction.pruned and isinstance(out, Path) and (out / REPORT_PAGE).exists():  # it still lists them
+    if compaction.pruned and file_status(out / REPORT_PAGE):  # it still lists them
         from pipeline.report.write_page import write_report  # imports pandas
 
         write_report(out)

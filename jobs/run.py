@@ -12,7 +12,6 @@ vitrollout run photos/ --out results/trial --sample 100
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -26,7 +25,7 @@ from pipeline.config import RunConfig
 from pipeline.photos.decode import EXTENSIONS, HEIF_EXTENSIONS
 from pipeline.results.names import OVERLAYS, REPORT_PAGE, TABLE
 from pipeline.run import run
-from pipeline.storage.files import list_names
+from pipeline.storage.files import exists
 from pipeline.storage.location import Location
 
 _PHOTOS = f"""
@@ -48,8 +47,6 @@ def run_command(**options: Any) -> None:
 
 
 def _name_results(out: Location) -> dict[str, str]:
-    """Name what a run has left: of a bucket the table, to be read by its URL."""
-    if not isinstance(out, Path):
-        return {"table": str(out / TABLE)} if list_names(out / TABLE) else {}
+    """Name what a run has left."""
     names = {"table": TABLE, "overlays": OVERLAYS, "report": REPORT_PAGE}
-    return {key: str(out / name) for key, name in names.items() if (out / name).exists()}
+    return {key: str(out / name) for key, name in names.items() if exists(out / name)}

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from pipeline.maps.methods import LABEL_METHODS, MethodName
 from pipeline.overlays.choice import ALL, NONE, OverlayChoice, parse_overlay_choice
+from pipeline.photos.list_names import LIST_EXTENSIONS
 from pipeline.setting_types import (
     AnyLocation,
     AutoCount,
@@ -44,7 +45,8 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
     """The settings of one run. Every option of `vitrollout run` is a field here, and the other way round."""
 
     input: AnyLocation = Field(
-        description="folder of photos, searched with all its subfolders; or s3://BUCKET/PREFIX, gs://, az://"
+        description="folder of photos, searched with all its subfolders; or s3://BUCKET/PREFIX, gs://, az://; or a "
+        "list: .txt with a path or URL a line, or .parquet with the column path"
     )
     out: OutLocation = Field(
         Path("results"), description="results folder, or s3://BUCKET/PREFIX; it belongs to this one input"
@@ -133,7 +135,10 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
         if not folder.exists():
             raise ValueError("no such folder")
         if not folder.is_dir():
-            raise ValueError("is a file; name its folder (and --pattern to narrow it)")
+            if folder.name.endswith(LIST_EXTENSIONS):
+                return folder
+            lists = " or ".join(LIST_EXTENSIONS)
+            raise ValueError(f"is a file; name its folder (and --pattern to narrow it), or a list of photos ({lists})")
         return folder
 
     @field_validator("out")

@@ -83,6 +83,12 @@ def object_server(moto_server, monkeypatch):
 
 
 @pytest.fixture
+def bucket(object_server):
+    """The URL of a bucket without objects."""
+    return object_server.make_bucket()
+
+
+@pytest.fixture
 def file_permissions_hold():
     """A context in which file permissions hold, also where the tests run as root."""
     return _without_root_access

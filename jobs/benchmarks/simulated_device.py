@@ -65,7 +65,9 @@ def open_simulated_run(out: Path, photos: int, shard: int) -> OpenRun:
     plan = _fill_table(PLAN_SCHEMA, pa.array([f"{number:08}.png" for number in range(photos)]))
     with ResultsFolder(out, source) as results:
         record = RunRecord(summary, finished_at="2026-01-01T00:00:00+00:00", engine=PROCESSES)
-        return results.open_run(record, plan, shard)
+        opened = results.open_run(record, plan, shard)
+    assert opened is not None
+    return opened
 
 
 def _fill_table(schema: pa.Schema, paths: pa.Array) -> pa.Table:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.errors import DataError
 from pipeline.labelled.splits import LabelledPhoto
-from pipeline.photos.loader import hash_file
+from pipeline.photos.content import hash_file
 from pipeline.records import ImageRef
 from pipeline.results.folder import input_folder_of_results
 from pipeline.results.names import RUNS, TABLE

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.dataset.reviewed import find_input_folder
-from pipeline.photos.loader import hash_file
+from pipeline.photos.content import hash_file
 from pipeline.records import ImageRef
 from pipeline.results.read import read_results
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pipeline.labelled.csv_table import list_some
 from pipeline.labelled.read import labelled_ref
 from pipeline.labelled.splits import LabelledPhoto
-from pipeline.photos.loader import hash_file
+from pipeline.photos.content import hash_file
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,11 @@ from typing import BinaryIO
 from pipeline.errors import UnjudgedError
 from pipeline.photos.discover import mtime_ns
 from pipeline.records import ImageRef
+from pipeline.storage.files import read_bytes
+from pipeline.storage.location import is_url, parse_location
 
 _MOST_BYTES_IN_MEMORY = 2**24
+_CHANGED = "it changed while it was read; the next run takes it up again"
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,38 @@ def read_content(ref: ImageRef, stream: io.BufferedReader) -> Content:
     if before.st_size <= _MOST_BYTES_IN_MEMORY:
         data = stream.read()
         _check_same(ref, os.fstat(stream.fileno()), len(data))
-        return Content(ref, hashlib.blake2b(data, digest_size=16).hexdigest(), io.BytesIO(data))
+        return hold_content(ref, data)
     content_hash = hash_stream(stream)
     _check_same(ref, os.fstat(stream.fileno()), stream.tell())
     return Content(ref, content_hash, stream)
+
+
+def fetch_object(ref: ImageRef) -> bytes:
+    """Read an object in the version of its listing.
+
+    Raises:
+        UnjudgedError: it changed meanwhile, or the store refuses it.
+        FileNotFoundError: it is gone.
+        StoreError: the store doesn't answer.
+    """
+    from pipeline.storage.clients import ObjectChangedError, ObjectRefusedError
+
+    try:
+        return read_bytes(parse_location(ref.file), version=ref.version)
+    except ObjectChangedError:
+        raise UnjudgedError(_CHANGED) from None
+    except ObjectRefusedError as error:
+        raise UnjudgedError(f"can't be read: {error}") from None
+
+
+def hold_content(ref: ImageRef, data: bytes) -> Content:
+    """Return bytes in memory as the content of a file."""
+    return Content(ref, hash_bytes(data), io.BytesIO(data))
+
+
+def hash_bytes(data: bytes) -> str:
+    """Compute the content hash of a file in memory."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def hash_stream(stream: io.BufferedReader) -> str:
@@ -61,6 +92,31 @@ def hash_stream(stream: io.BufferedReader) -> str:
     return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def hash_file(ref: ImageRef) -> str | None:
+    """Compute the content hash of a file; None if it can't be read.
+
+    Raises:
+        StoreError: the store of an object doesn't answer.
+    """
+    try:
+        if is_url(ref.file):
+            return hash_bytes(fetch_object(ref))
+        with open(ref.file, "rb") as stream:
+            return hash_stream(stream)
+    except (OSError, UnjudgedError):
+        return None
+
+
+def hash_unchanged(ref: ImageRef) -> str | None:
+    """Compute the content hash of a file; None if it is no longer the file of the ref."""
+    content_hash = hash_file(ref)
+    try:
+        status = os.stat(ref.file)
+    except OSError:
+        return None
+    return content_hash if (status.st_size, mtime_ns(status)) == (ref.file_bytes, ref.mtime_ns) else None
+
+
 def _check_same(ref: ImageRef, status: os.stat_result, bytes_read: int) -> None:
     if {status.st_size, bytes_read} != {ref.file_bytes} or mtime_ns(status) != ref.mtime_ns:
-        raise UnjudgedError("it changed while it was read; the next run takes it up again")
+        raise UnjudgedError(_CHANGED)

@@ -82,18 +82,13 @@ class FolderSource:
         """Tell for each photo whether the system denies it: one out of reach tonight may be there tomorrow."""
         root = os.fsencode(self._root)
         names = zip(paths, raws, strict=True)
-        return [_is_file_gone(os.path.join(root, raw or os.fsencode(path))) for path, raw in names]
+        return [is_file_gone(os.path.join(root, raw or os.fsencode(path))) for path, raw in names]
 
     def _make_ref(self, file: str, name: str) -> ImageRef:
         path, raw = name, None
         if not name.isascii() and (path := escape(name)) != name:
             path, raw = self._make_unique(path), os.fsencode(name)
-        try:
-            status = os.stat(file)
-        except OSError as error:
-            return ImageRef(path, raw, file, 0, 0, f"can't be opened: {error.strerror}")
-        problem = None if stat.S_ISREG(status.st_mode) else "not a regular file"
-        return ImageRef(path, raw, file, status.st_size, mtime_ns(status), problem)
+        return refer_to_file(file, path, raw)
 
     def _make_unique(self, path: str) -> str:
         """Escape a name once more if the escaped name is another file's real name, until it is unique."""
@@ -128,7 +123,23 @@ def mtime_ns(status: os.stat_result) -> int:
     return time if -_INT64 <= time <= _INT64 else max(-_INT64, min(_INT64, time))
 
 
-def _is_file_gone(file: bytes) -> bool:
+def refer_to_file(file: str, path: str, raw: bytes | None) -> ImageRef:
+    """Return the reference to a file, with a problem if it can't be a photo.
+
+    Args:
+        file: its name for the operating system.
+        path, raw: its path and path_bytes in the table.
+    """
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        return ImageRef(path, raw, file, 0, 0, f"can't be opened: {error.strerror}")
+    problem = None if stat.S_ISREG(status.st_mode) else "not a regular file"
+    return ImageRef(path, raw, file, status.st_size, mtime_ns(status), problem)
+
+
+def is_file_gone(file: bytes) -> bool:
+    """Tell whether the system denies a file; one out of reach tonight may be there tomorrow."""
     try:
         os.lstat(file)
     except (FileNotFoundError, NotADirectoryError):

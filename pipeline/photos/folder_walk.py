@@ -110,7 +110,7 @@ class FolderWalk:
         if is_photo and stem and name[0] not in _MARKED_BY_NAME and not self._has_globs:
             return True  # nearly all files, so nearly all the time
         if extension not in self._is_photo_by_extension:
-            self._is_photo_by_extension[extension] = is_photo = _judge_extension(extension)
+            self._is_photo_by_extension[extension] = is_photo = judge_extension(extension)
         if not stem or is_photo is None or not self._selection.wants_file(name, prefix + name):
             return False
         if rule := self._selection.find_file_rule(name, prefix + name, self._root + prefix + name):
@@ -123,7 +123,7 @@ class FolderWalk:
         log.warning("can't read folder %s: %s; photos in it are not processed", name, self.unreadable[name])
 
 
-def _judge_extension(extension: str) -> bool | None:
+def judge_extension(extension: str) -> bool | None:
     """Return True for photos, False for pictures that can't be read, None for files of other kinds."""
     if find_format_problem(f"photo.{extension}"):
         return False

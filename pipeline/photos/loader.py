@@ -1,6 +1,5 @@
 """Refs -> batches of decoded photos. The decoders run in worker processes, so their crashes cost one photo each."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,13 +14,15 @@ from PIL import Image
 
 from pipeline.cores import available_cores
 from pipeline.errors import DecodeError, UnjudgedError
-from pipeline.photos.content import Content, hash_stream, read_content
+from pipeline.photos.content import Content, fetch_object, hash_bytes, hash_unchanged, hold_content, read_content
 from pipeline.photos.decode import Photo, decode, load_decoders
-from pipeline.photos.discover import mtime_ns
 from pipeline.photos.limits import DECODE_SECONDS
 from pipeline.photos.resize import downscale, fit_within
 from pipeline.photos.worker_process import Worker, WorkerDiedError, WorkerTimeoutError
 from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample
+from pipeline.storage.location import is_url
+
+_Task = tuple[ImageRef, bytes | None]
 
 # JPEGs are decoded to at least this on the longer side, for any size of the overlay: so the numbers never
 # depend on the look of overlays. A larger overlay gets a decode of its own.
@@ -64,25 +65,6 @@ def load_sample(ref: ImageRef, spec: LoadSpec) -> Sample | Failure:
         return Failure(ref, str(error))
     except MemoryError:
         return Failure(ref, "can't be read: not enough memory for so large a file")
-
-
-def hash_file(ref: ImageRef) -> str | None:
-    """Compute the content hash of a file; None if it can't be read."""
-    try:
-        with open(ref.file, "rb") as stream:
-            return hash_stream(stream)
-    except OSError:
-        return None
-
-
-def _hash_unchanged(ref: ImageRef) -> str | None:
-    """Compute the content hash of a file; None if it is no longer the file of the ref."""
-    content_hash = hash_file(ref)
-    try:
-        status = os.stat(ref.file)
-    except OSError:
-        return None
-    return content_hash if (status.st_size, mtime_ns(status)) == (ref.file_bytes, ref.mtime_ns) else None
 
 
 def group_refs(refs: Iterable[ImageRef], size: int) -> Iterator[Sequence[ImageRef]]:
@@ -139,12 +121,13 @@ def _overlay_photo(photo: Photo, file: BinaryIO, spec: LoadSpec) -> Pixels | Non
     return downscale(rgb, fit_within((photo.width, photo.height), spec.overlay_size))
 
 
-def _load_in_worker(spec: LoadSpec, ref: ImageRef) -> Sample | Failure:
+def _load_in_worker(spec: LoadSpec, task: _Task) -> Sample | Failure:
     import torch
 
     Image.MAX_IMAGE_PIXELS = None  # `decode` has its own limit, with a reason
     torch.set_num_threads(1)  # fork() copies no threads, so torch would wait forever for its thread pool
-    return load_sample(ref, spec)
+    ref, data = task
+    return load_sample(ref, spec) if data is None else _load_content(hold_content(ref, data), spec)
 
 
 class PhotoLoader:
@@ -173,10 +156,11 @@ class PhotoLoader:
         load_decoders()
         self.workers = available_cores() if workers == "auto" else workers
         self._workers = [Worker(partial(_load_in_worker, spec)) for _ in range(self.workers)]
-        self._idle: SimpleQueue[Worker[ImageRef, Sample | Failure]] = SimpleQueue()
+        self._idle: SimpleQueue[Worker[_Task, Sample | Failure]] = SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(self.workers)  # one per worker, to feed it while the model computes
+        # to feed the workers while the model computes; those of no worker fetch the next objects
+        self._threads = ThreadPoolExecutor(2 * self.workers)
         self._seconds = decode_seconds
 
     def __enter__(self) -> Self:
@@ -224,16 +208,22 @@ class PhotoLoader:
             )
 
     def _load_in_idle_worker(self, ref: ImageRef) -> Sample | Failure:
-        """Load one photo in an idle worker."""
+        """Load one photo in an idle worker. Objects are fetched here: a client doesn't survive a fork."""
+        try:
+            data = fetch_object(ref) if is_url(ref.file) and ref.problem is None else None
+        except (FileNotFoundError, UnjudgedError) as error:
+            gone = "can't be read: no such object; it vanished during the run"
+            return Failure(ref, gone if isinstance(error, FileNotFoundError) else str(error))
         worker = self._idle.get()
         try:
             try:
-                return worker.run(ref, seconds=self._seconds)
+                return worker.run((ref, data), seconds=self._seconds)
             except WorkerDiedError:  # perhaps a lack of memory and not this photo's fault: try once more
-                return worker.run(ref, seconds=self._seconds)
+                return worker.run((ref, data), seconds=self._seconds)
         except WorkerDiedError as error:
             if error.blames_task:
-                return Failure(ref, f"the decoder crashed ({error})", _hash_unchanged(ref))
+                content_hash = hash_unchanged(ref) if data is None else hash_bytes(data)
+                return Failure(ref, f"the decoder crashed ({error})", content_hash)
             return Failure(ref, f"the decoder was killed, perhaps for want of memory ({error})")
         except WorkerTimeoutError:
             return Failure(ref, f"the decoder took longer than {self._seconds:g} s")

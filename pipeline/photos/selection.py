@@ -39,7 +39,7 @@ class Selection:
 
     def find_folder_rule(self, name: str, relative: str) -> str | None:
         """Return the rule against a folder, None for a folder to enter."""
-        if self._is_excluded(name, relative):
+        if self.is_excluded(name, relative):
             return _EXCLUDED_FOLDER
         return None if self.hidden else find_folder_rule(name)
 
@@ -51,13 +51,14 @@ class Selection:
             relative: its path from the root of the walk.
             file: its name for the operating system.
         """
-        if self._is_excluded(name, relative):
+        if self.is_excluded(name, relative):
             return _EXCLUDED
         by_name = not self.hidden or is_apple_double(name, file)
         rule = find_file_rule(name) if by_name and not is_unfinished(name) else None
         return rule or find_format_problem(name)
 
-    def _is_excluded(self, name: str, relative: str) -> bool:
+    def is_excluded(self, name: str, relative: str) -> bool:
+        """Tell whether a file or a folder is like one of the globs to leave out."""
         return any(_matches_glob(glob, name, relative) for glob in self.exclude)
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
+from pipeline.photos.bucket import BucketSource
 from pipeline.photos.discover import FolderSource
 from pipeline.photos.left_out import format_left_out
+from pipeline.photos.listed import ListedSource, is_list
 from pipeline.photos.selection import Selection
 from pipeline.photos.source import Source
 from pipeline.records import ImageRef
+from pipeline.storage.storage import check_reachable
 
 
 def find_photos(config: RunConfig) -> Source:
@@ -19,9 +22,7 @@ def find_photos(config: RunConfig) -> Source:
     Raises:
         ConfigError: there are none.
     """
-    selection = Selection(config.pattern, config.exclude, config.hidden, config.follow_links)
-    skip = config.out if isinstance(config.out, Path) else None
-    source = _BegunSource(FolderSource(config.input, selection, skip=skip))
+    source = _BegunSource(open_source(config))
     if source.has_photos:
         return source
     if source.unreadable:
@@ -32,6 +33,22 @@ def find_photos(config: RunConfig) -> Source:
     raise ConfigError(
         f"no photos in {source.name}{matching}{left_out}; vitrollout run --help lists what counts as a photo"
     )
+
+
+def open_source(config: RunConfig) -> Source:
+    """Return the source of a run's photos: a folder, a prefix of a bucket, or a list.
+
+    Raises:
+        ConfigError: the bucket isn't there, or out of reach.
+    """
+    selection = Selection(config.pattern, config.exclude, config.hidden, config.follow_links)
+    check_reachable(config.input)
+    if is_list(config.input):
+        return ListedSource(config.input, selection)
+    if isinstance(config.input, Path):
+        skip = config.out if isinstance(config.out, Path) else None
+        return FolderSource(config.input, selection, skip=skip)
+    return BucketSource(config.input, selection)
 
 
 class _BegunSource:

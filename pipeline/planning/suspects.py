@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 
-from pipeline.photos.loader import hash_file
+from pipeline.photos.content import hash_file
 from pipeline.planning.plan_schema import refs_of_plan
 from pipeline.records import ImageRef
 from pipeline.results.done_index import DoneIndex

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, DataError
@@ -11,6 +12,7 @@ from pipeline.maps.methods import LABEL_METHODS
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.targets import Targets, find_targets, read_expected
 from pipeline.records import ImageRef
+from pipeline.storage.location import Location
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ def choose_targets(config: RunConfig, checkpoint: Checkpoint) -> Targets:
         targets = replace(targets, expected={})
         if problems:
             try:
-                read_expected(config.labels, checkpoint.labels, config.input)
+                read_expected(config.labels, checkpoint.labels, _folder_of(config.input))
             except DataError as error:
                 problems.append(f"labels = {error}")
     if problems:
@@ -50,9 +52,14 @@ def expect_labels(config: RunConfig, checkpoint: Checkpoint, targets: Targets) -
     if targets.expected is None or config.labels is None:
         return targets
     try:
-        return replace(targets, expected=read_expected(config.labels, checkpoint.labels, config.input))
+        return replace(targets, expected=read_expected(config.labels, checkpoint.labels, _folder_of(config.input)))
     except DataError as error:
         raise ConfigError(f"labels = {error}") from error
+
+
+def _folder_of(source: Location) -> Path:
+    """Return the folder where the paths of the table start; for lists and buckets any place will do."""
+    return source if isinstance(source, Path) and source.is_dir() else Path("/")
 
 
 class LabelCheck:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from pipeline.atomic_files import temporary_folder
 from pipeline.errors import ConfigError
+from pipeline.photos.listed import is_list
 from pipeline.results.current_rows import Mask, find_current_rows
 from pipeline.results.folder import ResultsFolder, input_folder_of_results, was_pruned_since
 from pipeline.results.gone import find_gone
@@ -80,8 +81,8 @@ def compact(out: str | Location, *, prune: bool = False) -> Compaction:
     source = input_folder_of_results(out)
     if source is None or not part_files(out):
         raise ConfigError(f"{out} is not a results folder with rows in it; name the --out of a run")
-    if prune and (not isinstance(out, Path) or is_url(source)):
-        raise ConfigError(f"{out}: only results and photos on this machine can be pruned; compact without --prune")
+    if prune and (not isinstance(out, Path) or is_url(source) or is_list(Path(source))):
+        raise ConfigError(f"{out}: only results of a folder, on this machine, can be pruned; compact without --prune")
     with ResultsFolder(out, source) as results:
         reviews, was_current = review_marks(out), report_knows_all(out)
         table = _read_table(out)

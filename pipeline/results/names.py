@@ -73,9 +73,14 @@ def overlay_name(path: str, *, clashes: bool = False) -> str:
         path: of the photo.
         clashes: some disks take its name for another photo's: it gets a hash.
     """
+    if path.startswith("/") or "://" in path or ".." in path.split("/"):  # of a list, outside its folder
+        parts = [part.rstrip(":") for part in path.split("/") if part.strip(".")]
+        clashes, digest, path = True, _hash_name(path), "/".join(["~", *parts])
+    else:
+        digest = _hash_name(path)
     *folders, name = path.split("/")
     folders = [_truncate_name(re.sub(r"(\.png~*)$", r"\1~", folder, flags=re.IGNORECASE)) for folder in folders]
-    suffix = f"~{_hash_name(path)}.png" if clashes else ".png"
+    suffix = f"~{digest}.png" if clashes else ".png"
     overlay = "/".join([OVERLAYS, *folders, _truncate_name(name, suffix)])
     if len(overlay.encode()) > _LONGEST_PATH:
         return f"{OVERLAYS}/~/{_hash_name(path)}.png"

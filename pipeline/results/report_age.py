@@ -9,14 +9,14 @@ from pathlib import Path
 from pipeline.results.names import PART_NAME, REPORT_PAGE, TABLE
 from pipeline.results.run_record import newest_run_records
 from pipeline.reviews.files import ReviewMark, review_marks
-from pipeline.storage.files import file_status, list_files
+from pipeline.storage.files import list_files
 from pipeline.storage.location import Location
 
 
 def report_knows_all(out: Location) -> bool:
     """Tell whether the report is newer than every part of the table and every review."""
-    page = file_status(out / REPORT_PAGE)
-    return page is not None and _newest_change(out) < page.mtime_ns
+    pages = [entry.mtime_ns for entry in list_files(out) if entry.name == REPORT_PAGE]
+    return bool(pages) and _newest_change(out) < pages[0]
 
 
 def date_report_after_compaction(out: Location, reviews: Mapping[str, ReviewMark]) -> None:

@@ -34,9 +34,21 @@ _TIMEOUTS = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(secon
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName")
 _OTHER_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 
+_USELESS_CREDENTIALS = (
+    "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
+)  # fmt: skip
+
 _clients: dict[Any, Any] = {}  # by bucket and environment
 _lock = threading.Lock()
 _owner: int | None = None  # the process that made the clients
+
+
+class ObjectRefusedError(StoreError):
+    """A store refuses one object, for reasons of its own; others may be fine."""
+
+
+class BadKeyError(StoreError):
+    """A key without a place in a tree of folders: clients can't name it."""
 
 
 class ObjectChangedError(Exception):
@@ -122,16 +134,18 @@ def _describe_fault(url: ObjectUrl, error: Exception) -> StoreError:
     if code in _NO_BUCKET:
         return StoreError(f"{bucket}: there is no such bucket at {host}; create it, or correct its name")
     if isinstance(error, InvalidPathError | ValueError):
-        return StoreError(f"{url}: a key with an empty part, . or .. between slashes can't be read; rename the object")
+        return BadKeyError(f"{url}: a key with an empty part, . or .. between slashes can't be read; rename the object")
     if code in _OTHER_REGION or "Received redirect" in text:
         return StoreError(f"{bucket}: the bucket is in another region; set AWS_REGION")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
         answer = f" ({code})" if code else ""
-        return StoreError(f"{url}: access is denied{answer}; check {CREDENTIALS[url.scheme]}, and their rights there")
+        kind = StoreError if code in _USELESS_CREDENTIALS else ObjectRefusedError
+        return kind(f"{url}: access is denied{answer}; check {CREDENTIALS[url.scheme]}, and their rights there")
     if status is None:
         name = endpoint_variable(url.scheme)
         return StoreError(f"{url}: {host} doesn't answer; check the network and {name}, then run again")
-    return StoreError(f"{url}: {host} answered {status}{f' ({code})' if code else ''}; run again to go on")
+    kind = ObjectRefusedError if status < 500 else StoreError
+    return kind(f"{url}: {host} answered {status}{f' ({code})' if code else ''}; run again to go on")
 
 
 def _find_code(text: str) -> str | None:

@@ -63,6 +63,15 @@ def open_parquet(file: Location) -> Any:
     return ObjectReader(file)
 
 
+def exists(place: Location) -> bool:
+    """Tell whether there is a file or a folder, or any object below a prefix. Raises as `file_status`."""
+    if isinstance(place, Path):
+        return place.exists()
+    from pipeline.storage.object_store import find_first
+
+    return file_status(place) is not None or find_first(place) is not None
+
+
 def file_status(file: Location) -> Entry | None:
     """Return a file's entry; None if there is no such file.
 

@@ -121,12 +121,23 @@ def read_object(url: ObjectUrl, version: str | None = None) -> bytes:
 
 
 def list_objects(prefix: ObjectUrl) -> list[Entry]:
-    """List the objects directly below a prefix, sorted by name."""
+    """List the objects directly below a prefix, sorted by name. Raises as `list_level`."""
+    return list_level(prefix)[0]
+
+
+def list_level(prefix: ObjectUrl) -> tuple[list[Entry], list[str]]:
+    """List the objects directly below a prefix, and the names of the folders there, both sorted.
+
+    Raises:
+        BadKeyError: it has a key with an empty part between slashes, or . or ..
+        StoreError: the store refuses it, or doesn't answer.
+    """
     client = open_client(prefix)
     with explain_faults(prefix):
-        found = client.list_with_delimiter(prefix.key or None)["objects"]
-    entries = (_to_entry(meta, meta["path"].rpartition("/")[2]) for meta in found)
-    return sorted(entries, key=lambda entry: entry.name)
+        found = client.list_with_delimiter(prefix.key or None)
+    entries = [_to_entry(meta, meta["path"].rpartition("/")[2]) for meta in found["objects"]]
+    folders = [str(path).rpartition("/")[2] for path in found["common_prefixes"]]
+    return sorted(entries, key=lambda entry: entry.name), sorted(folders)
 
 
 def find_first(prefix: ObjectUrl) -> Entry | None:
@@ -139,7 +150,8 @@ def walk_objects(prefix: ObjectUrl) -> Iterator[list[Entry]]:
     """Yield all objects below a prefix, some thousand at a time; their names are relative to it.
 
     Raises:
-        StoreError: the store refuses it, or doesn't answer, or has a key with an empty part between slashes.
+        BadKeyError: it has a key with an empty part between slashes, or . or ..
+        StoreError: the store refuses it, or doesn't answer.
     """
     return _list_chunks(prefix, 8192)
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from pipeline.errors import StoppedError
 from pipeline.export.encode_pictures import DecodeRules, encode_pictures
+from pipeline.photos.content import hash_file
 from pipeline.photos.decode import decode
-from pipeline.photos.loader import hash_file
 from pipeline.records import ImageRef
 from tests.export.archive import KINDS, PLAIN
 from tests.export.test_select_photos import make_photo

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.photos.loader import hash_file
+from pipeline.photos.content import hash_file
 from pipeline.records import ImageRef
 from pipeline.results.read import read_results
 from pipeline.reviews.record import ReviewRecord, Verdict, current_moment, new_record_id

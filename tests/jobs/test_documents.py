@@ -18,7 +18,7 @@ DOCUMENTS += sorted(str(file.relative_to(ROOT)) for file in (ROOT / "docs").glob
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 # Options of other programs: pip, hf, jupyter, mypy, useradd, systemctl, docker, kubectl
 FOREIGN = {"--constraint", "--local-dir", "--inplace", "--system", "--user-group", "--create-home", "--home-dir"}
-FOREIGN |= {"--shell", "--now", "--no-block", "--strict", "--from", "--stop-timeout"}
+FOREIGN |= {"--build-arg", "--shell", "--now", "--no-block", "--strict", "--from", "--stop-timeout"}
 
 
 def options_of(name: str) -> set[str]:

@@ -17,9 +17,10 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from pipeline.photos import loader as loading
+from pipeline.photos.content import hash_file
 from pipeline.photos.decode import decode
 from pipeline.photos.discover import discover
-from pipeline.photos.loader import LoadSpec, PhotoLoader, hash_file, load_sample
+from pipeline.photos.loader import LoadSpec, PhotoLoader, load_sample
 from pipeline.records import Failure, ImageRef, Sample
 from tests.helpers.image_files import encoded, frames, looks_like_quadrants, quadrants, smooth_photo, with_orientation
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.photos.content import hash_file
 from pipeline.photos.discover import FolderSource
-from pipeline.photos.loader import hash_file
 from pipeline.photos.sample import choose_sample
 from pipeline.planning.make_plan import make_plan
 from pipeline.planning.plan import PlanSettings

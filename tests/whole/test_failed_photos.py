@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import pipeline
-from pipeline.photos import loader, worker_process
+from pipeline.photos import content, loader, worker_process
 from pipeline.report.status import format_status, read_status
 from pipeline.results.names import part_files
 from pipeline.results.parts import read_part
@@ -99,13 +99,13 @@ def test_crashes_and_kills_are_told_apart():
 def test_a_file_changed_since_its_crash_gets_a_verdict_of_its_own(tmp_path, start, faults, monkeypatch):
     (name,) = save_photos(tmp_path / "photos", 1)
     faults[name] = signal.SIGSEGV
-    real = loader.hash_file
+    real = content.hash_file
 
     def change_and_hash(ref):
         os.utime(ref.file, ns=(1, 1))
         return real(ref)
 
-    monkeypatch.setattr(loader, "hash_file", change_and_hash)
+    monkeypatch.setattr(content, "hash_file", change_and_hash)
     start()
     assert rows_of(tmp_path)["content_hash"].isna().all()
 
