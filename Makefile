@@ -52,7 +52,8 @@ test-browser: $(VENV)/.browser ## test the report and the review's page in a hea
 	$(BIN)/pytest -m browser tests/whole/test_browser.py tests/whole/review_page $(ARGS)
 
 test-ray: $(VENV)/.ray ## test runs on a Ray cluster of three nodes on this machine, with kills; as root: it needs a network of its own
-	$(BIN)/pytest -m ray tests/engines $(ARGS)
+	unshare --net --pid --fork --kill-child --mount-proc sh -c \
+		'ip link set lo up && RAY_AUTH_MODE=disabled $(BIN)/pytest -m ray tests/engines $(ARGS)'
 
 bench: $(VENV)/.dev ## [ARGS='--only forward']: measure against the bare model, our own floor and peers; half an hour on a quiet machine
 	$(BIN)/python -m jobs.benchmarks.benchmark $(ARGS)

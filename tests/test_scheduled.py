@@ -56,6 +56,14 @@ def test_jobs_make_the_table_of_a_plain_run(config, tmp_path):
     assert plan_shards(config).shards == 0  # and nothing is left to do
 
 
+def test_jobs_work_into_a_bucket(config, object_server):
+    out = object_server.make_bucket() / "results"
+    planned = plan_shards(config.model_copy(update={"out": out}))
+    assert sum(work_on_shards(out, turn, 2, {}).shards for turn in (1, 2)) == planned.shards == 3
+    assert finish_open_runs(out).processed == 10
+    assert len(read_results(out)) == 10
+
+
 def test_a_stopped_job_leaves_its_shards(config):
     plan_shards(config)
     done = work_on_shards(config.out, 1, 1, {}, stop=lambda: True)
