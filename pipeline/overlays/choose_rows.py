@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.overlays.config import OverlaysConfig
+from pipeline.photos.list_names import LIST_EXTENSIONS
 from pipeline.records import ImageRef
 from pipeline.results.conditions import parse_where
 from pipeline.results.current_rows import Hashes, find_current_rows, hash_paths
 from pipeline.results.names import OVERLAYS, fold_name, part_files, thumbnail_name
 from pipeline.results.parts import concatenate_parts, read_part
 from pipeline.results.schema import SCHEMA
-from pipeline.storage.location import Location
+from pipeline.storage.location import Location, is_url
 
 _CHUNK_ROWS = 1000  # drawn between two commits
 _PLAIN_COLUMNS = [field.name for field in SCHEMA if not pa.types.is_nested(field.type)]
@@ -95,14 +96,17 @@ def list_photos(rows: pa.Table, source: str) -> list[ImageRef]:
         source: the input of the results folder.
     """
     columns = rows["path"], rows["path_bytes"], rows["file_bytes"], rows["mtime"].cast(pa.int64())
+    is_list = source.endswith(LIST_EXTENSIONS) and not os.path.isdir(source)
+    base = source.rpartition("/")[0] if is_list else source.rstrip("/")
     refs = []
     for path, raw, size, mtime in zip(*(column.to_pylist() for column in columns), strict=True):
         name = os.fsdecode(raw or os.fsencode(path))
-        file = f"{source.rstrip('/')}/{name}"
+        is_whole = is_list and (name.startswith("/") or is_url(name))  # a list may name photos anywhere
+        file = name if is_whole else f"{base}/{name}"
         problem = None
-        if _leads_out(name):
+        if _leads_out(name) and not is_whole:
             problem = "its path leads out of the input folder"
-        elif "://" not in source and not os.path.lexists(file):
+        elif not is_url(file) and not os.path.lexists(file):
             problem = "is gone from the input folder"
         refs.append(ImageRef(path, raw, file, size, mtime, problem))
     return refs

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 from pydantic.config import JsonDict
 
 from pipeline.results.where_setting import NoneOrCondition
-from pipeline.setting_types import AutoCount, ColormapName, OutFolder, none_or
+from pipeline.setting_types import AutoCount, ColormapName, OutLocation, none_or
 from pipeline.settings import Settings
 
 _AS_THE_RUN: JsonDict = {"none": "as the run"}
@@ -15,7 +15,7 @@ _AS_THE_RUN: JsonDict = {"none": "as the run"}
 class OverlaysConfig(Settings):
     """The settings of `vitrollout overlays`. The look is that of each row's run, unless another one is named."""
 
-    out: OutFolder = Field(description="results folder of a run")
+    out: OutLocation = Field(description="results folder of a run, or its URL")
     where: NoneOrCondition = Field(
         None, description='only photos with this in their row, such as "score<0.8" or "label==spur and score<0.8"'
     )

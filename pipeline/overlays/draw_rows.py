@@ -22,6 +22,8 @@ from pipeline.records import Batch, Box, Floats, ImageRef
 from pipeline.results.folder import ResultsFolder, input_folder_of_results
 from pipeline.results.names import part_files
 from pipeline.results.schema import set_columns
+from pipeline.storage.location import is_url
+from pipeline.storage.storage import check_reachable
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ def draw_overlays(config: OverlaysConfig, *, stop: Callable[[], bool] = lambda: 
         FolderBusyError: a run holds the folder.
         StoreError: a part is damaged, the disk is full, or the folder can't be written.
     """
+    check_reachable(config.out)
     source = input_folder_of_results(config.out)
     if source is None or not part_files(config.out):
         raise ConfigError(f"{config.out} is not a results folder with rows in it; name the --out of a run")
@@ -213,5 +216,5 @@ def _warn_of_photo(path: str, reason: str) -> None:
 
 
 def _check_source_folder(source: str) -> None:
-    if "://" not in source and not Path(source).is_dir():
+    if not is_url(source) and not Path(source).exists():
         raise ConfigError(f"{source}, the input folder, is missing, so no photo can be drawn; is it mounted?")

@@ -22,6 +22,7 @@ from pipeline.results.folder import ResultsFolder
 from pipeline.results.names import next_run_id, part_files, record_files, run_id_of_part
 from pipeline.results.open_run import read_open_runs
 from pipeline.results.parts import read_part
+from pipeline.storage.files import read_bytes
 from pipeline.storage.location import ObjectUrl
 from pipeline.storage.storage import open_storage
 from tests.helpers.commands import run_vitrollout, start_vitrollout
@@ -97,6 +98,19 @@ def test_overlays_are_objects_too(material, out):
     pipeline.run(settings_of(material, out, overlay_size=64, limit=2))
     names = set(pipeline.read_results(out)["overlay"])
     assert names <= set(all_names(out))
+
+
+def test_overlays_left_out_are_drawn_later(material, out):
+    """As the run would have drawn them: the bytes of the pictures in the folder are the same."""
+    pipeline.run(settings_of(material, material / "drawn", overlay_size=64))
+    pipeline.run(settings_of(material, out, overlay_size=64, overlays="sample:3", report=False))
+    assert len([name for name in all_names(out) if name.startswith("overlays/")]) == 3
+    drawn = pipeline.draw_overlays(out=str(out), limit=5)
+    assert (drawn.chosen, drawn.drawn, drawn.already_drawn) == (5, 5, 3)
+    assert pipeline.draw_overlays(out=str(out)).drawn == PHOTOS - 1 - 8
+    for name in pipeline.read_results(out)["overlay"].dropna():
+        assert read_bytes(out / name) == (material / "drawn" / name).read_bytes()
+    assert compact(out).rows == PHOTOS
 
 
 def test_changed_and_touched_photos(material, out, tmp_path):
@@ -201,7 +215,6 @@ def test_other_programs_read_the_parts(material, out, object_server):
         (["status", "s3://no-such-bucket/results"], "there is no such bucket"),
         (["status", "{bucket}/nothing"], "is not a results folder: it has no table/"),
         (["report", "{bucket}/nothing"], "is not a results folder: it has no table/"),
-        (["overlays", "{bucket}/nothing"], "needs a folder of this machine"),
         (["review", "{bucket}/nothing"], "needs a folder of this machine"),
         (["export", "{bucket}/nothing", "--out", "x", "--format", "coco"], "needs a folder of this machine"),
         (["finetune", "{bucket}/data", "--out", "x"], "needs a folder of this machine"),
