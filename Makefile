@@ -46,7 +46,7 @@ fuzz: $(VENV)/.dev ## test with a few minutes of damaged photos and checkpoints
 	$(BIN)/pytest -m fuzz -n logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: test with random kills, stops, full disks and changing files; as root: it mounts a disk
-	$(BIN)/pytest -m soak tests/whole/test_soak.py tests/whole/test_odd_disks.py tests/reviews/test_session.py $(ARGS)
+	$(BIN)/pytest -m soak tests/whole/test_soak.py tests/whole/test_soak_bucket.py tests/whole/test_odd_disks.py tests/reviews/test_session.py $(ARGS)
 
 test-browser: $(VENV)/.browser ## test the report and the review's page in a headless Chromium
 	$(BIN)/pytest -m browser tests/whole/test_browser.py tests/whole/review_page $(ARGS)

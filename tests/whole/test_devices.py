@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,6 +14,7 @@ from pipeline.results.names import part_files
 from pipeline.results.open_run import read_open_runs
 from pipeline.results.parts import read_part
 from tests.helpers.commands import start_vitrollout
+from tests.helpers.device_processes import device_processes_of
 from tests.helpers.models import save_tiny_vit
 from tests.helpers.photos import save_photos
 
@@ -45,19 +45,6 @@ def start(material, tmp_path):
         )  # fmt: skip
 
     return start
-
-
-def children_of(pid):
-    """List the device processes of a coordinator: its children that run Python's spawn."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid and b"spawn_main" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
 
 
 def wait_for_parts(process, out, count):
@@ -106,7 +93,7 @@ def test_killed_coordinators_and_workers_lose_nothing(material, tmp_path, start,
     for parts in sorted(moments.sample(range(1, 14), 2)):
         process = start()
         wait_for_parts(process, out, parts)
-        for child in children_of(process.pid)[: moments.randint(0, 1)]:
+        for child in device_processes_of(process.pid)[: moments.randint(0, 1)]:
             os.kill(child, signal.SIGKILL)
         kill(process)
     runs = {run.run_id for run in read_open_runs(out)}
@@ -123,7 +110,7 @@ def test_a_worker_that_wakes_after_another_run_took_over_writes_no_row(material,
     out = tmp_path / "out"
     process = start()
     wait_for_parts(process, out, 2)
-    sleeper = children_of(process.pid)[0]
+    sleeper = device_processes_of(process.pid)[0]
     os.kill(sleeper, signal.SIGSTOP)
     kill(process)
     process = start()
