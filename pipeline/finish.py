@@ -40,9 +40,23 @@ def finish_run(
         interrupted: ended by a signal; the next run does the rest.
         is_last: False: the run stays open, so its record has to wait.
     """
-    run_id = draft.summary.run_id
-    profiler = read_profile(results.out, run_id)
-    earlier = earlier_profiles(results.out, draft.fingerprint, int(draft.settings["compare_runs"]))
+    profiler = read_profile(results.out, draft.summary.run_id)
+    summary = replace(
+        _summarise_photos(results.out, draft, profiler),
+        interrupted=interrupted,
+        seconds=round(seconds, 3),
+        images_per_second=round(profiler.photos / seconds, 2),
+        seconds_by_stage=seconds_by_stage or {},
+    )
+    if is_last:
+        profile = profiler.profile().as_json()
+        results.write_record(replace(draft, summary=summary, finished_at=current_time(), profile=profile))
+    return summary
+
+
+def _summarise_photos(out: Location, draft: RunRecord, profiler: Profiler) -> RunSummary:
+    """Complete a summary by the photos of the run, beside earlier runs and reviews."""
+    earlier = earlier_profiles(out, draft.fingerprint, int(draft.settings["compare_runs"]))
     changes = drift_warnings(profiler.profile(), earlier)
     for change in changes:
         log.warning("unlike earlier runs: %s", change)
@@ -53,19 +67,15 @@ def finish_run(
     decisions: dict[str, int] = {outcome: profiler.decisions[outcome] for outcome in OUTCOMES} if has_decision else {}
     if profiler.photos and decisions:
         log.info("decisions: %s", ", ".join(f"{outcome} {count}" for outcome, count in decisions.items()))
-    reviews = compare_with_reviews(results.out, run_id)
-    summary = replace(
+    reviews = compare_with_reviews(out, draft.summary.run_id)
+    return replace(
         draft.summary,
         processed=profiler.photos,
         ok=profiler.labels.total(),
         failed=profiler.failed,
-        interrupted=interrupted,
-        seconds=round(seconds, 3),
-        images_per_second=round(profiler.photos / seconds, 2),
         labels=dict(profiler.labels.most_common()),
         decisions=decisions,
         changes=changes,
-        seconds_by_stage=seconds_by_stage or {},
         standing=standing,
         failed_again=profiler.failed_again,
         reviewed=reviews.photos,
@@ -73,10 +83,6 @@ def finish_run(
         contradicted=len(reviews.contradicted),
         contradicted_photos=reviews.contradicted[:MOST_NAMED],
     )
-    if is_last:
-        profile = profiler.profile().as_json()
-        results.write_record(replace(draft, summary=summary, finished_at=current_time(), profile=profile))
-    return summary
 
 
 def close_run(results: ResultsFolder, opened: OpenRun) -> None:

@@ -14,7 +14,7 @@ from pipeline.planning.targets import LabelCheck, expect_labels
 from pipeline.progress import Stopwatch
 from pipeline.results.open_run import OpenRun, is_like
 from pipeline.results.run_record import RunRecord, RunSummary, current_time, current_versions
-from pipeline.work import RunModel, open_run_model
+from pipeline.run_model import RunModel, open_run_model
 
 # Settings without an effect on the rows and pictures of a run: a run with others goes on with its plan.
 _HOW_IT_WORKS = (

@@ -18,7 +18,8 @@ from pipeline.planning.plan import Plan
 from pipeline.prepare import PreparedRun, draft_record, plan_run, prepare_run
 from pipeline.progress import Progress
 from pipeline.results.files import ResultsFiles
-from pipeline.results.folder import ResultsFolder, check_source
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.input_of_results import check_source
 from pipeline.results.open_run import ONE_PROCESS, PROCESSES, OpenRun, PlanGoneError, read_open_runs
 from pipeline.results.report_age import report_is_current
 from pipeline.results.restamp import restamp

@@ -32,7 +32,8 @@ FLOORS = (
     # the run, and what it leaves to analyse
     "analysis config",
     "planning",
-    "work finish",
+    "run_model finish",
+    "work",
     "engines",
     "prepare",
     "run notebook",

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from jobs.command_line.decorator import command
 from jobs.command_line.exits import exit_on_error
-from pipeline.results.folder import input_folder_of_results
+from pipeline.results.input_of_results import input_folder_of_results
 from pipeline.results.read import read_results
 
 _SIDE, _GAP = 224, 8  # pixels

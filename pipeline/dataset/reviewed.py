@@ -14,7 +14,7 @@ from pipeline.errors import DataError
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.photos.content import hash_file
 from pipeline.records import ImageRef
-from pipeline.results.folder import input_folder_of_results
+from pipeline.results.input_of_results import input_folder_of_results
 from pipeline.results.names import RUNS, TABLE
 from pipeline.results.read import read_results
 from pipeline.reviews.classes import current_names, read_classes

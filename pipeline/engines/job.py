@@ -11,7 +11,8 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.results.files import ResultsFiles
 from pipeline.results.open_run import OpenRun, read_open_runs
-from pipeline.work import ShardRunner, open_run_model
+from pipeline.run_model import open_run_model
+from pipeline.work import ShardRunner
 
 
 @cache

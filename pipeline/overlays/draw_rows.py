@@ -19,7 +19,8 @@ from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader
 from pipeline.progress import Progress
 from pipeline.records import Batch, Box, Floats, ImageRef
-from pipeline.results.folder import ResultsFolder, input_folder_of_results
+from pipeline.results.folder import ResultsFolder
+from pipeline.results.input_of_results import input_folder_of_results
 from pipeline.results.names import part_files
 from pipeline.results.schema import set_columns
 from pipeline.storage.location import is_url

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.report.archive import Archive, read_archive
 from pipeline.report.training_photos import find_training_photos
-from pipeline.results.folder import was_pruned_since
+from pipeline.results.input_of_results import was_pruned_since
 from pipeline.results.open_run import read_open_runs
 from pipeline.results.run_record import RunRecord, newest_run_records
 from pipeline.reviews.read import read_truths

@@ -22,7 +22,7 @@ from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.findings import gather_findings
 from pipeline.report.gallery_choice import MOST_SHOWN
 from pipeline.report.gallery_files import build_data_files
-from pipeline.results.folder import input_folder_of_results
+from pipeline.results.input_of_results import input_folder_of_results
 from pipeline.results.names import REPORT_DATA, REPORT_PAGE
 from pipeline.results.report_age import date_report_before
 from pipeline.reviews.files import review_marks

@@ -24,8 +24,9 @@ from pipeline.atomic_files import temporary_folder
 from pipeline.errors import ConfigError
 from pipeline.photos.listed import is_list
 from pipeline.results.current_rows import Mask, find_current_rows
-from pipeline.results.folder import ResultsFolder, input_folder_of_results, was_pruned_since
+from pipeline.results.folder import ResultsFolder
 from pipeline.results.gone import find_gone
+from pipeline.results.input_of_results import input_folder_of_results, was_pruned_since
 from pipeline.results.merge_parts import MaskedPart, merge_sorted
 from pipeline.results.names import OVERLAYS, THUMBNAILS, TMP, fold_name, part_files, run_id_of_part, thumbnail_name
 from pipeline.results.open_run import ONE_PROCESS, read_open_runs

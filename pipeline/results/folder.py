@@ -11,9 +11,10 @@ from typing import Self
 import pyarrow as pa
 
 from pipeline.atomic_files import TEMPORARY_NAME, atomic_write_path, cannot_write, flush_to_disk
-from pipeline.errors import ConfigError, StoreError
+from pipeline.errors import StoreError
 from pipeline.folder_lock import FolderLock
 from pipeline.results.files import ResultsFiles, encode_part
+from pipeline.results.input_of_results import PRUNED, check_source
 from pipeline.results.names import (
     DAMAGED,
     OVERLAYS,
@@ -29,15 +30,14 @@ from pipeline.results.names import (
     run_id_of_part,
 )
 from pipeline.results.open_run import OpenRun, open_run, read_open_runs
-from pipeline.results.parts import read_part, read_part_metadata
-from pipeline.results.run_record import RunRecord, newest_run_records
+from pipeline.results.parts import read_part
+from pipeline.results.run_record import RunRecord
 from pipeline.results.schema import SCHEMA
 from pipeline.storage.files import read_bytes
 from pipeline.storage.location import Location
 
 log = logging.getLogger(__name__)
 
-_PRUNED = "pruned"  # in the metadata of a part
 _FOLDERS = (TABLE, OVERLAYS, RUNS, TMP)
 
 
@@ -161,7 +161,7 @@ class ResultsFolder(ResultsFiles):
             pruned: the rows of deleted photos have been dropped.
         """
         number = self.take_number()
-        metadata = {_PRUNED: "true"} if pruned else {}
+        metadata = {PRUNED: "true"} if pruned else {}
         if not isinstance(self.out, Path):
             self.create_part(number, table, metadata)
             return self.out / TABLE / part_name(self.run_id, number)
@@ -239,32 +239,3 @@ class ResultsFolder(ResultsFiles):
         else:
             self._storage.put(f"{DAMAGED}/{part.name}", read_bytes(part))
             self._storage.delete([f"{TABLE}/{part.name}"])
-
-
-def check_source(out: Location, source: str | Location) -> None:
-    """Check that a results folder belongs to an input folder.
-
-    Raises:
-        ConfigError: it belongs to another one.
-    """
-    bound = input_folder_of_results(out)
-    if bound is not None and bound != os.fspath(source):
-        raise ConfigError(
-            f"{out} holds results of {bound}, not of {source}; give another --out, or --rebind if the archive has moved"
-        )
-
-
-def input_folder_of_results(out: Location) -> str | None:
-    """Return the input folder of the newest run: named in its record, or in the parts of a killed run."""
-    newest = next(newest_run_records(out), None)
-    parts = part_files(out)
-    if parts and (newest is None or run_id_of_part(parts[-1]) > newest.summary.run_id):
-        metadata = read_part_metadata(parts[-1])
-        return os.fsdecode(metadata[b"input"]) if b"input" in metadata else None
-    return newest.summary.input if newest else None
-
-
-def was_pruned_since(out: Location, run_id: str) -> bool:
-    """Tell whether a compaction after this run has dropped the rows of deleted photos."""
-    later = [part for part in part_files(out) if run_id_of_part(part) > run_id]
-    return any(_PRUNED.encode() in read_part_metadata(part) for part in later)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
 from pipeline.records import Floats
-from pipeline.results.folder import input_folder_of_results
+from pipeline.results.input_of_results import input_folder_of_results
 from pipeline.results.names import TABLE, part_files
 from pipeline.results.parts import concatenate_parts, newest_rows, read_part
 from pipeline.results.schema import SCHEMA

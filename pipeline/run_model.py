@@ -1,0 +1,72 @@
+"""The model of a run, with all settings that decide its numbers and pictures."""
+
+from dataclasses import dataclass
+
+from pipeline.config import RunConfig
+from pipeline.decision import Decision, add_decision
+from pipeline.errors import ConfigError
+from pipeline.model.open import OpenedModel, open_model
+from pipeline.model.targets import Targets
+from pipeline.overlays.choice import OverlayChoice
+from pipeline.planning.fingerprint import fingerprint, photo_fingerprint
+from pipeline.planning.targets import choose_targets
+from pipeline.results.rows import RowBuilder
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """The model of a run, and all that decides its numbers; the weights are not loaded yet.
+
+    Attributes:
+        config: all settings.
+        opened: the checkpoint, with its device and precision.
+        targets: labels to explain; those expected of each photo come with the plan.
+        base_fingerprint: of all settings with an effect on the numbers.
+        decision: saved with the model, or None.
+        overlays: the photos to draw.
+    """
+
+    config: RunConfig
+    opened: OpenedModel
+    targets: Targets
+    base_fingerprint: str
+    decision: Decision | None
+    overlays: OverlayChoice
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the run, with its decision."""
+        return add_decision(self.base_fingerprint, self.decision)
+
+    def fingerprint_of(self, path: str) -> str:
+        """Return the fingerprint of one photo."""
+        return add_decision(photo_fingerprint(self.base_fingerprint, self.targets, path), self.decision)
+
+    def build_rows(self, run_id: str) -> RowBuilder:
+        """Return the builder of the rows of a run."""
+        config, head = self.config, self.opened.checkpoint.read_head()
+        return RowBuilder(
+            head.labels, config.model, config.method[0], run_id, self.fingerprint_of, self.targets.versus,
+            head.scoring, self.decision,
+        )  # fmt: skip
+
+
+def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel:
+    """Find the model of a run, its labels to explain, and its decision.
+
+    Args:
+        config: all settings.
+        computes_here: False: the devices are on other machines, so nothing is asked of this one's.
+
+    Raises:
+        ConfigError: a label is unknown, or the device or precision is not to be had on this machine.
+        ModelError: the model can't be reached or used.
+    """
+    opened = open_model(config, computes_here=computes_here)
+    targets = choose_targets(config, opened.checkpoint)
+    base = fingerprint(config, opened.checkpoint, opened.precision, targets)
+    try:
+        overlays = config.overlay_choice.resolve_labels(opened.checkpoint.labels)
+    except ValueError as error:
+        raise ConfigError(f"overlays = {config.overlays}: {error}") from None
+    return RunModel(config, opened, targets, base, opened.read_decision(), overlays)
