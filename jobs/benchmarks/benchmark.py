@@ -20,7 +20,7 @@ from jobs.command_line.decorator import command
 from jobs.command_line.exits import exit_on_error
 
 QUESTIONS = ("forward", "host", "runs", "startup", "export")
-ON_REQUEST = ("archive", "cuda", "devices")
+ON_REQUEST = ("archive", "cuda", "devices", "storage")
 _TABLE_HEAD = ("| figure | measured | bar | medians |", "|---|---|---|---|")
 
 

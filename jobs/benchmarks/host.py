@@ -186,9 +186,9 @@ def run_watched(
         devices.append(watch(load_classifier(*arguments, **options)))
         return devices[-1]
 
-    out = folder / f"watched-{time.monotonic_ns()}"
+    places = {"input": photos, "out": folder / f"watched-{time.monotonic_ns()}"}
     config = RunConfig(
-        input=photos, out=out, model=str(checkpoint), overlay_size=1024 if overlays else None, report=False, **settings
+        **places | settings, model=str(checkpoint), overlay_size=1024 if overlays else None, report=False
     )
     with mock.patch.object(load, "load_classifier", load_watched):
         run(config)
