@@ -97,6 +97,7 @@ def work_on_shards(
     """
     runs = _read_runs_of_jobs(out)
     if not runs:
+        _check_any_run(out)
         log.info("no run is open in %s: nothing to do", out)
         return WorkDone(None)
     opened = runs[-1]
@@ -136,6 +137,15 @@ def finish_open_runs(out: Location) -> RunSummary:
             opened.close()
             if opened.record.settings["report"]:
                 update_report(out)
+    return _check_any_run(out)
+
+
+def _check_any_run(out: Location) -> RunSummary:
+    """Return the summary of the newest run.
+
+    Raises:
+        ConfigError: the folder holds no run.
+    """
     newest = next(newest_run_records(out), None)
     if newest is None:
         raise ConfigError(f"{out}: holds no run; plan one first")

@@ -107,3 +107,9 @@ def test_the_commands(config, material, tmp_path):
     finished = run_vitrollout("finish", config.out)
     assert (finished.returncode, json.loads(finished.stdout)["failed"]) == (3, 1)
     assert run_vitrollout("finish", tmp_path / "nowhere").returncode == 2
+
+
+def test_work_in_a_folder_without_runs_is_refused(tmp_path):
+    """A mistyped folder would look like work done."""
+    with pytest.raises(ConfigError, match="holds no run; plan one first"):
+        work_on_shards(tmp_path / "typo", 1, 2, {})
