@@ -54,7 +54,7 @@ def refusal(photos, tmp_path, monkeypatch):
     def no_photos(*_, **__):
         raise AssertionError("photos are read before the model is refused")
 
-    monkeypatch.setattr(import_module("pipeline.run"), "PhotoLoader", no_photos)  # pipeline.run is the function, too
+    monkeypatch.setattr(import_module("pipeline.work"), "PhotoLoader", no_photos)
 
     def refused(model):
         with pytest.raises(ModelError) as caught:

@@ -39,7 +39,7 @@ def test_status_shows_open_runs(tmp_path):
     status = read_status(tmp_path / "out")
     assert f"run {opened.run_id} is open: 1 of 3 shards done" in format_status(status)
     assert json.loads(json.dumps(status.as_json()))["open_runs"] == [{"run_id": opened.run_id, "done": 1, "shards": 3}]
-    opened.seal()
+    opened.close()
     assert "is open" not in format_status(read_status(tmp_path / "out"))
 
 
