@@ -1,7 +1,7 @@
 """Classify a folder of photos, with an attention map of each.
 
 Overlays and thumbnails often take several times the space of their photos. The log ends with their size; a smaller
---overlay-size takes less, and --overlay-size none draws none.
+--overlay-size takes less, and --overlays draws only some: vitrollout overlays draws the others later.
 
 vitrollout run photos/ --out results/photos
 vitrollout run photos/ --out results/photos --model google/vit-large-patch32-384
