@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 Doubles = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.records import Floats
+from pipeline.records import Floats, Halves
 
 SCHEMA_VERSION = "1"
 
@@ -45,6 +45,8 @@ SCHEMA = pa.schema(
         pa.field("processed_at", pa.timestamp("us", tz="UTC")),
         pa.field("defect_score", pa.float32()),
         pa.field("decision", _CATEGORY),
+        pa.field("unfamiliar", pa.float32()),
+        pa.field("embedding", pa.list_(pa.float16())),
     ],
     metadata={"schema_version": SCHEMA_VERSION},
 )
@@ -91,6 +93,8 @@ class Row:
     overlay: str | None = None
     defect_score: float | None = None
     decision: str | None = None
+    unfamiliar: float | None = None
+    embedding: Halves | None = None
 
 
 def to_table(rows: Sequence[Row]) -> pa.Table:
