@@ -4,6 +4,7 @@
     H, W    the model's input, pixels           h, w    the photo for the overlay, pixels
     N       tokens: prefix + patches            L       layers
     grid_h, grid_w   cells of the map, one per patch
+    D       features: values read by the classification head
 
 A photo's path travels with its pixels; nothing is ever rejoined by order alone.
 """
@@ -97,19 +98,23 @@ class Output:
         logits: (B, C).
         maps: by method, (B, grid_h, grid_w) each, raw, not normalised.
         targets: B ids of the labels explained by label-dependent maps; None without such maps.
+        features: (B, D), or None if not asked for.
     """
 
     logits: Floats
     maps: Mapping[str, Floats]
     targets: Sequence[int] | None = None
+    features: Floats | None = None
 
 
 def concatenate_outputs(parts: Sequence[Output]) -> Output:
     """Join the outputs of parts of a batch, at least one."""
+    features = [part.features for part in parts if part.features is not None]
     return Output(
         logits=np.concatenate([part.logits for part in parts]),
         maps={method: np.concatenate([part.maps[method] for part in parts]) for method in parts[0].maps},
         targets=None if parts[0].targets is None else [target for part in parts for target in part.targets or ()],
+        features=np.concatenate(features) if features else None,
     )
 
 
@@ -123,6 +128,7 @@ class Prediction:
         attention: (grid_h, grid_w), the raw map, not normalised.
         more_maps: maps of further methods, by method.
         target: id of the label explained by label-dependent maps; None without such maps.
+        features: (D,), or None if not asked for.
     """
 
     sample: Sample
@@ -130,11 +136,15 @@ class Prediction:
     attention: Floats
     more_maps: Mapping[str, Floats] = field(default_factory=dict)
     target: int | None = None
+    features: Floats | None = None
 
     @property
     def failure(self) -> Failure | None:
         """A failure if any value is not finite, as after an overflow in the model."""
-        if all(np.isfinite(values).all() for values in (self.logits, self.attention, *self.more_maps.values())):
+        arrays = [self.logits, self.attention, *self.more_maps.values()]
+        if self.features is not None:
+            arrays.append(self.features)
+        if all(np.isfinite(values).all() for values in arrays):
             return None
         reason = "the model's output is not finite; --precision fp32 has the range that it needs"
         return Failure(self.sample.ref, reason, self.sample.content_hash)

@@ -20,12 +20,14 @@ class MapPlan:
         methods: names in `METHODS`, the main one first; empty: no maps.
         head_fusion, discard_ratio: for the methods without a gradient, see `CapturedAttention`.
         versus: id of the label to set against the explained one, or None.
+        features: return the features as well, from the first pass.
     """
 
     methods: tuple[MethodName, ...] = ("rollout",)
     head_fusion: HeadFusion = "mean"
     discard_ratio: float = 0.0
     versus: int | None = None
+    features: bool = False
 
     @property
     def gradient_methods(self) -> tuple[MethodName, ...]:

@@ -1,4 +1,4 @@
-"""A batch of uint8 pixels -> logits and attention maps."""
+"""A batch of uint8 pixels -> logits, attention maps, and the features behind the logits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pipeline.maps.attention import HeadFusion
 from pipeline.maps.capture import AttentionRecorder, check_captures, record_attention, record_value_norm_ratios
 from pipeline.maps.methods import METHODS, MethodName
 from pipeline.maps.passes import MapPlan
+from pipeline.model.features import join_features, record_head_inputs
 from pipeline.model.input_geometry import InputGeometry
 from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.loader import LoadSpec
@@ -61,9 +62,13 @@ class Classifier:
         with torch.inference_mode(not plan.gradient_methods):
             inputs = self._normalise_pixels(pixels)
             for map_pass in plan.passes():
-                with map_pass.record(self.network, self.encoder, self.readout_tokens) as recorder:
+                with (
+                    map_pass.record(self.network, self.encoder, self.readout_tokens) as recorder,
+                    record_head_inputs(self.network) as head_inputs,
+                ):
                     output = self._run_network(inputs, recorder)
                 logits = output[: len(inputs)].detach()  # (B, C); legrad scores its means in further rows
+                features = join_features(head_inputs, len(inputs))
                 target_ids = logits.argmax(dim=1) if target_ids is None else target_ids
                 attention = recorder.captured_attention(plan.discard_ratio)
                 for method in map_pass.attention_methods:
@@ -74,6 +79,7 @@ class Classifier:
             logits=_to_array(logits),
             maps={method: _to_array(self.drop_prefix(maps[method])) for method in plan.methods},
             targets=target_ids.tolist() if plan.explains_label and target_ids is not None else None,
+            features=_to_array(features) if plan.features else None,
         )
 
     @torch.inference_mode()

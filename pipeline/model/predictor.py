@@ -134,6 +134,7 @@ def split_by_photo(samples: Sequence[Sample], output: Output) -> list[Prediction
             output.maps[main_method][index] if main_method else np.empty((0, 0), np.float32),
             {method: maps[index] for method, maps in output.maps.items() if method != main_method},
             targets[index],
+            None if output.features is None else output.features[index],
         )
         for index, sample in enumerate(samples)
     ]
