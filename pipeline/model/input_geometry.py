@@ -20,12 +20,14 @@ class InputGeometry:
         shortest_edge: length in pixels of the shorter side after a resize with the aspect kept, or None.
         crop: (height, width) of a centre crop after the resize, with padding if it is larger, or None.
         patch_size: pixels of the input along a side of a map cell.
+        within: largest (height, width) after a resize with the aspect kept, or None; the crop pads the rest.
     """
 
     resize: tuple[int, int] | None
     shortest_edge: int | None
     crop: tuple[int, int] | None
     patch_size: int
+    within: tuple[int, int] | None = None
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -45,7 +47,8 @@ class InputGeometry:
 
         None without a resize: a crop of the pixels as they are needs all of them.
         """
-        target = max(self.resize) if self.resize else self.shortest_edge
+        box = self.resize or self.within
+        target = max(box) if box else self.shortest_edge
         return 2 * target if target else None
 
     def map_box(self, width: int, height: int) -> Box:
@@ -70,6 +73,9 @@ class InputGeometry:
     def _resized_size(self, width: int, height: int) -> tuple[int, int]:
         if self.resize:
             return self.resize
+        if self.within:
+            scale = min(self.within[0] / height, self.within[1] / width)
+            return max(1, int(height * scale)), max(1, int(width * scale))  # truncated, as transformers does
         if self.shortest_edge is None:
             return height, width
         short, long = sorted((width, height))
@@ -87,13 +93,15 @@ def read_input_geometry(processor: Any, patch_size: int) -> InputGeometry:
     crop = None
     if getattr(processor, "do_center_crop", False):
         crop = (int(processor.crop_size["height"]), int(processor.crop_size["width"]))
-    if not set(size) <= {"height", "width"} and set(size) != {"shortest_edge"}:
+    if set(size) not in (set(), {"height", "width"}, {"shortest_edge"}, {"max_height", "max_width"}):
         raise ModelError(
-            f"the image processor resizes by {size}, a rule without support; supported: height and width, shortest_edge"
+            f"the image processor resizes by {size}, a rule without support; supported: height and width, "
+            "shortest_edge, max_height and max_width"
         )
     resize = (int(size["height"]), int(size["width"])) if "height" in size else None
     if resize is None and crop is None:
         raise ModelError(
             "the image processor gives inputs of varying size, which don't fit in a batch; set --input-size"
         )
-    return InputGeometry(resize, size.get("shortest_edge"), crop, patch_size)
+    within = (int(size["max_height"]), int(size["max_width"])) if "max_height" in size else None
+    return InputGeometry(resize, size.get("shortest_edge"), crop, patch_size, within)

@@ -134,7 +134,7 @@ def _resize_input(processor: Any, input_size: tuple[int, int]) -> None:
 
 def _check_sizes(geometry: InputGeometry) -> None:
     sides = geometry.input_size
-    before_crop = geometry.resize or ((geometry.shortest_edge,) if geometry.shortest_edge else ())
+    before_crop = geometry.resize or geometry.within or ((geometry.shortest_edge,) if geometry.shortest_edge else ())
     if min(sides) < 1 or max(sides) > _LARGEST_SIDE or max(before_crop, default=0) > _MOST_CROPPED * max(sides):
         resized = f", after a resize to {'x'.join(map(str, before_crop))}" if before_crop else ""
         raise ModelError(

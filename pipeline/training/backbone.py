@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ class TrainableClassifier:
         blocks: number of encoder blocks.
         blocks_before: number of encoder blocks in the checkpoint.
         new_classes: classes added to a kept head.
+        input_size_before: side of the checkpoint's own input in pixels, the shorter one.
     """
 
     model: Any
@@ -48,6 +49,7 @@ class TrainableClassifier:
     blocks: int
     blocks_before: int
     new_classes: tuple[str, ...] = ()
+    input_size_before: int = 0
 
 
 def build_classifier(
@@ -97,13 +99,15 @@ def _change_classifier(
         vision_config(config).num_hidden_layers,
         vision.num_hidden_layers,
         new_classes=tuple(labels[len(known) :]) if head_kept else (),
+        input_size_before=min(size_pair(vision.image_size)),
     )
 
 
-def build_processor(folder: Path, input_size: int) -> Any:
-    """Load the checkpoint's preprocessing with one change: the whole photo, stretched to the input's square.
+def build_processor(folder: Path, input_size: int, resize: Literal["stretch", "pad"] = "stretch") -> Any:
+    """Load the checkpoint's preprocessing with one change: the whole photo, stretched or padded to the input's square.
 
-    A centre crop would cut off the border, and with it the defects there.
+    A centre crop would cut off the border, and with it the defects there. transformers pads in its centre crop, if the
+    photo is smaller than that.
 
     Raises:
         ModelError: the checkpoint has no usable preprocessor_config.json.
@@ -120,8 +124,12 @@ def build_processor(folder: Path, input_size: int) -> Any:
     except Exception as error:  # settings from elsewhere: any value, and so any exception
         reason = one_line(error, _ERROR_LETTERS)
         raise ModelError(f"--model {folder}: no usable preprocessor_config.json ({reason}); fetch it again") from None
+    square = {"height": input_size, "width": input_size}
+    if resize == "stretch":
+        return ViTImageProcessorPil(do_resize=True, size=square, do_convert_rgb=True, **unchanged)
+    within = {"max_height": input_size, "max_width": input_size}
     return ViTImageProcessorPil(
-        do_resize=True, size={"height": input_size, "width": input_size}, do_convert_rgb=True, **unchanged
+        do_resize=True, size=within, do_center_crop=True, crop_size=square, do_convert_rgb=True, **unchanged
     )
 
 

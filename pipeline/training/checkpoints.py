@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from pipeline.atomic_files import TEMPORARY_NAME, atomic_write_path
 
-CHECKPOINT_FORMAT = 2  # 1: the folders of transformers' Trainer
+CHECKPOINT_FORMAT = 3  # 2: without averaged weights; 1: the folders of transformers' Trainer
 
 _KEPT_CHECKPOINTS = 2
 _CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)\.pt")

@@ -1,5 +1,7 @@
 """The settings of a fine-tuning, checked once, with all mistakes reported together."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,12 +12,41 @@ from pipeline.settings import GroupedDataSettings
 
 if TYPE_CHECKING:
     from pipeline.labelled.deal_groups import Shares
-    from pipeline.training.augment import Augmentation
 
 
-def _all_to_none(value: object) -> object:
-    """Convert the word `all` of a command line to None."""
-    return None if value == "all" else value
+def _parse_number(expected: str, allows: Callable[[float], bool], *, word: str | None = None) -> BeforeValidator:
+    """Return a validator of `auto`, a number, and perhaps a word for None.
+
+    Args:
+        expected: the number in words: "a whole number of ...", else a fraction.
+        allows: tells whether a number is one of these.
+        word: for None.
+    """
+    kind = int if "whole" in expected else float
+    wanted = f"must be auto, {word} or {expected}" if word else f"must be auto or {expected}"
+
+    def parse(value: object) -> object:
+        if value == "auto" or (word and value in (word, None)):
+            return None if value == word else value
+        try:
+            number = kind(str(value))
+        except ValueError:
+            raise ValueError(wanted) from None
+        if not (allows(number) and math.isfinite(number)):
+            raise ValueError(wanted)
+        return number
+
+    return BeforeValidator(parse)
+
+
+_Auto = Literal["auto"]
+_Side = Annotated[_Auto | int, _parse_number("a whole number of at least 8", lambda number: number >= 8)]
+_Count = Annotated[_Auto | int, _parse_number("a whole number of at least 1", lambda number: number >= 1)]
+_Kept = Annotated[_Auto | int | None, _parse_number("a whole number of at least 1", lambda n: n >= 1, word="all")]
+_Trained = Annotated[_Auto | int | None, _parse_number("a whole number of at least 0", lambda n: n >= 0, word="all")]
+_Patience = Annotated[_Auto | int | None, _parse_number("a whole number of at least 1", lambda n: n >= 1, word="none")]
+_Rate = Annotated[_Auto | float, _parse_number("a number above 0", lambda number: number > 0)]
+_Decay = Annotated[_Auto | float, _parse_number("a number from 0 to below 1", lambda number: 0 <= number < 1)]
 
 
 class FinetuneConfig(GroupedDataSettings):
@@ -31,28 +62,35 @@ class FinetuneConfig(GroupedDataSettings):
         description="starting model: 'bundled', a checkpoint folder, or a Hugging Face id[@revision]; for a results "
         "folder by default that of its newest run",
     )
-    input_size: int = Field(
-        224, ge=8, description="side of the model's square input in pixels; divisible by its patch size"
+    recipe: Literal["auto", "plain"] = Field(
+        "auto",
+        description="auto: settings not given are chosen from the photos and the time, each with its reason in the "
+        "log; plain: fixed values",
     )
-    blocks: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_all_to_none)] = Field(
-        None,
-        json_schema_extra={"none": "all"},
-        description="number of first encoder blocks to keep, for a smaller and faster model; all: keep all",
+    minutes: Annotated[Annotated[float, Field(gt=0, le=100_000)] | None, BeforeValidator(none_or)] = Field(
+        30, description="time for the whole training, by a measured step; none: no limit"
     )
-    train_blocks: Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_all_to_none)] = Field(
-        None,
-        json_schema_extra={"none": "all"},
-        description="number of last blocks to train with the head; 0: the head alone; all: the whole model",
+    input_size: _Side = Field(
+        "auto", description="side of the model's square input in pixels; divisible by its patch size"
     )
-    epochs: int = Field(10, ge=1, description="maximum number of passes over the training photos")
-    learning_rate: float = Field(1e-4, gt=0, description="peak learning rate of the head; cosine schedule")
+    resize: Literal["auto", "stretch", "pad"] = Field(
+        "auto", description="from a photo to the square: stretch it, or keep its aspect and pad it with black"
+    )
+    blocks: _Kept = Field(
+        "auto", description="number of first encoder blocks to keep, for a smaller and faster model; all: keep all"
+    )
+    train_blocks: _Trained = Field(
+        "auto", description="number of last blocks to train with the head; 0: the head alone; all: the whole model"
+    )
+    epochs: _Count = Field("auto", description="maximum number of passes over the training photos")
+    learning_rate: _Rate = Field("auto", description="peak learning rate of the head; cosine schedule")
     layer_decay: float = Field(0.8, gt=0, le=1, description="factor on the rate per block, from the head down")
     weight_decay: float = Field(0.05, ge=0, description="weight decay of matrices; norms, biases, positions have none")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of all steps to warm up, from 0 to the peak rate")
     batch_size: int = Field(32, ge=1, description="photos in one training step")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread over all classes")
-    class_weights: Literal["balanced", "sqrt", "none"] = Field(
-        "balanced", description="balanced: rare classes count as much as frequent ones; sqrt: half-way to that"
+    class_weights: Literal["auto", "balanced", "sqrt", "none"] = Field(
+        "auto", description="balanced: rare classes count as much as frequent ones; sqrt: half-way to that"
     )
     flips: bool = Field(True, description="augment: mirror left-right and top-bottom")
     quarter_turns: bool = Field(True, description="augment: turn by 0, 90, 180 or 270 degrees")
@@ -70,11 +108,15 @@ class FinetuneConfig(GroupedDataSettings):
         description='"model>=SCORE": train on unreviewed photos of a results folder with such a score too, at 0.3 of '
         "the weight",
     )
-    best_by: Literal["macro_f1", "accuracy", "loss"] = Field(
-        "macro_f1", description="validation metric; the epoch with its best value is saved"
+    averaging: _Decay = Field(
+        "auto",
+        description="decay of the average over the weights of all steps, which becomes the model; 0: the last",
     )
-    patience: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(none_or)] = Field(
-        3, description="stop after this many epochs without a better validation; none: never"
+    best_by: Literal["auto", "defect_recall", "macro_f1", "accuracy", "loss"] = Field(
+        "auto", description="validation metric; the weights with its best value are saved"
+    )
+    patience: _Patience = Field(
+        "auto", description="stop after this many epochs without a better validation; none: never"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="precision of the training steps; weights stay float32"
@@ -114,14 +156,7 @@ class FinetuneConfig(GroupedDataSettings):
             return None
         return (1 - self.validation_share - self.test_share, self.validation_share, self.test_share)
 
-    @property
-    def augmentation(self) -> "Augmentation":
-        """The augmentation of the training photos."""
-        from pipeline.training.augment import Augmentation  # imports torch, too slow for --help
-
-        return Augmentation(self.flips, self.quarter_turns, self.brightness, self.contrast, self.crop)
-
-    def recipe(self) -> dict[str, object]:
-        """Return the settings that decide the numbers: equal recipes on equal data give the same model."""
+    def identity(self) -> dict[str, object]:
+        """Return the settings that decide the numbers, as given: those of an unfinished training must be equal."""
         excluded = {"data", "out", "checkpoint_seconds", "licence", "purpose", "notes", "overwrite", "splits", "labels"}
         return self.model_dump(mode="json", exclude=excluded)

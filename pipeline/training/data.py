@@ -1,20 +1,27 @@
 """Photos as training batches: read from the pixel cache, augmented, stacked, normalised."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.model.processor import normalisation
 from pipeline.training.augment import Augmentation, augment
-from pipeline.training.config import FinetuneConfig
 from pipeline.training.pixel_cache import CachedSplit, PixelCache
+from pipeline.training.recipe import Recipe
 
+View = Literal["as it is", "mirrored", "turned"]
+VIEWS: dict[View, Callable[[Tensor], Tensor]] = {  # (B, 3, S, S) -> (B, 3, S, S)
+    "as it is": lambda pixels: pixels,
+    "mirrored": lambda pixels: pixels.flip(-1),
+    "turned": lambda pixels: pixels.rot90(1, (2, 3)),
+}
 _CLASS_WEIGHT_POWERS = {"balanced": 1.0, "sqrt": 0.5, "none": 0.0}  # on the inverse frequency of a class
 
 
@@ -123,6 +130,27 @@ class TrainingData:
         keys = [(0, index) for index in range(len(self.datasets[split]))]
         return self._load_batches(split, keys, 2 * self.batch_size)
 
+    def still_batches(self, split: str, indices: Sequence[int], size: int, view: View) -> Iterator[PhotoBatch]:
+        """Return some photos of a split without random changes, seen in one way.
+
+        Args:
+            split: name of the split.
+            indices: of its photos.
+            size: side of the model's input in pixels; cached photos of another size are resized.
+            view: the same change for every photo.
+        """
+        dataset = self.datasets[split]
+        for start in range(0, len(indices), self.batch_size):
+            chosen = indices[start : start + self.batch_size]
+            pixels = torch.from_numpy(
+                np.stack([dataset.cache.read(dataset.entries[index]) for index in chosen])
+            ).float()
+            if pixels.shape[-1] != size:
+                pixels = interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+            labels = torch.tensor([dataset.label_ids[index] for index in chosen])
+            weights = torch.tensor([dataset.weights[index] for index in chosen], dtype=torch.float32)
+            yield PhotoBatch((VIEWS[view](pixels) - self.mean) * self.scale, labels, weights)
+
     def _load_batches(self, split: str, keys: list[tuple[int, int]], batch_size: int) -> Iterator[PhotoBatch]:
         """Start a loader without worker processes: reading the cache costs next to nothing.
 
@@ -143,34 +171,34 @@ class TrainingData:
 
 
 def build_training_data(
-    config: FinetuneConfig, labels: Sequence[str], splits: dict[str, CachedSplit], processor: Any
+    recipe: Recipe, labels: Sequence[str], splits: dict[str, CachedSplit], processor: Any
 ) -> TrainingData:
     """Build the data sets of all splits.
 
     Args:
-        config: all settings.
+        recipe: all settings.
         labels: class names by id.
         splits: photos and pixels.
         processor: image processor with the rescale and normalise of the batches.
     """
-    datasets = {split: build_dataset(config, labels, cached, split == "train") for split, cached in splits.items()}
+    datasets = {split: build_dataset(recipe, labels, cached, split == "train") for split, cached in splits.items()}
     mean, scale = normalisation(processor)
-    return TrainingData(datasets, labels, mean, scale, config.batch_size, config.seed)
+    return TrainingData(datasets, labels, mean, scale, recipe.batch_size, recipe.seed)
 
 
-def build_dataset(config: FinetuneConfig, labels: Sequence[str], split: CachedSplit, augmented: bool) -> PhotoDataset:
+def build_dataset(recipe: Recipe, labels: Sequence[str], split: CachedSplit, augmented: bool) -> PhotoDataset:
     """Build the data set of one split, its weights scaled to an average of 1."""
     label_ids = [labels.index(photo.label) for photo in split.photos]
     rarity = compute_sample_weight("balanced", label_ids)  # (n,) inverse frequency of each photo's class
-    weights = np.array([photo.weight for photo in split.photos]) * rarity ** _CLASS_WEIGHT_POWERS[config.class_weights]
+    weights = np.array([photo.weight for photo in split.photos]) * rarity ** _CLASS_WEIGHT_POWERS[recipe.class_weights]
     return PhotoDataset(
         split.cache,
         split.entries,
         label_ids,
         (weights / weights.mean()).tolist(),
-        config.input_size,
-        config.augmentation if augmented else None,
-        config.seed,
+        recipe.input_size,
+        recipe.augmentation if augmented else None,
+        recipe.seed,
     )
 
 

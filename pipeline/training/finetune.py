@@ -1,6 +1,7 @@
 """A backbone and labelled photos -> a classifier in an ordinary Hugging Face folder.
 
-read -> split -> decode once -> train -> save -> reload -> measure the saved files -> model card
+read -> split -> prepare: decode once, choose the recipe, fit a head -> train -> save -> reload -> measure the saved
+files -> model card
 """
 
 import logging
@@ -8,12 +9,12 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from transformers.utils import logging as transformers_logging
 
 from pipeline.dataset.model_in_use import choose_model
 from pipeline.dataset.read import Dataset, SplitRequest, find_photo_folder, read_dataset
@@ -31,17 +32,16 @@ from pipeline.labelled.splits import (
 )
 from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import SPLIT_FILE, resolve_checkpoint
-from pipeline.training.backbone import TrainableClassifier, build_classifier, build_processor
+from pipeline.training.choose_recipe import Budget
 from pipeline.training.classes import choose_classes
 from pipeline.training.config import FinetuneConfig
-from pipeline.training.data import TrainingData, build_training_data
 from pipeline.training.device import TrainingDevice
 from pipeline.training.figure import draw_training
-from pipeline.training.layer_rates import freeze_below
 from pipeline.training.loop import TrainingLoop
 from pipeline.training.measure_saved import measure_saved_model
 from pipeline.training.model_card import CardFacts, write_model_card
-from pipeline.training.pixel_cache import CachedSplit, decode_splits
+from pipeline.training.pixel_cache import CachedSplit
+from pipeline.training.prepare import PreparedTraining, TrainingFolders, TrainingPreparation
 from pipeline.training.result import FinetuneResult
 from pipeline.training.work_folder import open_work_folder
 
@@ -62,35 +62,35 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
         StoppedError: `stop()` returned true; run it again to go on.
         FolderBusyError: another training holds the folder.
     """
+    budget = Budget(config.minutes)
     config = choose_model(config, config.data)
     start = resolve_checkpoint(config.model)
     check_checkpoint(start)
     dataset = _read_dataset(config)
     photos = dataset.photos
-    processors = _build_processors(config, start.folder, photos)
     labels = choose_classes(start.config, photos, dataset.class_order, keep_unseen=dataset.is_results)
-    classifier = _prepare_classifier(config, start.folder, labels)
     with open_work_folder(config, photos, start.digest()) as work:
-        splits = decode_splits(photos, processors, work, stop)
-        _check_readable_photos(splits, dataset)
-        _warn_of_near_duplicates(splits)
-        _log_start(config, classifier, splits)
-        data = build_training_data(config, classifier.labels, splits, processors["validation"])
-        training = TrainingLoop(config, classifier.model, data, work, stop)
+        preparation = TrainingPreparation(config, labels, TrainingFolders(start.folder, work, stop), budget)
+        ready = preparation.prepare(photos, partial(_check_readable_photos, dataset))
+        _warn_of_near_duplicates(ready.splits)
+        _log_start(config, ready)
+        training = TrainingLoop(ready.recipe, ready.classifier.model, ready.data, work, stop)
         training.run()
-        folder = _save_model(config, classifier.model, processors["validation"], work)
+        folder = _save_model(config, ready, work)
         result = FinetuneResult(
             out=config.out,
-            labels=classifier.labels,
-            counts=_count_photos(splits),
-            unreadable=sum(len(split.cache.unreadable) for split in splits.values()),
+            labels=ready.classifier.labels,
+            counts=_count_photos(ready.splits),
+            unreadable=sum(len(split.cache.unreadable) for split in ready.splits.values()),
             epochs=len(training.history),
             seconds=training.seconds,
-            **_measure_saved_model(config, data, folder, training.device, stop),
+            **_measure_saved_model(ready, folder, training.device, stop),
         )
-        _write_split(config, splits, folder)
-        draw_training(training.history, result.labels, config.best_by, folder / "training.png")
-        facts = CardFacts(config, start.config, classifier, result, training.history, training.device.describe())
+        _write_split(config, ready.splits, folder)
+        first_epoch = 0 if training.start else 1
+        best_by, figure = ready.recipe.best_by, folder / "training.png"
+        draw_training(training.judged, result.labels, best_by, figure, first_epoch=first_epoch)
+        facts = CardFacts(config, start.config, ready, result, training.judged, training.device.describe())
         write_model_card(facts, folder / "README.md")
         _move_into_place(work, config.out)
         return result
@@ -110,21 +110,6 @@ def _read_dataset(config: FinetuneConfig) -> Dataset:
     return replace(dataset, photos=photos)
 
 
-def _build_processors(config: FinetuneConfig, folder: Path, photos: Sequence[LabelledPhoto]) -> dict[str, Any]:
-    """Build the image processor of each split; training photos stay larger, to be cropped."""
-    sizes = dict.fromkeys(split_counts(photos), config.input_size)
-    sizes["train"] = config.augmentation.cache_size(config.input_size)
-    return {split: build_processor(folder, size) for split, size in sizes.items()}
-
-
-def _prepare_classifier(config: FinetuneConfig, folder: Path, labels: Sequence[str]) -> TrainableClassifier:
-    """Build the classifier and freeze its lower blocks."""
-    transformers_logging.disable_progress_bar()
-    classifier = build_classifier(folder, labels, input_size=config.input_size, blocks=config.blocks, seed=config.seed)
-    freeze_below(classifier.model, config.train_blocks)
-    return classifier
-
-
 def _all_photos(splits: dict[str, CachedSplit]) -> list[LabelledPhoto]:
     return [photo for split in splits.values() for photo in split.photos]
 
@@ -140,7 +125,7 @@ def _count_photos(splits: dict[str, CachedSplit]) -> dict[str, dict[str, int]]:
     return {split: dict(per_label) for split, per_label in split_counts(_all_photos(splits)).items()}
 
 
-def _check_readable_photos(splits: dict[str, CachedSplit], dataset: Dataset) -> None:
+def _check_readable_photos(dataset: Dataset, splits: dict[str, CachedSplit]) -> None:
     """Check the splits once more, without the unreadable photos."""
     photos = _all_photos(splits)
     check_class_sizes(photos, labels_of(dataset.photos))
@@ -162,14 +147,15 @@ def _warn_of_near_duplicates(splits: dict[str, CachedSplit]) -> None:
     warn_of_near_duplicates(found, [photo.name for photo, _, _ in placed])
 
 
-def _log_start(config: FinetuneConfig, classifier: TrainableClassifier, splits: dict[str, CachedSplit]) -> None:
+def _log_start(config: FinetuneConfig, ready: PreparedTraining) -> None:
+    classifier, splits = ready.classifier, ready.splits
     labels = classifier.labels
     head = "kept, its classes are the same" if classifier.head_kept else f"new, for {len(labels)} classes"
     if added := classifier.new_classes:
         head = f"kept for its {len(labels) - len(added)} classes, new for {', '.join(added)}"
     log.info(
         "start: %s, %d of %d blocks, input %d px, head %s",
-        config.model, classifier.blocks, classifier.blocks_before, config.input_size, head,
+        config.model, classifier.blocks, classifier.blocks_before, ready.recipe.input_size, head,
     )  # fmt: skip
     for split, per_label in _count_photos(splits).items():
         listed = ", ".join(f"{label} {per_label.get(label, 0)}" for label in labels)
@@ -191,8 +177,9 @@ def _warn_about_small_classes(counts: dict[str, dict[str, int]], labels: Sequenc
                     list_some(small), _FEW_PHOTOS)  # fmt: skip
 
 
-def _save_model(config: FinetuneConfig, model: Any, processor: Any, work: Path) -> Path:
+def _save_model(config: FinetuneConfig, ready: PreparedTraining, work: Path) -> Path:
     """Save the weights of the best validation, not the last, as a complete checkpoint; return its folder."""
+    model = ready.classifier.model
     model.load_state_dict(load_file(work / "best.safetensors"))
     folder = work / "model"
     shutil.rmtree(folder, ignore_errors=True)
@@ -200,21 +187,21 @@ def _save_model(config: FinetuneConfig, model: Any, processor: Any, work: Path) 
     model.config.dtype = dtype
     model.config.vitrollout_purpose = config.purpose  # also if empty: the starting model's purpose was another one
     model.to(dtype).save_pretrained(folder)
-    processor.save_pretrained(folder)
+    ready.processor.save_pretrained(folder)
     return folder
 
 
 def _measure_saved_model(
-    config: FinetuneConfig, data: TrainingData, folder: Path, device: TrainingDevice, stop: Callable[[], bool]
+    ready: PreparedTraining, folder: Path, device: TrainingDevice, stop: Callable[[], bool]
 ) -> dict[str, Any]:
     """Measure the saved files as evaluate does, rather than the model in memory: metrics and F1 of a result."""
-    measured = measure_saved_model(folder, data, device, config.precision, stop)
+    measured = measure_saved_model(folder, ready.data, device, ready.recipe.precision, stop)
     return {
         "metrics": {
             split: {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "loss": metrics.loss}
             for split, metrics in measured.items()
         },
-        "f1": {split: dict(zip(data.labels, metrics.f1, strict=True)) for split, metrics in measured.items()},
+        "f1": {split: dict(zip(ready.data.labels, metrics.f1, strict=True)) for split, metrics in measured.items()},
     }
 
 

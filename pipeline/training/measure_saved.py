@@ -4,7 +4,7 @@ Training measures under autocast, with float32 weights; a run and an evaluation 
 machine. Near the boundary between two classes the two may differ, so the saved files are measured as they will be used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -41,14 +41,20 @@ def measure_saved_model(
         resolve_checkpoint(str(folder)), device=device.name, precision=choose_precision(precision, device.name)
     )
     predictor = build_predictor(classifier, MapPlan(()), "auto")
-    return {split: _measure_split(predictor, data.datasets[split], stop) for split in _SPLITS if split in data.datasets}
+    return {
+        split: _measure_split(predictor, data.datasets[split], data.labels, stop)
+        for split in _SPLITS
+        if split in data.datasets
+    }
 
 
-def _measure_split(predictor: Predictor, photos: PhotoDataset, stop: Callable[[], bool]) -> Metrics:
+def _measure_split(
+    predictor: Predictor, photos: PhotoDataset, labels: Sequence[str], stop: Callable[[], bool]
+) -> Metrics:
     logits = []
     for start in range(0, len(photos), predictor.batch_size):
         entries = photos.entries[start : start + predictor.batch_size]
         logits.append(torch.from_numpy(predictor.predict([photos.cache.read(entry) for entry in entries]).logits))
         if stop():
             raise StoppedError("stopped while measuring the trained model; run the same command again to go on")
-    return compute_metrics(torch.cat(logits), torch.tensor(photos.label_ids), torch.tensor(photos.weights))
+    return compute_metrics(torch.cat(logits), torch.tensor(photos.label_ids), torch.tensor(photos.weights), labels)

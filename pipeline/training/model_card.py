@@ -1,7 +1,7 @@
 """The README.md of a fine-tuned model: its origin, its data, its settings, its results."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from pipeline.markdown import EVALUATION_BEGIN, EVALUATION_END, markdown_table
 from pipeline.training.backbone import TrainableClassifier
 from pipeline.training.config import FinetuneConfig
+from pipeline.training.prepare import PreparedTraining
 from pipeline.training.result import FinetuneResult
 from pipeline.training.validation import Metrics
 
@@ -24,15 +25,15 @@ class CardFacts:
     Attributes:
         config: all settings.
         start_config: config.json of the starting checkpoint.
-        classifier: the classifier built from it.
+        ready: the prepared training.
         result: outcome of the training.
-        history: metrics of the validation after each epoch.
+        history: metrics of the validation: of the starting point, if it is a candidate, and after each epoch.
         machine: hardware of the training, in words.
     """
 
     config: FinetuneConfig
     start_config: dict[str, Any]
-    classifier: TrainableClassifier
+    ready: PreparedTraining
     result: FinetuneResult
     history: Sequence[Metrics]
     machine: str
@@ -41,7 +42,9 @@ class CardFacts:
 def write_model_card(facts: CardFacts, file: Path) -> None:
     """Write the card in Markdown, with the front matter read by model hubs."""
     config, result, start_folder = facts.config, facts.result, Path(facts.config.model)
-    settings = [(name, value) for name, value in config.recipe().items() if name != "model"]
+    recipe = facts.ready.recipe
+    settings = [(name, "all" if value is None else value) for name, value in asdict(recipe).items()]
+    first_epoch = 0 if recipe.judges_start else 1
     saved_metrics = [
         (split, Metrics(metrics["accuracy"], metrics["macro_f1"], metrics["loss"]))
         for split, metrics in result.metrics.items()
@@ -56,18 +59,19 @@ def write_model_card(facts: CardFacts, file: Path) -> None:
         front_matter,
         template_path=str(_TEMPLATE),
         config=config,
-        classifier=facts.classifier,
+        classifier=facts.ready.classifier,
+        recipe=recipe,
         result=result,
         machine=facts.machine,
         start_name=start_folder.name if start_folder.is_dir() else config.model,
         start_family=facts.start_config.get("model_type", "unknown"),
-        blocks=_describe_blocks(facts.classifier),
+        blocks=_describe_blocks(facts.ready.classifier),
         duration=_describe_duration(result.seconds),
         photo_table=_photo_table(result),
         settings_table=markdown_table(["setting", "value"], settings),
         split_table=_metrics_table("split", saved_metrics),
         class_table=_class_table(result),
-        epoch_table=_metrics_table("epoch", list(enumerate(facts.history, start=1))),
+        epoch_table=_metrics_table("epoch", list(enumerate(facts.history, start=first_epoch))),
         evaluation_begin=EVALUATION_BEGIN,
         evaluation_end=EVALUATION_END,
         notes=None if config.notes is None else config.notes.read_text(encoding="utf-8").strip(),

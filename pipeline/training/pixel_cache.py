@@ -100,7 +100,7 @@ def _open_or_build_cache(
 ) -> PixelCache:
     marker = file.with_suffix(".json")  # written after the last pixel
     if marker.is_file():
-        return PixelCache(file, int(processor.size["height"]), json.loads(marker.read_text()))
+        return PixelCache(file, _input_side(processor), json.loads(marker.read_text()))
     cache = _build_cache(photos, processor, file, stop)
     log.info("decoded %d photos for %s, %d unreadable", len(photos), file.stem, len(cache.unreadable))
     with atomic_write_path(marker, marker.parent) as temporary:
@@ -110,7 +110,7 @@ def _open_or_build_cache(
 
 def _build_cache(photos: Sequence[LabelledPhoto], processor: Any, file: Path, stop: Callable[[], bool]) -> PixelCache:
     """Decode and resize photos in worker processes, exactly as a run does; photo i becomes entry i of the cache."""
-    size = int(processor.size["height"])
+    size = _input_side(processor)
     spec = LoadSpec(processor, draft_shorter_side=2 * size, overlay_size=None, max_pixels=MAX_PIXELS)
     entry_of = {photo.name: entry for entry, photo in enumerate(photos)}
     refs = [labelled_ref(photo) for photo in photos]
@@ -129,3 +129,8 @@ def _build_cache(photos: Sequence[LabelledPhoto], processor: Any, file: Path, st
     if stop():
         raise StoppedError("stopped while decoding; run the same command again to go on")
     return PixelCache(file, size, unreadable)
+
+
+def _input_side(processor: Any) -> int:
+    """Return the side of the processor's square output in pixels."""
+    return int((processor.crop_size if processor.do_center_crop else processor.size)["height"])

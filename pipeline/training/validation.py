@@ -6,16 +6,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, roc_curve
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pipeline.errors import StoppedError
+from pipeline.labelled.good_labels import is_good_label
 from pipeline.training.data import PhotoBatch
 from pipeline.training.device import TrainingDevice
 
 log = logging.getLogger(__name__)
+
+_FALSE_ALARMS = 0.1  # share of the good photos
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,15 @@ class Metrics:
         macro_f1: mean of the F1 scores of the classes with photos, 0..1.
         loss: weighted cross entropy, mean over the photos with a finite loss; NaN without any.
         f1: F1 score of each class by id, 0..1; None for a class without photos.
+        defect_recall: share of defects found, 0..1, mean over all thresholds with false alarms up to a tenth of the
+            good photos; NaN without a good class, or without photos on one side.
     """
 
     accuracy: float
     macro_f1: float
     loss: float
     f1: tuple[float | None, ...] = ()
+    defect_recall: float = math.nan
 
 
 def compute_logits(model: Any, batch: PhotoBatch, device: TrainingDevice) -> Tensor:
@@ -50,12 +57,13 @@ def weighted_losses(logits: Tensor, batch: PhotoBatch, label_smoothing: float = 
 
 @torch.no_grad()
 def measure_batches(
-    model: Any, batches: Iterable[PhotoBatch], device: TrainingDevice, stop: Callable[[], bool]
+    model: Any, labels: Sequence[str], batches: Iterable[PhotoBatch], device: TrainingDevice, stop: Callable[[], bool]
 ) -> Metrics:
     """Measure a classifier.
 
     Args:
         model: the classifier, on the device.
+        labels: class names by id.
         batches: all photos of a split.
         device: device and precision of the forward passes.
         stop: asked after each batch.
@@ -72,16 +80,17 @@ def measure_batches(
         weights.append(batch.weights)
         if stop():
             raise StoppedError("stopped during a validation; run the same command again to go on")
-    return compute_metrics(torch.cat(logits), torch.cat(label_ids), torch.cat(weights))
+    return compute_metrics(torch.cat(logits), torch.cat(label_ids), torch.cat(weights), labels)
 
 
-def compute_metrics(logits: Tensor, label_ids: Tensor, weights: Tensor) -> Metrics:
+def compute_metrics(logits: Tensor, label_ids: Tensor, weights: Tensor, labels: Sequence[str]) -> Metrics:
     """Compute the metrics of n photos, as `vitrollout evaluate` does.
 
     Args:
         logits: (n, C) float32.
         label_ids: (n,) true classes.
         weights: (n,) factors on the loss.
+        labels: class names by id.
     """
     losses = cross_entropy(logits, label_ids, reduction="none") * weights  # (n,)
     predicted, present = logits.argmax(1), sorted(set(label_ids.tolist()))
@@ -91,7 +100,20 @@ def compute_metrics(logits: Tensor, label_ids: Tensor, weights: Tensor) -> Metri
         macro_f1=float(scores[present].mean()),
         loss=float(losses[losses.isfinite()].mean()),
         f1=tuple(float(score) if label_id in present else None for label_id, score in enumerate(scores)),
+        defect_recall=_measure_defect_recall(logits, label_ids, labels),
     )
+
+
+def _measure_defect_recall(logits: Tensor, label_ids: Tensor, labels: Sequence[str]) -> float:
+    """Compute the area under the ROC curve of "any defect" up to a tenth of false alarms, by that tenth."""
+    is_good = torch.tensor([is_good_label(label) for label in labels])
+    is_defect = ~is_good[label_ids]
+    finite = logits.isfinite().all(1)
+    if not finite.all() or is_defect.all() or not is_defect.any():
+        return math.nan
+    false_alarms, recall, _ = roc_curve(is_defect, logits.double().softmax(1)[:, ~is_good].sum(1))
+    rates = np.linspace(0, _FALSE_ALARMS, 101)
+    return float(np.trapezoid(np.interp(rates, false_alarms, recall), rates) / _FALSE_ALARMS)
 
 
 def worst_classes(metrics: Metrics, count: int) -> list[int]:

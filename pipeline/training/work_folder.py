@@ -45,7 +45,7 @@ def open_work_folder(config: FinetuneConfig, photos: Sequence[LabelledPhoto], mo
     try:
         identity = {
             "checkpoint_format": CHECKPOINT_FORMAT,
-            **config.recipe(),
+            **config.identity(),
             "model_digest": model_digest,
             "data_digest": _digest_photos(photos),
         }

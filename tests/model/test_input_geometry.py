@@ -13,6 +13,7 @@ from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.families import FAMILIES
 from pipeline.model.input_geometry import InputGeometry, read_input_geometry
 from pipeline.model.processor import load_processor
+from pipeline.training.backbone import build_processor
 
 _DO = {"do_resize": True, "do_rescale": True, "do_normalize": True}
 _SQUARE = {"height": 224, "width": 224}
@@ -60,6 +61,11 @@ def published_processor(folder, family, input_size=None):
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
     (folder / "config.json").write_text(json.dumps({"model_type": family}))
     return load_processor(Checkpoint(family, folder, {"model_type": family}), input_size), patch_size
+
+
+def tiny_preprocessing(folder):
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "ViTImageProcessor", **_DO}))
+    return folder
 
 
 def coordinate_photo(width, height, *, across):
@@ -121,6 +127,20 @@ def test_box_where_the_crop_is_larger_than_the_photo(width, height):
         assert y0 < 0 < height < y1
 
 
+@pytest.mark.parametrize(("width", "height"), PHOTOS)
+def test_box_where_a_photo_is_padded_to_a_square(tmp_path, width, height):
+    build_processor(tiny_preprocessing(tmp_path), 224, "pad").save_pretrained(tmp_path)
+    processor = load_processor(Checkpoint("x", tmp_path, {"model_type": "vit"}))
+    geometry = read_input_geometry(processor, 16)
+    assert geometry.input_size == (224, 224)
+    assert_box_is_what_is_seen(processor, geometry, width, height)
+    x0, y0, x1, y1 = geometry.map_box(width, height)
+    assert x1 - x0 == pytest.approx(y1 - y0, rel=0.02)  # the aspect is kept
+    assert max(x0, y0) <= 0  # the whole photo is seen
+    assert x1 >= width - 1
+    assert y1 >= height - 1
+
+
 def test_box_after_a_resize_that_is_smaller_than_the_crop():
     processor = BitImageProcessorPil(size={"shortest_edge": 100}, crop_size={"height": 112, "width": 84})
     assert_box_is_what_is_seen(processor, read_input_geometry(processor, 14), 300, 200)
@@ -175,7 +195,8 @@ def test_without_a_resize_there_is_no_reduced_decode():
         ({"do_resize": False, "do_center_crop": False}, "varying size"),
         ({"size": {"longest_edge": 224}}, "longest_edge"),
         ({"size": {"shortest_edge": 224, "longest_edge": 300}}, "longest_edge"),
-        ({"size": {"max_height": 224, "max_width": 224}}, "max_height"),
+        ({"size": {"max_height": 224, "max_width": 224}, "do_center_crop": False}, "varying size"),
+        ({"size": {"min_pixels": 224, "max_pixels": 300}}, "min_pixels"),
     ],
 )
 def test_processors_without_a_fixed_size_are_refused(settings, words):

@@ -9,6 +9,7 @@ from transformers import AutoImageProcessor
 
 from pipeline.training.augment import Augmentation
 from pipeline.training.data import PhotoDataset, TrainingData, build_dataset, build_training_data
+from pipeline.training.recipe import plain_recipe
 from tests.training.conftest import MemoryCache
 
 
@@ -34,7 +35,7 @@ def order_of(data, epoch):
 def test_a_class_nine_times_as_rare(settings, choice, times):
     photos = [SimpleNamespace(label=label, weight=1.0) for label in ["ok"] * 18 + ["dot"] * 2]
     split = SimpleNamespace(photos=photos, cache=None, entries=range(20))
-    weights = build_dataset(settings(class_weights=choice), ("dot", "ok"), split, augmented=True).weights
+    weights = build_dataset(plain_recipe(settings(class_weights=choice)), ("dot", "ok"), split, augmented=True).weights
     assert weights[-1] / weights[0] == pytest.approx(times)
     assert np.mean(weights) == pytest.approx(1)
 
@@ -45,7 +46,7 @@ def test_settings_reach_the_data(settings, tiny_checkpoint):
     )  # fmt: skip
     processor = AutoImageProcessor.from_pretrained(tiny_checkpoint("vit"), backend="pil")
     split = SimpleNamespace(photos=[SimpleNamespace(label="ok", weight=1.0)] * 10, cache=None, entries=range(10))
-    data = build_training_data(config, ("ok",), {"train": split, "validation": split}, processor)
+    data = build_training_data(plain_recipe(config), ("ok",), {"train": split, "validation": split}, processor)
     assert data.datasets["train"].augmentation == Augmentation(False, False, 0.3, 0.4, 0)
     assert data.datasets["validation"].augmentation is None
     assert (data.batch_size, data.seed, data.datasets["train"].seed) == (5, 11, 11)

@@ -15,6 +15,7 @@ from pipeline.training.data import PhotoDataset, TrainingData
 from pipeline.training.device import TrainingDevice
 from pipeline.training.finetune import finetune
 from pipeline.training.loop import TrainingLoop
+from pipeline.training.recipe import plain_recipe
 from tests.training.conftest import MemoryCache
 from tests.training.marked_photos import CLASSES, save_marked_photos
 from tests.training.reading_back import compute_plain_logits
@@ -49,7 +50,7 @@ def start(settings, tiny_checkpoint, tmp_path):
         data = TrainingData(datasets, CLASSES, mean, scale, config.batch_size, config.seed)
         work = tmp_path / folder
         work.mkdir(exist_ok=True)
-        training = TrainingLoop(config, model, data, work, lambda: stop(training))
+        training = TrainingLoop(plain_recipe(config), model, data, work, lambda: stop(training))
         training.model = model
         return training
 
@@ -266,7 +267,7 @@ def test_weights_reach_the_loss(settings, photos, tmp_path):
     table = tmp_path / "weights.csv"
     table.write_text("\n".join(["path,label,weight", *rows]) + "\n")
     common = {"data": table, "epochs": 25, "batch_size": 8, "learning_rate": 3e-3, "crop": 0, "layer_decay": 1}
-    finetune(settings(**common, patience="none", best_by="loss"))
+    finetune(settings(**common, patience="none", best_by="loss", recipe="plain"))
     files = [photos / label / f"{index:02d}.png" for label in ("bar", "ok") for index in range(10)]
     logits, _ = compute_plain_logits(tmp_path / "out", files)
     assert (logits.argmax(1) == np.repeat([0, 1], 10)).mean() >= 0.9

@@ -10,6 +10,7 @@ import yaml
 
 from pipeline.markdown import replace_evaluation_section
 from pipeline.training.model_card import CardFacts, write_model_card
+from pipeline.training.recipe import plain_recipe
 from pipeline.training.validation import Metrics
 
 
@@ -17,12 +18,13 @@ from pipeline.training.validation import Metrics
 def write_card(finished, tmp_path):
     """A function to write the card of the finished training with changed facts; returns the card."""
 
-    def write(*, config=None, result=None, **changes):
-        classifier = SimpleNamespace(blocks=3, blocks_before=3, head_kept=False)
+    def write(*, config=None, result=None, classifier=None, **changes):
+        config = finished.config.model_copy(update=config or {})
+        classifier = classifier or SimpleNamespace(blocks=3, blocks_before=3, head_kept=False)
         facts = CardFacts(
-            config=finished.config.model_copy(update=config or {}),
+            config=config,
             start_config={"model_type": "vit"},
-            classifier=classifier,
+            ready=SimpleNamespace(classifier=classifier, recipe=plain_recipe(config)),
             result=dataclasses.replace(finished.result, **result or {}),
             history=[Metrics(0.5, 0.25, 1.0), Metrics(0.75, 0.5, 0.125)],
             machine="a machine",

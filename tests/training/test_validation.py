@@ -20,6 +20,7 @@ from pipeline.training.validation import (
     weighted_losses,
 )
 
+LABELS = ("bar", "ok")
 CPU = TrainingDevice("cpu", "fp32")
 
 
@@ -41,7 +42,7 @@ def history_of(metric, *values):
 
 def test_metrics_of_known_logits():
     batches = [make_batch([[2.0, 0.0], [0.0, 1.0]], [0, 0], [1.0, 0.5]), make_batch([[0.0, 3.0]], [1], [2.0])]
-    metrics = measure_batches(Echo(), batches, CPU, lambda: False)
+    metrics = measure_batches(Echo(), LABELS, batches, CPU, lambda: False)
     losses = [math.log(1 + math.exp(-2)), 0.5 * math.log(1 + math.e), 2 * math.log(1 + math.exp(-3))]
     assert metrics.loss == pytest.approx(sum(losses) / 3)
     assert metrics.accuracy == pytest.approx(2 / 3)
@@ -52,7 +53,7 @@ def test_metrics_of_known_logits():
 def test_classes_without_photos_do_not_count():
     """As in an evaluation: a photo taken for such a class lowers the F1 of its own class alone."""
     logits = torch.eye(3)[[0, 0, 1, 2]]
-    metrics = compute_metrics(logits, torch.tensor([0, 0, 1, 1]), torch.ones(4))
+    metrics = compute_metrics(logits, torch.tensor([0, 0, 1, 1]), torch.ones(4), ("bar", "dot", "ok"))
     assert metrics.f1 == (1.0, pytest.approx(2 / 3), None)
     assert metrics.macro_f1 == pytest.approx(5 / 6)
 
@@ -71,9 +72,10 @@ def test_best_epoch_is_the_last_of_equals():
 
 def test_a_photo_without_a_finite_loss_is_left_out_of_the_mean():
     batch = make_batch([[math.nan, 0.0], [2.0, 0.0]], [0, 0], [1.0, 1.0])
-    assert measure_batches(Echo(), [batch], CPU, lambda: False).loss == pytest.approx(math.log(1 + math.exp(-2)))
+    metrics = measure_batches(Echo(), LABELS, [batch], CPU, lambda: False)
+    assert metrics.loss == pytest.approx(math.log(1 + math.exp(-2)))
     batch = make_batch([[math.nan, 0.0]], [0], [1.0])
-    assert math.isnan(measure_batches(Echo(), [batch], CPU, lambda: False).loss)
+    assert math.isnan(measure_batches(Echo(), LABELS, [batch], CPU, lambda: False).loss)
 
 
 def test_label_smoothing():
@@ -88,7 +90,7 @@ def test_stop_ends_a_validation():
     batches = [make_batch([[2.0, 0.0]], [0], [1.0])] * 5
     asked = []
     with pytest.raises(StoppedError, match="stopped during a validation"):
-        measure_batches(Echo(), batches, CPU, lambda: bool(asked.append(1) or len(asked) == 2))
+        measure_batches(Echo(), LABELS, batches, CPU, lambda: bool(asked.append(1) or len(asked) == 2))
     assert len(asked) == 2
 
 

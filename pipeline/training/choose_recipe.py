@@ -1,0 +1,169 @@
+"""The automatic recipe: values for settings not given, from the photos, a linear probe and a measured step.
+
+Each choice is logged with its reason, and every setting given by the user stays as it is.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.labelled.good_labels import is_good_label
+from pipeline.model.architecture import encoder_layers
+from pipeline.training.config import FinetuneConfig
+from pipeline.training.device import TrainingDevice
+from pipeline.training.layer_rates import freeze_below
+from pipeline.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+_BASE_SIZE = 224
+_ZOOMS = (1.0, 1.25, 1.5, 2.0)  # of the base size
+_FAR_FROM_SQUARE = 1.6  # longer side by shorter side
+_FEWEST_EPOCHS = 8  # for a larger input
+_MOST_EPOCHS = 30
+_STEP_COST = 1.5  # a training step by a forward pass of the whole backbone, at usual depths
+_USED_SHARE = 0.85  # of the time left; the rest is for validations, files and the last measurement
+_TIMED_PHOTOS = 8
+
+
+class Budget:
+    """The time of a training.
+
+    Attributes:
+        seconds: all of it; infinite without a limit.
+    """
+
+    def __init__(self, minutes: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start the clock."""
+        self.seconds = math.inf if minutes is None else 60 * minutes
+        self._clock, self._started = clock, clock()
+
+    def left(self) -> float:
+        """Return the seconds left, at least 0."""
+        return max(0.0, self.seconds - (self._clock() - self._started))
+
+
+def choose_resize(config: FinetuneConfig, recipe: Recipe, sizes: Sequence[tuple[int, int]]) -> Recipe:
+    """Choose between stretching and padding by the shapes of the photos, (width, height) in pixels."""
+    aspects = np.array([max(size) / min(size) for size in sizes])
+    typical, spread = float(np.median(aspects)), float(np.quantile(aspects, 0.95) / np.quantile(aspects, 0.05))
+    if max(typical, spread) < _FAR_FROM_SQUARE:
+        return recipe.choose(config, f"photos are {typical:.2f} times as long as wide", resize="stretch")
+    shapes = f"photos are {typical:.1f} times as long as wide" if typical >= _FAR_FROM_SQUARE else "shapes differ"
+    return recipe.choose(config, f"{shapes}, and a stretch would bend what the model sees", resize="pad")
+
+
+def choose_input_size(
+    config: FinetuneConfig,
+    recipe: Recipe,
+    *,
+    sides: Sequence[int],
+    patch: int,
+    photos: int,
+    forward: float,
+    left: float,
+) -> Recipe:
+    """Choose the largest input with detail to show and time for enough epochs.
+
+    Args:
+        config, recipe: all settings.
+        sides: length of the resized side of some photos, pixels.
+        patch: side of a patch, pixels.
+        photos: number of training photos.
+        forward: seconds of a forward pass a photo at the base size.
+        left: seconds left for the training.
+    """
+    side = float(np.median(sides))
+    chosen = None
+    for zoom in _ZOOMS:
+        size = round(_BASE_SIZE * zoom / patch) * patch
+        seconds = photos * forward * zoom**2 * (3 + _STEP_COST * _FEWEST_EPOCHS)
+        if chosen is None or (size <= 1.1 * side and seconds < _USED_SHARE * left):
+            chosen = size
+    reason = f"photos of {side:.0f} pixels, and time for {_FEWEST_EPOCHS} epochs or more"
+    return recipe.choose(config, reason, input_size=chosen)
+
+
+def choose_goal(config: FinetuneConfig, recipe: Recipe, counts: Sequence[int], labels: Sequence[str]) -> Recipe:
+    """Choose class weights and the metric that decides; counts of training photos by class."""
+    rarest, most = min(counts), max(counts)
+    weights, reason = (
+        ("none", "classes are of similar size")
+        if most < 2 * rarest
+        else ("sqrt", f"the rarest class has {rarest} photos, the largest {most}")
+    )
+    recipe = recipe.choose(config, reason, class_weights=weights)
+    if len(labels) == 2 and any(map(is_good_label, labels)):
+        return recipe.choose(config, "one class is good, the other a defect", best_by="defect_recall")
+    return recipe.choose(config, "a smooth measure of all classes", best_by="loss")
+
+
+def choose_training(
+    config: FinetuneConfig, recipe: Recipe, model: Any, *, photos: int, held_out: int, left: float
+) -> Recipe:
+    """Choose blocks to train, epochs, rate and averaging, by a measured step of this model.
+
+    Args:
+        config, recipe: all settings.
+        model: the classifier, its depth decided; parameters are frozen and thawed in place.
+        photos, held_out: numbers of photos in training, and in validation.
+        left: seconds left for the training.
+    """
+    device = TrainingDevice.choose(config.precision)
+    depth = len(encoder_layers(model))
+    recipe = recipe.choose(config, "half of the blocks kept", train_blocks=max(1, depth // 2))
+    freeze_below(model, recipe.train_blocks)
+    step, forward = time_step(model, recipe.input_size, device), time_forward(model, recipe.input_size, device)
+    epoch = photos * step + held_out * forward
+    possible = int(_USED_SHARE * left / epoch) if math.isfinite(left) else _MOST_EPOCHS
+    epochs = min(_MOST_EPOCHS, possible)
+    recipe = recipe.choose(config, f"an epoch takes {epoch:.0f} s, and {left:.0f} s are left", epochs=epochs)
+    steps = recipe.epochs * math.ceil(photos / recipe.batch_size)
+    recipe = recipe.choose(
+        config, "fine-tuning starts from a fitted head", learning_rate=1e-4, patience=max(3, epochs // 3)
+    )
+    return recipe.choose(
+        config, f"the last tenth of {steps} steps", averaging=round(max(0.0, 1 - 10 / max(10, steps)), 4)
+    )
+
+
+def time_forward(model: Any, input_size: int, device: TrainingDevice) -> float:
+    """Measure the seconds of a forward pass, a photo."""
+    model.to(device.name).eval()
+    pixels = torch.zeros(_TIMED_PHOTOS, 3, input_size, input_size, device=device.name)
+
+    @torch.no_grad()
+    def run() -> None:
+        with device.autocast():
+            model(pixel_values=pixels).logits.cpu()
+
+    return _time_twice(run) / _TIMED_PHOTOS
+
+
+def time_step(model: Any, input_size: int, device: TrainingDevice) -> float:
+    """Measure the seconds of a forward and a backward pass, a photo."""
+    model.to(device.name).train()
+    pixels = torch.zeros(_TIMED_PHOTOS, 3, input_size, input_size, device=device.name)
+
+    def run() -> None:
+        with device.autocast():
+            loss = model(pixel_values=pixels).logits.float().sum()
+        loss.backward()
+        loss.cpu()
+
+    seconds = _time_twice(run) / _TIMED_PHOTOS
+    model.zero_grad(set_to_none=True)
+    return seconds
+
+
+def _time_twice(run: Callable[[], None]) -> float:
+    """Return the seconds of the second call: the first one of a shape also sets things up."""
+    run()
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started

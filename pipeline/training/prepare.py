@@ -1,0 +1,182 @@
+"""Everything before the first step of a training: its photos decoded, its recipe chosen, its model built.
+
+survey -> input -> decode -> probe: depth, head, orientation -> measured step: blocks to train, epochs
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from transformers.utils import logging as transformers_logging
+
+from pipeline.labelled.splits import LabelledPhoto, split_counts
+from pipeline.model.architecture import size_pair, vision_config
+from pipeline.training.backbone import TrainableClassifier, build_classifier, build_processor
+from pipeline.training.checkpoints import save_weights
+from pipeline.training.choose_recipe import (
+    Budget,
+    choose_goal,
+    choose_input_size,
+    choose_resize,
+    choose_training,
+    time_forward,
+)
+from pipeline.training.config import FinetuneConfig
+from pipeline.training.data import TrainingData, build_training_data
+from pipeline.training.device import TrainingDevice
+from pipeline.training.layer_rates import freeze_below
+from pipeline.training.pixel_cache import CachedSplit, decode_splits
+from pipeline.training.recipe import Recipe, plain_recipe, read_recipe, write_recipe
+from pipeline.training.starting_point import MOST_PROBED, Embedder, find_starting_point
+from pipeline.training.survey import survey_sizes
+
+log = logging.getLogger(__name__)
+
+_START_FILE = "start.safetensors"  # the weights before the first step
+
+
+@dataclass(frozen=True)
+class TrainingFolders:
+    """The places of a training.
+
+    Attributes:
+        start: the starting model.
+        work: its working folder.
+        stop: asked often; once true, the training ends as soon as possible.
+    """
+
+    start: Path
+    work: Path
+    stop: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class PreparedTraining:
+    """A training before its first step.
+
+    Attributes:
+        recipe: all settings.
+        classifier: with its lower blocks frozen.
+        splits: the decoded photos.
+        processor: image processor of the new model.
+        data: the data sets.
+    """
+
+    recipe: Recipe
+    classifier: TrainableClassifier
+    splits: dict[str, CachedSplit]
+    processor: Any
+    data: TrainingData
+
+
+class TrainingPreparation:
+    """Chooses the recipe of a training, or finds that of an unfinished one."""
+
+    def __init__(self, config: FinetuneConfig, labels: Sequence[str], folders: TrainingFolders, budget: Budget) -> None:
+        """Set up.
+
+        Args:
+            config: all settings.
+            labels: class names by id.
+            folders: the places of the training.
+            budget: its time.
+        """
+        self._config, self._labels, self._folders, self._budget = config, labels, folders, budget
+        self._device = TrainingDevice.choose(config.precision)
+        self._chosen = read_recipe(folders.work)
+
+    def prepare(
+        self, photos: Sequence[LabelledPhoto], check: Callable[[dict[str, CachedSplit]], None]
+    ) -> PreparedTraining:
+        """Decode the photos, choose the recipe and build the model.
+
+        Args:
+            photos: with their splits.
+            check: refuses unsuitable splits, after the unreadable photos are left out.
+        """
+        recipe = self._chosen or plain_recipe(self._config)
+        is_open = self._chosen is None and self._config.recipe == "auto"
+        if is_open:
+            recipe = self._choose_input(recipe, photos)
+        processors = self._build_processors(recipe, photos)
+        splits = decode_splits(photos, processors, self._folders.work, self._folders.stop)
+        check(splits)
+        classifier = self._build_classifier(recipe)
+        if is_open:
+            recipe, classifier = self._choose_start(recipe, classifier, splits, processors["validation"])
+        freeze_below(classifier.model, recipe.train_blocks)
+        if self._chosen is None:
+            save_weights(classifier.model, self._folders.work / _START_FILE)
+            write_recipe(recipe, self._folders.work)
+        else:
+            classifier.model.load_state_dict(load_file(self._folders.work / _START_FILE))
+        data = build_training_data(recipe, classifier.labels, splits, processors["validation"])
+        return PreparedTraining(recipe, classifier, splits, processors["validation"], data)
+
+    def _choose_input(self, recipe: Recipe, photos: Sequence[LabelledPhoto]) -> Recipe:
+        """Choose resize and input size by the sizes of the photos, and the time of a forward pass."""
+        config = self._config
+        sizes = survey_sizes(photos, build_processor(self._folders.start, recipe.input_size), self._folders.stop)
+        if not sizes:
+            return recipe  # decoding all of them will say more
+        recipe = choose_resize(config, recipe, sizes)
+        classifier = self._build_classifier(replace(recipe, blocks=None))
+        vision = vision_config(classifier.model.config)
+        if classifier.head_kept and not classifier.new_classes:
+            reason = "as the starting model, which knows these classes"
+            return recipe.choose(config, reason, input_size=classifier.input_size_before)
+        return choose_input_size(
+            config,
+            recipe,
+            sides=[(max if recipe.resize == "pad" else min)(size) for size in sizes],
+            patch=max(size_pair(vision.patch_size)),
+            photos=Counter(photo.split for photo in photos)["train"],
+            forward=time_forward(classifier.model, recipe.input_size, self._device),
+            left=self._budget.left(),
+        )
+
+    def _choose_start(
+        self, recipe: Recipe, classifier: TrainableClassifier, splits: dict[str, CachedSplit], processor: Any
+    ) -> tuple[Recipe, TrainableClassifier]:
+        """Choose the goal, the starting point, and the course of the training."""
+        config = self._config
+        counts = split_counts(photo for split in splits.values() for photo in split.photos)
+        in_training = [counts["train"][label] for label in classifier.labels]
+        recipe = choose_goal(config, recipe, [count for count in in_training if count], classifier.labels)
+        if all(in_training):
+            data = build_training_data(recipe, classifier.labels, splits, processor)
+            photos = {split: cached.photos for split, cached in splits.items()}
+            embedder = Embedder(recipe, data, photos, MOST_PROBED, self._folders.stop)
+            start = find_starting_point(
+                config,
+                recipe,
+                classifier,
+                embedder,
+                self._build_classifier,
+            )
+            recipe, classifier = replace(start.recipe, judges_start=True), start.classifier
+        recipe = choose_training(
+            config,
+            recipe,
+            classifier.model,
+            photos=counts["train"].total(),
+            held_out=counts["validation"].total(),
+            left=self._budget.left(),
+        )
+        return recipe, classifier
+
+    def _build_processors(self, recipe: Recipe, photos: Sequence[LabelledPhoto]) -> dict[str, Any]:
+        """Build the image processor of each split; training photos stay larger, to be cropped."""
+        sizes = dict.fromkeys(split_counts(photos), recipe.input_size)
+        sizes["train"] = recipe.augmentation.cache_size(recipe.input_size)
+        return {split: build_processor(self._folders.start, size, recipe.resize) for split, size in sizes.items()}
+
+    def _build_classifier(self, recipe: Recipe) -> TrainableClassifier:
+        transformers_logging.disable_progress_bar()
+        return build_classifier(
+            self._folders.start, self._labels, input_size=recipe.input_size, blocks=recipe.blocks, seed=recipe.seed
+        )

@@ -1,0 +1,187 @@
+"""The linear probe: a logistic regression on the features of a frozen backbone, as the head of the network itself.
+
+It takes one pass over the photos. Fine-tuning starts from it rather than from a random head, whose large gradients
+would bend the features first (LP-FT: Kumar et al., ICLR 2022, arXiv:2202.10054), and has to beat it on validation.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import log_softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.preprocessing import StandardScaler
+
+from pipeline.model.features import find_heads
+from pipeline.records import Doubles, Floats
+
+Ids = npt.NDArray[np.int64]
+
+_STRENGTHS = (0.003, 0.03, 0.3)  # sklearn's C on standardised features: smaller is more regularised
+_FOLDS = 3
+_STEPS = 300  # of the solver
+_WORSE_BY = 1.25  # times the loss: then copies of a photo, mirrored or turned, are other objects
+
+
+@dataclass(frozen=True)
+class ProbeData:
+    """The features of labelled photos.
+
+    Attributes:
+        features: (n, F), or (D, n, F) at several depths.
+        label_ids: (n,); each class has photos.
+        weights: (n,), factors on the loss.
+        groups: (n,), equal for photos of one group.
+    """
+
+    features: Floats
+    label_ids: Ids
+    weights: Doubles
+    groups: Ids
+
+    def at(self, depth: int) -> "ProbeData":
+        """Return the features of one depth, by its index."""
+        return ProbeData(self.features[depth], self.label_ids, self.weights, self.groups)
+
+    def select(self, rows: npt.NDArray[Any]) -> "ProbeData":
+        """Return some of the photos."""
+        return ProbeData(self.features[rows], self.label_ids[rows], self.weights[rows], self.groups[rows])
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted head.
+
+    Attributes:
+        weight: (C, F).
+        bias: (C,).
+    """
+
+    weight: Doubles
+    bias: Doubles
+
+    def logits(self, features: Floats) -> Doubles:
+        """Compute the logits, (n, C), of features (n, F)."""
+        result: Doubles = features @ self.weight.T + self.bias
+        return result
+
+    def log_likelihoods(self, data: ProbeData) -> Doubles:
+        """Return the log probability of each photo's own class, (n,)."""
+        likelihoods: Doubles = log_softmax(self.logits(data.features), axis=1)[
+            np.arange(len(data.label_ids)), data.label_ids
+        ]
+        return likelihoods
+
+    def install(self, model: Any) -> None:
+        """Write the probe into the network's head; of two heads, whose logits are averaged, each gets its features."""
+        heads = find_heads(model)
+        parts = np.split(self.weight * len(heads), len(heads), axis=1)
+        with torch.no_grad():
+            for head, part in zip(heads, parts, strict=True):
+                head.weight.copy_(torch.from_numpy(part))
+                head.bias.copy_(torch.from_numpy(self.bias))
+
+
+def fit_probe(data: ProbeData, strength: float, views: Sequence[Floats] = ()) -> Probe:
+    """Fit a weighted multinomial logistic regression.
+
+    Args:
+        data: the photos.
+        strength: sklearn's C on standardised features.
+        views: features (n, F) of copies of the same photos.
+    """
+    features = np.concatenate([data.features, *views])
+    copies = 1 + len(views)
+    scaler = StandardScaler().fit(features)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a starting point don't matter
+        fitted = LogisticRegression(C=strength, max_iter=_STEPS).fit(
+            scaler.transform(features), np.tile(data.label_ids, copies), np.tile(data.weights / copies, copies)
+        )
+    weight, bias = fitted.coef_.astype(np.float64), fitted.intercept_.astype(np.float64)
+    if len(weight) == 1:  # two classes have one row, the difference of their logits
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    weight = weight / scaler.scale_
+    return Probe(weight, bias - weight @ scaler.mean_)
+
+
+def choose_depth(train: ProbeData, validation: ProbeData, seed: int) -> tuple[int, float, Doubles]:
+    """Choose depth and strength by the loss on photos not fitted: validation, and the training photos out of fold.
+
+    Args:
+        train, validation: features (D, n, F).
+        seed: of the folds.
+
+    Returns:
+        Index of the depth, the strength, and the least loss at each depth, (D,).
+    """
+    losses = np.array(
+        [
+            [_held_out_loss(train.at(depth), validation.at(depth), strength, seed) for strength in _STRENGTHS]
+            for depth in range(len(train.features))
+        ]
+    )  # (D, strengths)
+    depth, strength = np.unravel_index(losses.argmin(), losses.shape)
+    return int(depth), _STRENGTHS[strength], losses.min(axis=1)
+
+
+def count_harmless_views(train: ProbeData, views: Sequence[Floats], strength: float, seed: int) -> tuple[int, Doubles]:
+    """Find how many kinds of copies may be learnt as the same object, by the loss on the photos as they are.
+
+    Where the orientation tells classes apart, mirrored copies contradict each other.
+
+    Args:
+        train: features (n, F) of the photos as they are.
+        views: features (n, F) of their copies, the most harmless kind first.
+        strength: of the probe.
+        seed: of the folds.
+
+    Returns:
+        The number of harmless kinds, and the loss with none, one, two ... kinds.
+    """
+    losses = np.zeros(1 + len(views))
+    for fitted, judged in _split_folds(train, seed):
+        for count in range(len(losses)):
+            probe = fit_probe(train.select(fitted), strength, [view[fitted] for view in views[:count]])
+            losses[count] += _total_loss(probe, train.select(judged))
+    worse = losses > _WORSE_BY * losses[0]
+    return int(worse.argmax() if worse.any() else len(losses)) - 1, losses / train.weights.sum()
+
+
+def predict_out_of_fold(data: ProbeData, strength: float, seed: int) -> Doubles:
+    """Compute the log probabilities of all classes, (n, C), each photo's by a probe fitted without its fold."""
+    logits = np.zeros((len(data.label_ids), data.label_ids.max() + 1))
+    for fitted, judged in _split_folds(data, seed):
+        logits[judged] = fit_probe(data.select(fitted), strength).logits(data.features[judged])
+    result: Doubles = log_softmax(logits, axis=1)
+    return result
+
+
+def _held_out_loss(train: ProbeData, validation: ProbeData, strength: float, seed: int) -> float:
+    total = _total_loss(fit_probe(train, strength), validation)
+    for fitted, judged in _split_folds(train, seed):
+        total += _total_loss(fit_probe(train.select(fitted), strength), train.select(judged))
+    return total / float(train.weights.sum() + validation.weights.sum())
+
+
+def _total_loss(probe: Probe, data: ProbeData) -> float:
+    return -float(probe.log_likelihoods(data) @ data.weights)
+
+
+def _split_folds(data: ProbeData, seed: int) -> Iterator[tuple[Ids, Ids]]:
+    """Yield the rows to fit and to judge of each fold; whole groups lie in one, and every fold fits all classes."""
+    count = min(_FOLDS, int(np.bincount(data.label_ids).max()), len(set(data.groups.tolist())))
+    if count < 2:
+        return
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer photos than folds
+        for fitted, judged in folds.split(data.features, data.label_ids, data.groups):
+            if len(set(data.label_ids[fitted])) == len(set(data.label_ids)):
+                yield fitted, judged
