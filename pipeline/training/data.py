@@ -130,26 +130,30 @@ class TrainingData:
         keys = [(0, index) for index in range(len(self.datasets[split]))]
         return self._load_batches(split, keys, 2 * self.batch_size)
 
-    def still_batches(self, split: str, indices: Sequence[int], size: int, view: View) -> Iterator[PhotoBatch]:
-        """Return some photos of a split without random changes, seen in one way.
+    def still_pixels(self, split: str, indices: Sequence[int], size: int) -> Tensor:
+        """Return photos of a split without random changes, (B, 3, size, size) uint8; those of another size are resized.
 
         Args:
             split: name of the split.
-            indices: of its photos.
-            size: side of the model's input in pixels; cached photos of another size are resized.
-            view: the same change for every photo.
+            indices: of its photos, B of them.
+            size: side of the model's input in pixels.
         """
+        dataset = self.datasets[split]
+        cached = [dataset.cache.read(dataset.entries[index]) for index in indices]
+        pixels = torch.from_numpy(np.stack(cached))  # (B, 3, S, S)
+        if pixels.shape[-1] == size:
+            return pixels
+        return interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+
+    def still_batches(self, split: str, indices: Sequence[int], size: int, view: View) -> Iterator[PhotoBatch]:
+        """Return photos of a split as `still_pixels` does, all seen in the same way."""
         dataset = self.datasets[split]
         for start in range(0, len(indices), self.batch_size):
             chosen = indices[start : start + self.batch_size]
-            pixels = torch.from_numpy(
-                np.stack([dataset.cache.read(dataset.entries[index]) for index in chosen])
-            ).float()
-            if pixels.shape[-1] != size:
-                pixels = interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+            pixels = VIEWS[view](self.still_pixels(split, chosen, size)).float()
             labels = torch.tensor([dataset.label_ids[index] for index in chosen])
             weights = torch.tensor([dataset.weights[index] for index in chosen], dtype=torch.float32)
-            yield PhotoBatch((VIEWS[view](pixels) - self.mean) * self.scale, labels, weights)
+            yield PhotoBatch((pixels - self.mean) * self.scale, labels, weights)
 
     def _load_batches(self, split: str, keys: list[tuple[int, int]], batch_size: int) -> Iterator[PhotoBatch]:
         """Start a loader without worker processes: reading the cache costs next to nothing.
