@@ -1,0 +1,257 @@
+"""The share of held-out training photos more typical than a photo, from the features behind its logits.
+
+`familiarity.safetensors` in a model's folder holds the statistics. `vitrollout finetune` writes them.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from pipeline.atomic_files import atomic_write_path
+from pipeline.errors import ModelError, one_line
+from pipeline.records import Doubles, Floats, Halves
+
+FAMILIARITY_FILE = "familiarity.safetensors"
+
+_VERSION = "1"
+_MOST_DIRECTIONS = 256  # of the covariance; the rest of a feature vector counts by its length
+_MOST_QUANTILES = 400
+_TAIL = 0.1  # share of the held-out photos behind the shape of the tail
+_SHORTEST_TAIL = 0.01  # of the largest distance, for held-out photos that are all alike
+
+
+@dataclass(frozen=True)
+class FittedOn:
+    """The origin of the statistics.
+
+    Attributes:
+        photos: number of training photos behind the means and the covariance.
+        held_out: number of further photos behind the quantiles.
+        input_size: (H, W) in pixels, or None for the model's own.
+        precision: of the forward pass.
+    """
+
+    photos: int
+    held_out: int
+    input_size: tuple[int, int] | None
+    precision: str
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """Statistics of the features of a model's training photos.
+
+    The distance of a photo is that of Mahalanobis to the nearest class mean, with one covariance for all classes (Lee
+    et al. 2018, arXiv:1807.03888). The covariance is kept as its largest directions and one variance for all others.
+
+    Attributes:
+        means: (C, D), of the classes with training photos.
+        directions: (D, K), eigenvectors of the covariance.
+        variances: (K,), along them.
+        rest: (1,), variance along every other direction.
+        distances: (Q,), ascending, quantiles of the held-out photos' distances.
+        levels: (Q,), 0..1, share of held-out photos below each quantile.
+        tail: (1,), mean excess of the upper tenth over its smallest distance.
+        fitted_on: the origin.
+    """
+
+    means: Floats
+    directions: Halves
+    variances: Floats
+    rest: Floats
+    distances: Floats
+    levels: Floats
+    tail: Floats
+    fitted_on: FittedOn
+
+    def unfamiliarity(self, features: Floats) -> Floats:
+        """Return the share of held-out training photos more typical than each photo, (n,), 0..1.
+
+        Past the largest distance of a held-out photo the rest of the way to 1 falls off exponentially.
+
+        Args:
+            features: (n, D), as of `Prediction.features`.
+        """
+        distance = self.distance(features)
+        within = np.interp(distance, self.distances, self.levels)
+        excess = np.maximum(distance - self.distances[-1], 0) / self.tail[0]
+        return (1 - (1 - within) * np.exp(-excess)).astype(np.float32)
+
+    def distance(self, features: Floats) -> Doubles:
+        """Return the distance to the nearest class mean, (n,), in standard deviations; arguments as of the above."""
+        along, along_means = features @ self._directions, self._along_means  # (n, K), (C, K)
+        scale = 1 / np.sqrt(self.variances)
+        squares = _squared_distances(along * scale, along_means * scale)  # (n, C)
+        rest = _squared_distances(features, self.means) - _squared_distances(along, along_means)
+        squares += np.maximum(rest, 0) / self.rest[0]
+        nearest: Doubles = np.sqrt(squares.min(axis=1))
+        return nearest
+
+    def digest(self) -> str:
+        """Hash everything with an effect on the numbers, and nothing else."""
+        return self._digest
+
+    @cached_property
+    def _directions(self) -> Floats:
+        return self.directions.astype(np.float32)
+
+    @cached_property
+    def _along_means(self) -> Floats:
+        along: Floats = self.means @ self._directions
+        return along
+
+    @cached_property
+    def _digest(self) -> str:
+        hashed = blake2b(digest_size=8)
+        for array in self.arrays().values():
+            hashed.update(array.tobytes())
+        return hashed.hexdigest()
+
+    def arrays(self) -> "dict[str, Floats | Halves]":
+        """Return the arrays by name, as they stand in the file."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "fitted_on"}
+
+
+def fit_familiarity(
+    features: Floats,
+    label_ids: Sequence[int],
+    held_out: Floats,
+    *,
+    input_size: tuple[int, int] | None = None,
+    precision: str = "fp32",
+) -> Familiarity:
+    """Compute the statistics of training photos.
+
+    Args:
+        features: (n, D), of the training photos.
+        label_ids: (n,), their classes.
+        held_out: (m, D), features of photos of the same kind not used for training, a few dozen at least.
+        input_size: the model's input when the features were computed, (H, W); None for its own.
+        precision: of that forward pass.
+
+    Raises:
+        ValueError: there are no photos of one kind, or a feature is not finite.
+    """
+    from sklearn.covariance import LedoitWolf
+
+    if not len(features) or not len(held_out):
+        raise ValueError("no training photos, or none held out")
+    if not (np.isfinite(features).all() and np.isfinite(held_out).all()):
+        raise ValueError("a feature is not finite")
+    classes, class_of = np.unique(np.asarray(label_ids), return_inverse=True)
+    values = features.astype(np.float64)
+    means = np.stack([values[class_of == index].mean(axis=0) for index in range(len(classes))])  # (C, D)
+    covariance = LedoitWolf(assume_centered=True).fit(values - means[class_of]).covariance_
+    variances, directions = np.linalg.eigh(covariance)  # ascending
+    kept = min(_MOST_DIRECTIONS, len(variances))
+    rest = variances[:-kept] if kept < len(variances) else variances[:1]
+    smallest = np.finfo(np.float32).tiny
+    statistics = Familiarity(
+        means=means.astype(np.float32),
+        directions=directions[:, -kept:].astype(np.float16),
+        variances=np.maximum(variances[-kept:], smallest).astype(np.float32),
+        rest=np.maximum(rest.mean(keepdims=True), smallest).astype(np.float32),
+        distances=np.zeros(1, np.float32),
+        levels=np.zeros(1, np.float32),
+        tail=np.ones(1, np.float32),
+        fitted_on=FittedOn(len(features), len(held_out), input_size, precision),
+    )
+    return _set_scale(statistics, statistics.distance(held_out))
+
+
+def _squared_distances(points: Floats, centres: Floats) -> Doubles:
+    """Return the squared distance of each point (n, W) to each centre (C, W): (n, C)."""
+    first, second = points.astype(np.float64), centres.astype(np.float64)
+    squares = np.square(first).sum(axis=1, keepdims=True) + np.square(second).sum(axis=1)
+    distances: Doubles = np.maximum(squares - 2 * first @ second.T, 0)
+    return distances
+
+
+def _set_scale(statistics: Familiarity, distances: Doubles) -> Familiarity:
+    """Set the scale from distances to shares of held-out photos, (m,)."""
+    ordered = np.sort(distances)
+    count = len(ordered)
+    shares = np.arange(1, count + 1) / (count + 1)  # of the next photo's distances, below each of these
+    kept = np.unique(np.linspace(0, count - 1, min(count, _MOST_QUANTILES)).round().astype(int))
+    upper = ordered[-max(2, math.ceil(count * _TAIL)) :]
+    excess = float((upper - upper[0])[1:].mean()) if len(upper) > 1 else 0.0
+    smallest = max(float(ordered[-1]) * _SHORTEST_TAIL, float(np.finfo(np.float32).tiny))
+    return replace(
+        statistics,
+        distances=ordered[kept].astype(np.float32),
+        levels=shares[kept].astype(np.float32),
+        tail=np.array([max(excess, smallest)], np.float32),
+    )
+
+
+def read_familiarity(folder: Path, model_digest: str) -> Familiarity:
+    """Read the statistics in a model's folder.
+
+    Args:
+        folder: of the model, with the file.
+        model_digest: of the model's files, see `Checkpoint.digest`.
+
+    Raises:
+        ModelError: the file is damaged, or the model has other weights or preprocessing than the one it was made for.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = folder / FAMILIARITY_FILE
+    try:
+        with safe_open(file, framework="numpy") as content:
+            metadata = content.metadata() or {}
+            arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a dict
+        if metadata["version"] != _VERSION:
+            raise ValueError(f"version {metadata['version']} of the format, and this vitrollout reads {_VERSION}")
+        fitted_on = TypeAdapter(FittedOn).validate_json(metadata["fitted_on"])
+        familiarity = Familiarity(**arrays, fitted_on=fitted_on)
+        _check_shapes(familiarity)
+    except OSError as error:
+        raise ModelError(f"{file}: {error.strerror or error}; make it readable") from None
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _unusable(folder, error) from None
+    if metadata.get("model_digest") != model_digest:
+        raise _unusable(folder, "it was made for other weights or another preprocessing")
+    return familiarity
+
+
+def write_familiarity(familiarity: Familiarity, folder: Path, model_digest: str) -> Path:
+    """Write the statistics into a model's folder, bound to its files; return the file.
+
+    Raises:
+        StoreError: the folder can't be written.
+    """
+    from safetensors.numpy import save_file
+
+    fitted_on = json.dumps(asdict(familiarity.fitted_on))
+    metadata = {"version": _VERSION, "model_digest": model_digest, "fitted_on": fitted_on}
+    file = folder / FAMILIARITY_FILE
+    with atomic_write_path(file, folder) as temporary:
+        save_file(familiarity.arrays(), temporary, metadata)
+    return file
+
+
+def _check_shapes(familiarity: Familiarity) -> None:
+    """Check that the arrays fit together and hold numbers; raises ValueError."""
+    (classes, width), (rows, kept) = familiarity.means.shape, familiarity.directions.shape
+    quantiles = len(familiarity.distances)
+    expected = {"variances": (kept,), "rest": (1,), "levels": (quantiles,), "tail": (1,)}
+    wrong = [name for name, shape in expected.items() if getattr(familiarity, name).shape != shape]
+    if wrong or rows != width or not classes or not quantiles:
+        raise ValueError(f"its arrays don't fit together ({', '.join(wrong) or 'means, directions'})")
+    if infinite := [name for name, array in familiarity.arrays().items() if not np.isfinite(array).all()]:
+        raise ValueError(f"{infinite[0]} is not finite")
+
+
+def _unusable(folder: Path, reason: object) -> ModelError:
+    return ModelError(
+        f"{folder / FAMILIARITY_FILE}: {one_line(reason, 200)}; make it again with vitrollout finetune, or remove the "
+        "file: photos are then not compared with the training photos"
+    )

@@ -1,0 +1,174 @@
+"""How unlike the training photos: distances by a plain formula, the scale by hand, and the file beside a model."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+from scipy.spatial.distance import mahalanobis
+from sklearn.covariance import LedoitWolf
+
+from pipeline.errors import ModelError
+from pipeline.model.familiarity import FAMILIARITY_FILE, fit_familiarity, read_familiarity, write_familiarity
+from pipeline.records import UNFAMILIAR_FROM
+
+DIGEST = "ab" * 16
+
+
+def draw(count, *, width=24, classes=3, seed=0, shift=0.0):
+    """Features around three class means, stretched along a few directions; and their labels."""
+    means = np.random.default_rng(7).normal(0, 6, (classes, width))
+    mix = np.random.default_rng(8).normal(0, 1, (width, width)) * np.geomspace(3, 0.05, width)
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, count)
+    return (means[labels] + random.normal(0, 1, (count, width)) @ mix + shift).astype(np.float32), labels
+
+
+def fit(count=400, held_out=200, **options):
+    features, labels = draw(count)
+    return fit_familiarity(features, labels.tolist(), draw(held_out, seed=1)[0], **options)
+
+
+def test_distances_are_those_of_mahalanobis():
+    features, labels = draw(400)
+    means = np.stack([features[labels == label].mean(axis=0) for label in range(3)]).astype(np.float64)
+    covariance = LedoitWolf(assume_centered=True).fit(features - means[labels]).covariance_
+    inverse = np.linalg.inv(covariance)
+    photos = np.concatenate([draw(20, seed=2)[0], draw(20, seed=3, shift=2)[0]])
+    expected = [min(mahalanobis(photo, mean, inverse) for mean in means) for photo in photos]
+    np.testing.assert_allclose(fit().distance(photos), expected, rtol=5e-3)
+
+
+def test_directions_left_out_share_one_variance(monkeypatch):
+    monkeypatch.setattr("pipeline.model.familiarity._MOST_DIRECTIONS", 8)
+    familiarity = fit()
+    assert familiarity.directions.shape == (24, 8)
+    features, labels = draw(400)
+    means = np.stack([features[labels == label].mean(axis=0) for label in range(3)]).astype(np.float64)
+    variances, directions = np.linalg.eigh(LedoitWolf(assume_centered=True).fit(features - means[labels]).covariance_)
+    variances[:-8] = variances[:-8].mean()
+    inverse = directions / variances @ directions.T
+    photos = draw(20, seed=2)[0]
+    expected = [min(mahalanobis(photo, mean, inverse) for mean in means) for photo in photos]
+    np.testing.assert_allclose(familiarity.distance(photos), expected, rtol=5e-3)
+
+
+def test_unfamiliarity_is_the_share_of_held_out_photos_more_typical():
+    familiarity = fit(held_out=1000)
+    assert len(familiarity.distances) == 400, "quantiles of them"
+    distances = familiarity.distance(draw(1000, seed=1)[0])
+    photos = draw(300, seed=2)[0]
+    found = familiarity.unfamiliarity(photos)
+    assert found.dtype == np.float32
+    expected = (distances < familiarity.distance(photos)[:, None]).mean(axis=1)
+    np.testing.assert_allclose(found, expected, atol=0.01)
+    assert (found > UNFAMILIAR_FROM).mean() < 0.03
+    assert (familiarity.unfamiliarity(draw(300, seed=2, shift=5)[0]) > UNFAMILIAR_FROM).all()
+
+
+@pytest.mark.parametrize("held_out", [1, 2, 40, 99, 300, 3000])
+def test_the_scale_rises_smoothly_to_one_past_the_last_held_out_photo(held_out):
+    familiarity = fit(held_out=held_out)
+    last = familiarity.distances[-1]
+    features = draw(1, seed=5)[0]
+    shifts = np.linspace(0, 400, 4000, dtype=np.float32)
+    line = features + shifts[:, None]  # away from all classes
+    distance, found = familiarity.distance(line), familiarity.unfamiliarity(line)
+    assert (np.diff(found[np.argsort(distance)]) >= 0).all()
+    at_last = np.interp(last, distance, found)
+    assert at_last == pytest.approx(held_out / (held_out + 1), abs=0.02)
+    assert found[-1] > 0.9999
+    assert np.isfinite(found).all()
+
+
+def test_forty_held_out_photos_are_enough_for_a_mark():
+    """Past the last of them, one mean excess of the upper tenth further."""
+    familiarity = fit(held_out=40)
+    distances = np.sort(familiarity.distance(draw(40, seed=1)[0]))
+    excess = (distances[-3:] - distances[-4]).mean()
+    assert familiarity.tail[0] == pytest.approx(excess, rel=1e-4)
+    assert 1 - 1 / 41 * np.exp(-1) > UNFAMILIAR_FROM
+
+
+def test_one_class_few_photos_and_constant_features_give_numbers():
+    features, _ = draw(5)
+    features[:, 0] = 3
+    familiarity = fit_familiarity(features, [4] * 5, draw(2, seed=1)[0])
+    assert np.isfinite(familiarity.unfamiliarity(draw(5, seed=2)[0])).all()
+    same = np.ones((5, 24), np.float32)
+    found = fit_familiarity(same, [0] * 5, same[:2]).unfamiliarity(np.stack([same[0], same[0] + 1]))
+    assert found[0] < UNFAMILIAR_FROM < found[1]
+
+
+def test_what_can_not_be_fitted_is_refused():
+    features, labels = draw(10)
+    with pytest.raises(ValueError, match="no training photos, or none held out"):
+        fit_familiarity(features, labels.tolist(), features[:0])
+    with pytest.raises(ValueError, match="not finite"):
+        fit_familiarity(features * np.inf, labels.tolist(), features)
+
+
+def test_a_file_is_read_as_it_was_written(tmp_path):
+    familiarity = fit(input_size=(224, 160), precision="bf16")
+    file = write_familiarity(familiarity, tmp_path, DIGEST)
+    assert file.name == FAMILIARITY_FILE
+    assert sorted(tmp_path.iterdir()) == [file]
+    found = read_familiarity(tmp_path, DIGEST)
+    assert found.fitted_on == familiarity.fitted_on
+    assert found.fitted_on.input_size == (224, 160)
+    assert (found.fitted_on.photos, found.fitted_on.held_out) == (400, 200)
+    assert found.digest() == familiarity.digest()
+    photos = draw(30, seed=3)[0]
+    np.testing.assert_array_equal(found.unfamiliarity(photos), familiarity.unfamiliarity(photos))
+
+
+def test_the_digest_is_that_of_the_numbers():
+    assert fit().digest() == fit(precision="bf16").digest()
+    assert fit().digest() != fit(held_out=199).digest()
+
+
+def test_a_file_for_wide_features_stays_small(tmp_path):
+    random = np.random.default_rng(0)
+    features = random.normal(size=(300, 768)).astype(np.float32)
+    familiarity = fit_familiarity(features[:200], [place % 6 for place in range(200)], features[200:])
+    assert write_familiarity(familiarity, tmp_path, DIGEST).stat().st_size < 500_000
+
+
+def test_statistics_of_another_model_are_refused(tmp_path):
+    write_familiarity(fit(), tmp_path, DIGEST)
+    with pytest.raises(ModelError) as caught:
+        read_familiarity(tmp_path, "cd" * 16)
+    assert str(caught.value) == (
+        f"{tmp_path / FAMILIARITY_FILE}: it was made for other weights or another preprocessing; make it again with "
+        "vitrollout finetune, or remove the file: photos are then not compared with the training photos"
+    )
+
+
+def test_damaged_files_are_refused(tmp_path):
+    file = write_familiarity(fit(), tmp_path, DIGEST)
+    whole = file.read_bytes()
+    arrays = load_file(file)
+    with safe_open(file, framework="numpy") as content:
+        metadata = content.metadata()
+
+    def refusal():
+        with pytest.raises(ModelError, match=r"make it again with vitrollout finetune, or remove the file") as caught:
+            read_familiarity(tmp_path, DIGEST)
+        return str(caught.value)
+
+    for damaged in (b"", b"no tensors", whole[:-10], whole[:20]):
+        file.write_bytes(damaged)
+        refusal()
+    for name in arrays:
+        save_file({other: array for other, array in arrays.items() if other != name}, file, metadata)
+        assert name in refusal()
+        save_file(arrays | {name: arrays[name][:-1]}, file, metadata)
+        refusal()
+        save_file(arrays | {name: arrays[name] * np.float32(np.nan)}, file, metadata)
+        assert refusal().startswith(f"{file}: {name} is not finite")
+    for changed in ({"version": "2"}, {"fitted_on": "{}"}, {"fitted_on": json.dumps({"photos": 0})}):
+        save_file(arrays, file, metadata | changed)
+        refusal()
+    save_file(arrays, file)
+    refusal()
