@@ -24,7 +24,8 @@ _VERSION = "1"
 _MOST_DIRECTIONS = 256  # of the covariance; the rest of a feature vector counts by its length
 _MOST_QUANTILES = 400
 _TAIL = 0.1  # share of the held-out photos behind the shape of the tail
-_SHORTEST_TAIL = 0.01  # of the largest distance, for held-out photos that are all alike
+_FEWEST_IN_TAIL = 5  # of few held-out photos
+_SHORTEST_TAIL = 0.02  # of the largest distance, for held-out photos that are all alike
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ class Familiarity:
 
     @cached_property
     def _directions(self) -> Floats:
-        return self.directions.astype(np.float32)
+        directions: Floats = np.linalg.qr(self.directions.astype(np.float32))[
+            0
+        ]  # at right angles again, as before float16
+        return directions
 
     @cached_property
     def _along_means(self) -> Floats:
@@ -180,8 +184,8 @@ def _set_scale(statistics: Familiarity, distances: Doubles) -> Familiarity:
     count = len(ordered)
     shares = np.arange(1, count + 1) / (count + 1)  # of the next photo's distances, below each of these
     kept = np.unique(np.linspace(0, count - 1, min(count, _MOST_QUANTILES)).round().astype(int))
-    upper = ordered[-max(2, math.ceil(count * _TAIL)) :]
-    excess = float((upper - upper[0])[1:].mean()) if len(upper) > 1 else 0.0
+    upper = ordered[-max(_FEWEST_IN_TAIL, math.ceil(count * _TAIL)) :]
+    excess = float((upper[1:] - upper[0]).mean()) if len(upper) > 1 else 0.0
     smallest = max(float(ordered[-1]) * _SHORTEST_TAIL, float(np.finfo(np.float32).tiny))
     return replace(
         statistics,
