@@ -68,7 +68,7 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
     opened = open_model(config, computes_here=computes_here)
     targets = choose_targets(config, opened.checkpoint)
     familiarity = opened.read_familiarity()
-    digest = familiarity and familiarity.digest()
+    digest = familiarity.digest() if familiarity else None
     base = fingerprint(config, opened.checkpoint, opened.precision, targets, digest)
     try:
         overlays = config.overlay_choice.resolve_labels(opened.checkpoint.labels)

@@ -75,7 +75,7 @@ class Familiarity:
     def unfamiliarity(self, features: Floats) -> Floats:
         """Return the share of held-out training photos more typical than each photo, (n,), 0..1.
 
-        Past the largest distance of a held-out photo the rest of the way to 1 falls off exponentially.
+        Past the largest distance of a held-out photo, the rest of the way to 1 shrinks exponentially.
 
         Args:
             features: (n, D), as of `Prediction.features`.
@@ -83,13 +83,14 @@ class Familiarity:
         distance = self.distance(features)
         within = np.interp(distance, self.distances, self.levels)
         excess = np.maximum(distance - self.distances[-1], 0) / self.tail[0]
-        return (1 - (1 - within) * np.exp(-excess)).astype(np.float32)
+        share: Doubles = 1 - (1 - within) * np.exp(-excess)
+        return share.astype(np.float32)
 
     def distance(self, features: Floats) -> Doubles:
-        """Return the distance to the nearest class mean, (n,), in standard deviations; arguments as of the above."""
+        """Return the distance to the nearest class mean, (n,), in standard deviations; arguments as `unfamiliarity`."""
         along, along_means = features @ self._directions, self._along_means  # (n, K), (C, K)
-        scale = 1 / np.sqrt(self.variances)
-        squares = _squared_distances(along * scale, along_means * scale)  # (n, C)
+        deviations = np.sqrt(self.variances)
+        squares = _squared_distances(along / deviations, along_means / deviations)  # (n, C)
         rest = _squared_distances(features, self.means) - _squared_distances(along, along_means)
         squares += np.maximum(rest, 0) / self.rest[0]
         nearest: Doubles = np.sqrt(squares.min(axis=1))
@@ -97,13 +98,14 @@ class Familiarity:
 
     def digest(self) -> str:
         """Hash everything with an effect on the numbers, and nothing else."""
-        return self._digest
+        hashed = blake2b(digest_size=8)
+        for array in self.arrays().values():
+            hashed.update(array.tobytes())
+        return hashed.hexdigest()
 
     @cached_property
     def _directions(self) -> Floats:
-        directions: Floats = np.linalg.qr(self.directions.astype(np.float32))[
-            0
-        ]  # at right angles again, as before float16
+        directions, _ = np.linalg.qr(self.directions.astype(np.float32))  # at right angles again, as before float16
         return directions
 
     @cached_property
@@ -111,14 +113,7 @@ class Familiarity:
         along: Floats = self.means @ self._directions
         return along
 
-    @cached_property
-    def _digest(self) -> str:
-        hashed = blake2b(digest_size=8)
-        for array in self.arrays().values():
-            hashed.update(array.tobytes())
-        return hashed.hexdigest()
-
-    def arrays(self) -> "dict[str, Floats | Halves]":
+    def arrays(self) -> dict[str, Floats | Halves]:
         """Return the arrays by name, as they stand in the file."""
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "fitted_on"}
 
@@ -156,7 +151,7 @@ def fit_familiarity(
     variances, directions = np.linalg.eigh(covariance)  # ascending
     kept = min(_MOST_DIRECTIONS, len(variances))
     rest = variances[:-kept] if kept < len(variances) else variances[:1]
-    smallest = np.finfo(np.float32).tiny
+    smallest = float(np.finfo(np.float32).tiny)
     statistics = Familiarity(
         means=means.astype(np.float32),
         directions=directions[:, -kept:].astype(np.float16),
@@ -170,7 +165,7 @@ def fit_familiarity(
     return _set_scale(statistics, statistics.distance(held_out))
 
 
-def _squared_distances(points: Floats, centres: Floats) -> Doubles:
+def _squared_distances(points: Floats | Doubles, centres: Floats | Doubles) -> Doubles:
     """Return the squared distance of each point (n, W) to each centre (C, W): (n, C)."""
     first, second = points.astype(np.float64), centres.astype(np.float64)
     squares = np.square(first).sum(axis=1, keepdims=True) + np.square(second).sum(axis=1)

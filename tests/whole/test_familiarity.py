@@ -178,6 +178,17 @@ def test_metrics_count_unfamiliar_photos(material, tmp_path):
     assert pipeline.read_results(tmp_path / "out-with")["embedding"].notna().all()
 
 
+def test_a_notebook_looks_a_new_photo_up_in_the_table(material, tmp_path):
+    run_photos(material, tmp_path / "out", embeddings=True)
+    photo = material / "photos" / "strange" / "photo-0003.png"
+    (prediction,) = pipeline.load_model(str(material / "model"), device="cpu", precision="fp32").predict(photo)
+    nearest = pipeline.analysis.nearest_photos(tmp_path / "out", prediction.features, count=3)
+    assert nearest["path"].iloc[0] == "strange/photo-0003.png"
+    row = pipeline.read_results(tmp_path / "out").set_index("path").loc["strange/photo-0003.png"]
+    assert prediction.unfamiliar == pytest.approx(row["unfamiliar"], abs=1e-4)
+    assert prediction.unfamiliar > UNFAMILIAR_FROM
+
+
 def test_the_bundled_model_knows_boards_and_nothing_else(tmp_path):
     """With statistics of turned sample images: mirrored ones are known, other pictures are not."""
     model = shutil.copytree(BUNDLED, tmp_path / "model", ignore=shutil.ignore_patterns(FAMILIARITY_FILE))
