@@ -21,6 +21,7 @@ from pipeline.records import Doubles, Floats, Halves
 FAMILIARITY_FILE = "familiarity.safetensors"
 
 _VERSION = "1"
+_SHORTEST = 1e-20  # features of this length stay as they are, so zeros stay zeros
 _MOST_DIRECTIONS = 256  # of the covariance; the rest of a feature vector counts by its length
 _MOST_QUANTILES = 400
 _TAIL = 0.1  # share of the held-out photos behind the shape of the tail
@@ -50,10 +51,11 @@ class Familiarity:
     """Statistics of the features of a model's training photos.
 
     The distance of a photo is that of Mahalanobis to the nearest class mean, with one covariance for all classes (Lee
-    et al. 2018, arXiv:1807.03888). The covariance is kept as its largest directions and one variance for all others.
+    et al. 2018, arXiv:1807.03888), between features scaled to length 1 (Mueller & Hein 2025, arXiv:2505.18032). The
+    covariance is kept as its largest directions and one variance for all others.
 
     Attributes:
-        means: (C, D), of the classes with training photos.
+        means: (C, D), of the scaled features of the classes with training photos.
         directions: (D, K), eigenvectors of the covariance.
         variances: (K,), along them.
         rest: (1,), variance along every other direction.
@@ -75,12 +77,13 @@ class Familiarity:
     def unfamiliarity(self, features: Floats) -> Floats:
         """Return the share of held-out training photos more typical than each photo, (n,), 0..1.
 
-        Past the largest distance of a held-out photo, the rest of the way to 1 shrinks exponentially.
-
         Args:
             features: (n, D), as of `Prediction.features`.
         """
-        distance = self.distance(features)
+        return self.share_below(self.distance(features))
+
+    def share_below(self, distance: Doubles) -> Floats:
+        """Return the share of held-out photos with a smaller distance, (n,); past the last one it nears 1 smoothly."""
         within = np.interp(distance, self.distances, self.levels)
         excess = np.maximum(distance - self.distances[-1], 0) / self.tail[0]
         share: Doubles = 1 - (1 - within) * np.exp(-excess)
@@ -88,10 +91,11 @@ class Familiarity:
 
     def distance(self, features: Floats) -> Doubles:
         """Return the distance to the nearest class mean, (n,), in standard deviations; arguments as `unfamiliarity`."""
-        along, along_means = features @ self._directions, self._along_means  # (n, K), (C, K)
+        scaled = _scale_to_length_1(features)
+        along, along_means = scaled @ self._directions, self._along_means  # (n, K), (C, K)
         deviations = np.sqrt(self.variances)
         squares = _squared_distances(along / deviations, along_means / deviations)  # (n, C)
-        rest = _squared_distances(features, self.means) - _squared_distances(along, along_means)
+        rest = _squared_distances(scaled, self.means) - _squared_distances(along, along_means)
         squares += np.maximum(rest, 0) / self.rest[0]
         nearest: Doubles = np.sqrt(squares.min(axis=1))
         return nearest
@@ -145,7 +149,7 @@ def fit_familiarity(
     if not (np.isfinite(features).all() and np.isfinite(held_out).all()):
         raise ValueError("a feature is not finite")
     classes, class_of = np.unique(np.asarray(label_ids), return_inverse=True)
-    values = features.astype(np.float64)
+    values = _scale_to_length_1(features).astype(np.float64)
     means = np.stack([values[class_of == index].mean(axis=0) for index in range(len(classes))])  # (C, D)
     covariance = LedoitWolf(assume_centered=True).fit(values - means[class_of]).covariance_
     variances, directions = np.linalg.eigh(covariance)  # ascending
@@ -163,6 +167,12 @@ def fit_familiarity(
         fitted_on=FittedOn(len(features), len(held_out), input_size, precision),
     )
     return _set_scale(statistics, statistics.distance(held_out))
+
+
+def _scale_to_length_1(features: Floats) -> Floats:
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    scaled: Floats = features / np.maximum(lengths, np.float32(_SHORTEST))
+    return scaled
 
 
 def _squared_distances(points: Floats | Doubles, centres: Floats | Doubles) -> Doubles:

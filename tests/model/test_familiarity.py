@@ -25,33 +25,33 @@ def draw(count, *, width=24, classes=3, seed=0, shift=0.0):
     return (means[labels] + random.normal(0, 1, (count, width)) @ mix + shift).astype(np.float32), labels
 
 
+def scale(features):
+    """Features of length 1, as the distances compare them."""
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
 def fit(count=400, held_out=200, **options):
     features, labels = draw(count)
     return fit_familiarity(features, labels.tolist(), draw(held_out, seed=1)[0], **options)
 
 
-def test_distances_are_those_of_mahalanobis():
+@pytest.mark.parametrize("directions", [24, 8])
+def test_distances_are_those_of_mahalanobis(directions, monkeypatch):
+    """With fewer directions than values, the others share one variance."""
+    monkeypatch.setattr("pipeline.model.familiarity._MOST_DIRECTIONS", directions)
     features, labels = draw(400)
-    means = np.stack([features[labels == label].mean(axis=0) for label in range(3)]).astype(np.float64)
-    covariance = LedoitWolf(assume_centered=True).fit(features - means[labels]).covariance_
-    inverse = np.linalg.inv(covariance)
+    features = scale(features.astype(np.float64))
+    means = np.stack([features[labels == label].mean(axis=0) for label in range(3)])
+    variances, vectors = np.linalg.eigh(LedoitWolf(assume_centered=True).fit(features - means[labels]).covariance_)
+    if rest := 24 - directions:
+        variances[:rest] = variances[:rest].mean()
+    inverse = vectors / variances @ vectors.T
     photos = np.concatenate([draw(20, seed=2)[0], draw(20, seed=3, shift=2)[0]])
-    expected = [min(mahalanobis(photo, mean, inverse) for mean in means) for photo in photos]
-    np.testing.assert_allclose(fit().distance(photos), expected, rtol=5e-3)
-
-
-def test_directions_left_out_share_one_variance(monkeypatch):
-    monkeypatch.setattr("pipeline.model.familiarity._MOST_DIRECTIONS", 8)
+    expected = [min(mahalanobis(photo, mean, inverse) for mean in means) for photo in scale(photos)]
     familiarity = fit()
-    assert familiarity.directions.shape == (24, 8)
-    features, labels = draw(400)
-    means = np.stack([features[labels == label].mean(axis=0) for label in range(3)]).astype(np.float64)
-    variances, directions = np.linalg.eigh(LedoitWolf(assume_centered=True).fit(features - means[labels]).covariance_)
-    variances[:-8] = variances[:-8].mean()
-    inverse = directions / variances @ directions.T
-    photos = draw(20, seed=2)[0]
-    expected = [min(mahalanobis(photo, mean, inverse) for mean in means) for photo in photos]
+    assert familiarity.directions.shape == (24, directions)
     np.testing.assert_allclose(familiarity.distance(photos), expected, rtol=5e-3)
+    np.testing.assert_allclose(familiarity.distance(3 * photos), expected, rtol=5e-3)
 
 
 def test_unfamiliarity_is_the_share_of_held_out_photos_more_typical():
@@ -71,12 +71,11 @@ def test_unfamiliarity_is_the_share_of_held_out_photos_more_typical():
 def test_the_scale_rises_smoothly_to_one_past_the_last_held_out_photo(held_out):
     familiarity = fit(held_out=held_out)
     last = familiarity.distances[-1]
-    shifts = np.geomspace(1e-3, 400, 4000, dtype=np.float32)
-    line = familiarity.means[:1] + shifts[:, None]  # away from all classes
-    distance, found = familiarity.distance(line), familiarity.unfamiliarity(line)
-    assert (np.diff(found[np.argsort(distance)]) >= 0).all()
-    at_last = np.interp(last, distance, found)
-    assert at_last == pytest.approx(held_out / (held_out + 1), abs=0.02)
+    distances = np.linspace(0, 10 * last, 5000)
+    found = familiarity.share_below(distances)
+    assert (np.diff(found) >= 0).all()
+    assert np.diff(found).max() < 0.1
+    assert familiarity.share_below(np.array([last])) == pytest.approx(held_out / (held_out + 1), abs=1e-6)
     assert found[-1] > 0.9999
     assert np.isfinite(found).all()
 
@@ -96,7 +95,7 @@ def test_one_class_few_photos_and_constant_features_give_numbers():
     familiarity = fit_familiarity(features, [4] * 5, draw(2, seed=1)[0])
     assert np.isfinite(familiarity.unfamiliarity(draw(5, seed=2)[0])).all()
     same = np.ones((5, 24), np.float32)
-    found = fit_familiarity(same, [0] * 5, same[:2]).unfamiliarity(np.stack([same[0], same[0] + 1]))
+    found = fit_familiarity(same, [0] * 5, same[:2]).unfamiliarity(np.stack([same[0], np.arange(24, dtype=np.float32)]))
     assert found[0] < UNFAMILIAR_FROM < found[1]
 
 
