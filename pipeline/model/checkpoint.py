@@ -16,7 +16,7 @@ from pipeline.model.checkpoint_files import (
     list_adapter_files,
     list_weight_files,
 )
-from pipeline.model.familiarity import FAMILIARITY_FILE
+from pipeline.model.familiarity_file import FAMILIARITY_FILE
 from pipeline.model.head import Head, has_sigmoid_scores, read_head
 
 BUNDLED = Path(__file__).parents[1] / "bundled"

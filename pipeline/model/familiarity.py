@@ -1,26 +1,15 @@
-"""The share of held-out training photos more typical than a photo, from the features behind its logits.
+"""The share of held-out training photos more typical than a photo, from the features behind its logits."""
 
-`familiarity.safetensors` in a model's folder holds the statistics. `vitrollout finetune` writes them.
-"""
-
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
 
-from pipeline.atomic_files import atomic_write_path
-from pipeline.errors import ModelError, one_line
 from pipeline.records import Doubles, Floats, Halves
 
-FAMILIARITY_FILE = "familiarity.safetensors"
-
-_VERSION = "1"
 _SHORTEST = 1e-20  # features of this length stay as they are, so zeros stay zeros
 _MOST_DIRECTIONS = 256  # of the covariance; the rest of a feature vector counts by its length
 _MOST_QUANTILES = 400
@@ -197,70 +186,4 @@ def _set_scale(statistics: Familiarity, distances: Doubles) -> Familiarity:
         distances=ordered[kept].astype(np.float32),
         levels=shares[kept].astype(np.float32),
         tail=np.array([max(excess, smallest)], np.float32),
-    )
-
-
-def read_familiarity(folder: Path, model_digest: str) -> Familiarity:
-    """Read the statistics in a model's folder.
-
-    Args:
-        folder: of the model, with the file.
-        model_digest: of the model's files, see `Checkpoint.digest`.
-
-    Raises:
-        ModelError: the file is damaged, or the model has other weights or preprocessing than the one it was made for.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    file = folder / FAMILIARITY_FILE
-    try:
-        with safe_open(file, framework="numpy") as content:
-            metadata = content.metadata() or {}
-            arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a dict
-        if metadata["version"] != _VERSION:
-            raise ValueError(f"version {metadata['version']} of the format, and this vitrollout reads {_VERSION}")
-        fitted_on = TypeAdapter(FittedOn).validate_json(metadata["fitted_on"])
-        familiarity = Familiarity(**arrays, fitted_on=fitted_on)
-        _check_shapes(familiarity)
-    except OSError as error:
-        raise ModelError(f"{file}: {error.strerror or error}; make it readable") from None
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise _unusable(folder, error) from None
-    if metadata.get("model_digest") != model_digest:
-        raise _unusable(folder, "it was made for other weights or another preprocessing")
-    return familiarity
-
-
-def write_familiarity(familiarity: Familiarity, folder: Path, model_digest: str) -> Path:
-    """Write the statistics into a model's folder, bound to its files; return the file.
-
-    Raises:
-        StoreError: the folder can't be written.
-    """
-    from safetensors.numpy import save_file
-
-    fitted_on = json.dumps(asdict(familiarity.fitted_on))
-    metadata = {"version": _VERSION, "model_digest": model_digest, "fitted_on": fitted_on}
-    file = folder / FAMILIARITY_FILE
-    with atomic_write_path(file, folder) as temporary:
-        save_file(familiarity.arrays(), temporary, metadata)
-    return file
-
-
-def _check_shapes(familiarity: Familiarity) -> None:
-    """Check that the arrays fit together and hold numbers; raises ValueError."""
-    (classes, width), (rows, kept) = familiarity.means.shape, familiarity.directions.shape
-    quantiles = len(familiarity.distances)
-    expected = {"variances": (kept,), "rest": (1,), "levels": (quantiles,), "tail": (1,)}
-    wrong = [name for name, shape in expected.items() if getattr(familiarity, name).shape != shape]
-    if wrong or rows != width or not classes or not quantiles:
-        raise ValueError(f"its arrays don't fit together ({', '.join(wrong) or 'means, directions'})")
-    if infinite := [name for name, array in familiarity.arrays().items() if not np.isfinite(array).all()]:
-        raise ValueError(f"{infinite[0]} is not finite")
-
-
-def _unusable(folder: Path, reason: object) -> ModelError:
-    return ModelError(
-        f"{folder / FAMILIARITY_FILE}: {one_line(reason, 200)}; make it again with vitrollout finetune, or remove the "
-        "file: photos are then not compared with the training photos"
     )

@@ -9,7 +9,8 @@ from pipeline.errors import ConfigError
 from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import Checkpoint, resolve_checkpoint
 from pipeline.model.device import Precision, choose_device, choose_precision
-from pipeline.model.familiarity import FAMILIARITY_FILE, Familiarity, read_familiarity
+from pipeline.model.familiarity import Familiarity
+from pipeline.model.familiarity_file import FAMILIARITY_FILE, read_familiarity
 from pipeline.settings import ModelSettings
 
 if TYPE_CHECKING:  # transformers takes seconds to import

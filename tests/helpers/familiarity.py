@@ -8,7 +8,8 @@ from PIL import Image
 
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
-from pipeline.model.familiarity import Familiarity, fit_familiarity, write_familiarity
+from pipeline.model.familiarity import Familiarity, fit_familiarity
+from pipeline.model.familiarity_file import write_familiarity
 from pipeline.model.load import load_classifier
 from pipeline.model.predictor import Predictor
 from pipeline.photos.loader import model_pixels

@@ -14,7 +14,7 @@ from PIL import Image
 import pipeline
 from pipeline.errors import ModelError
 from pipeline.model.checkpoint import BUNDLED
-from pipeline.model.familiarity import FAMILIARITY_FILE
+from pipeline.model.familiarity_file import FAMILIARITY_FILE
 from pipeline.model.open import open_model
 from pipeline.nightly.archives import nightly
 from pipeline.nightly.config import read_config
