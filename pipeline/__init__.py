@@ -4,7 +4,7 @@
     pipeline.run(input="photos", out="results")           a folder of photos -> a table and overlays
     pipeline.read_results("results")                      the table as a DataFrame
     pipeline.read_reviews("results")                      people's decisions about its photos, as a DataFrame
-    pipeline.analysis                                     the maps of a table: statistics, hot boxes, nearest maps
+    pipeline.analysis                                     maps and embeddings of a table: hot boxes, nearest photos, ...
     pipeline.explain, finetune, evaluate, trust, compact, export, draw_overlays
                                                           the other commands, with their options as keyword arguments
 

@@ -73,6 +73,11 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
         description="CSV path,expected or path,label with the expected labels",
         json_schema_extra=changes_numbers("label maps"),
     )
+    embeddings: bool = Field(
+        False,
+        description="write the features of each photo into the column embedding, 1 to 2 KB a photo",
+        json_schema_extra=changes_numbers(),
+    )
     workers: AutoCount = Field(
         "auto", description="processes for decoding photos, of each device; auto: one per core, shared by the devices"
     )

@@ -48,6 +48,8 @@ def finish_run(
         images_per_second=round(profiler.photos / seconds, 2),
         seconds_by_stage=seconds_by_stage or {},
     )
+    if sentence := summary.describe_unfamiliar():
+        log.log(logging.WARNING if summary.mostly_unfamiliar else logging.INFO, sentence)
     if is_last:
         profile = profiler.profile().as_json()
         results.write_record(replace(draft, summary=summary, finished_at=current_time(), profile=profile))
@@ -67,6 +69,7 @@ def _summarise_photos(out: Location, draft: RunRecord, profiler: Profiler) -> Ru
     decisions: dict[str, int] = {outcome: profiler.decisions[outcome] for outcome in OUTCOMES} if has_decision else {}
     if profiler.photos and decisions:
         log.info("decisions: %s", ", ".join(f"{outcome} {count}" for outcome, count in decisions.items()))
+    unfamiliar = _count_unfamiliar(draft, profiler)
     reviews = compare_with_reviews(out, draft.summary.run_id)
     return replace(
         draft.summary,
@@ -82,7 +85,14 @@ def _summarise_photos(out: Location, draft: RunRecord, profiler: Profiler) -> Ru
         agreed=reviews.agreed,
         contradicted=len(reviews.contradicted),
         contradicted_photos=reviews.contradicted[:MOST_NAMED],
+        unfamiliar=unfamiliar,
     )
+
+
+def _count_unfamiliar(draft: RunRecord, profiler: Profiler) -> Mapping[str, float] | None:
+    if draft.summary.unfamiliar is None:
+        return None
+    return {"count": profiler.unfamiliar, "share": round(profiler.unfamiliar / max(1, profiler.rated), 4)}
 
 
 def close_run(results: ResultsFolder, opened: OpenRun) -> None:

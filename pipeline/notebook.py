@@ -15,6 +15,7 @@ from pipeline.maps.methods import LABEL_METHODS, MethodName
 from pipeline.maps.passes import MapPlan
 from pipeline.model.classifier import Classifier
 from pipeline.model.cpu_streams import split_over_cores
+from pipeline.model.familiarity import Familiarity
 from pipeline.model.open import open_model
 from pipeline.model.predictor import Predictor
 from pipeline.model.targets import Targets, find_targets
@@ -46,6 +47,8 @@ class ImagePrediction:
         photo: (h, w, 3), the image, upright, at a longest side of at most 1,024 pixels.
         photo_box: `map_box` in pixels of `photo`.
         defect_score, decision: score of "any defect", and pass, review or reject; None for a model without a decision.
+        features: (D,), read by the classification head; for `pipeline.analysis.nearest_photos`.
+        unfamiliar: 0..1, the column of the table; None for a model without statistics of its training photos.
     """
 
     label: str
@@ -60,6 +63,8 @@ class ImagePrediction:
     photo_box: Box
     defect_score: float | None = None
     decision: Outcome | None = None
+    features: Floats | None = None
+    unfamiliar: float | None = None
 
     def overlay(self, **look: Any) -> Image.Image:
         """Draw the map over the image.
@@ -81,13 +86,19 @@ class LoadedModel:
     """
 
     def __init__(
-        self, classifier: Classifier, method: MethodName, settings: MapSettings, decision: Decision | None = None
+        self,
+        classifier: Classifier,
+        method: MethodName,
+        settings: MapSettings,
+        decision: Decision | None = None,
+        familiarity: Familiarity | None = None,
     ) -> None:
         self.classifier = classifier
         self.labels = classifier.labels
         self.method = method
         self._settings = settings
         self._decision = decision
+        self._familiarity = familiarity
         self._network = split_over_cores(classifier, _BATCH_SIZE)
 
     def predict(
@@ -106,7 +117,8 @@ class LoadedModel:
         """
         targets = self._find_targets(target, versus)
         samples = [self._prepare_sample(number, image) for number, image in enumerate(_as_list(images), start=1)]
-        plan = MapPlan((self.method,), self._settings.head_fusion, self._settings.discard_ratio, targets.versus)
+        settings = self._settings
+        plan = MapPlan((self.method,), settings.head_fusion, settings.discard_ratio, targets.versus, features=True)
         predictor = Predictor(self._network, plan, _BATCH_SIZE, targets)
         return [self._describe_prediction(prediction) for prediction in predictor.predict_photos(samples)]
 
@@ -133,7 +145,14 @@ class LoadedModel:
             photo_box=scale_box(box, (sample.width, sample.height), sample.photo.shape[1::-1]),
             defect_score=judged[0],
             decision=judged[1],
+            features=prediction.features,
+            unfamiliar=self._rate_familiarity(prediction),
         )
+
+    def _rate_familiarity(self, prediction: Prediction) -> float | None:
+        if self._familiarity is None or prediction.features is None:
+            return None
+        return float(self._familiarity.unfamiliarity(prediction.features[None])[0])
 
     def _find_targets(self, target: str | None, versus: str | None) -> Targets:
         if (target, versus) != (None, None) and self.method not in LABEL_METHODS:
@@ -183,7 +202,7 @@ def load_model(model: str = "bundled", *, method: str = "rollout", **settings: A
     """
     config = _LoadSettings(model=model, method=method, **settings)
     opened = open_model(config)
-    return LoadedModel(opened.load(), config.method, config, opened.read_decision())
+    return LoadedModel(opened.load(), config.method, config, opened.read_decision(), opened.read_familiarity())
 
 
 def _as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:

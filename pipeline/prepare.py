@@ -108,6 +108,7 @@ def draft_record(prepared: PreparedRun, plan: Plan, run_id: str, engine: str) ->
         standing=plan.failed_before,
         rejudged=plan.rejudged,
         left_out=source.left_out,
+        unfamiliar={"count": 0, "share": 0.0} if model.familiarity else None,
     )
     return RunRecord(
         summary,

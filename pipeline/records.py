@@ -25,6 +25,7 @@ Box = tuple[float, float, float, float]
 # From logits to scores: softmax for one class a photo; sigmoid, class by class, for labels that may hold together.
 Scoring = Literal["softmax", "sigmoid"]
 
+UNFAMILIAR_FROM = 0.99  # a photo above this is unlike the training photos, see `pipeline.model.familiarity`
 _TOP_CLASSES = 5
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipeline.config import RunConfig
 from pipeline.decision import Decision, add_decision
 from pipeline.errors import ConfigError
+from pipeline.model.familiarity import Familiarity
 from pipeline.model.open import OpenedModel, open_model
 from pipeline.model.targets import Targets
 from pipeline.overlays.choice import OverlayChoice
@@ -23,6 +24,7 @@ class RunModel:
         targets: labels to explain; those expected of each photo come with the plan.
         base_fingerprint: of all settings with an effect on the numbers.
         decision: saved with the model, or None.
+        familiarity: statistics of the training photos saved with the model, or None.
         overlays: the photos to draw.
     """
 
@@ -31,6 +33,7 @@ class RunModel:
     targets: Targets
     base_fingerprint: str
     decision: Decision | None
+    familiarity: Familiarity | None
     overlays: OverlayChoice
 
     @property
@@ -47,12 +50,12 @@ class RunModel:
         config, head = self.config, self.opened.checkpoint.read_head()
         return RowBuilder(
             head.labels, config.model, config.method[0], run_id, self.fingerprint_of, self.targets.versus,
-            head.scoring, self.decision,
+            head.scoring, self.decision, self.familiarity, config.embeddings,
         )  # fmt: skip
 
 
 def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel:
-    """Find the model of a run, its labels to explain, and its decision.
+    """Find the model of a run, its labels to explain, its decision and its statistics.
 
     Args:
         config: all settings.
@@ -64,9 +67,11 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
     """
     opened = open_model(config, computes_here=computes_here)
     targets = choose_targets(config, opened.checkpoint)
-    base = fingerprint(config, opened.checkpoint, opened.precision, targets)
+    familiarity = opened.read_familiarity()
+    digest = familiarity.digest() if familiarity else None
+    base = fingerprint(config, opened.checkpoint, opened.precision, targets, digest)
     try:
         overlays = config.overlay_choice.resolve_labels(opened.checkpoint.labels)
     except ValueError as error:
         raise ConfigError(f"overlays = {config.overlays}: {error}") from None
-    return RunModel(config, opened, targets, base, opened.read_decision(), overlays)
+    return RunModel(config, opened, targets, base, opened.read_decision(), familiarity, overlays)

@@ -91,7 +91,13 @@ class ShardRunner:
 
             model, config = self._model, self._model.config
             self._classifier = model.opened.load(rescale=config.rescale)
-        map_plan = MapPlan(config.method, config.head_fusion, config.discard_ratio, model.targets.versus)
+        map_plan = MapPlan(
+            config.method,
+            config.head_fusion,
+            config.discard_ratio,
+            model.targets.versus,
+            features=self._rows.needs_features,
+        )
         self._predictor = build_predictor(self._classifier, map_plan, config.batch_size, model.targets)
         spec = self._classifier.load_spec(
             overlay_size=None if model.overlays.kind == "none" else config.overlay_size,
@@ -210,17 +216,20 @@ class ShardRunner:
                     raise
                 raise DeviceLostError(f"device {self._model.opened.device} no longer answers: {error}") from error
         failures = [*batch.failures, *filter(None, (prediction.failure for prediction in predictions))]
+        classified = [prediction for prediction in predictions if not prediction.failure]
+        with self._clock("table"):
+            unfamiliar = self._rows.rate_familiarity(classified)
         with self._clock("overlays"):
-            rows = [self._finish_photo(prediction) for prediction in predictions if not prediction.failure]
+            rows = [self._finish_photo(*photo) for photo in zip(classified, unfamiliar, strict=True)]
         for failure in failures:
             log.warning("%s: %s", failure.ref.path, failure.reason, extra={"path": failure.ref.path})
         return rows + [self._rows.build_failed(failure) for failure in failures]
 
-    def _finish_photo(self, prediction: Prediction) -> Row:
+    def _finish_photo(self, prediction: Prediction, unfamiliar: float | None) -> Row:
         """Build the row of a photo, and queue its overlay if it gets one."""
         sample = prediction.sample
         box = self._classifier.geometry.map_box(sample.width, sample.height)
-        row = self._rows.build_ok(prediction, box, None)
+        row = self._rows.build_ok(prediction, box, None, unfamiliar)
         sampled = sample.ref.path in self._sampled
         if not self._model.overlays.wants(row.label, row.score, row.decision, sampled=sampled):
             return row

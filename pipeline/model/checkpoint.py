@@ -16,6 +16,7 @@ from pipeline.model.checkpoint_files import (
     list_adapter_files,
     list_weight_files,
 )
+from pipeline.model.familiarity_file import FAMILIARITY_FILE
 from pipeline.model.head import Head, has_sigmoid_scores, read_head
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -171,7 +172,15 @@ def _download_files(model: str) -> Path:
     folder = Path()
     try:
         for weights in _WEIGHTS:  # pickled tensors only without safetensors
-            files = [*_SETTINGS, *_ADAPTER, SPLIT_FILE, DECISION_FILE, weights, f"{weights}.index.json"]
+            files = [
+                *_SETTINGS,
+                *_ADAPTER,
+                SPLIT_FILE,
+                DECISION_FILE,
+                FAMILIARITY_FILE,
+                weights,
+                f"{weights}.index.json",
+            ]
             folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=files))
             if any(folder.glob(weights)):
                 break

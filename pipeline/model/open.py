@@ -9,6 +9,8 @@ from pipeline.errors import ConfigError
 from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import Checkpoint, resolve_checkpoint
 from pipeline.model.device import Precision, choose_device, choose_precision
+from pipeline.model.familiarity import Familiarity
+from pipeline.model.familiarity_file import FAMILIARITY_FILE, read_familiarity
 from pipeline.settings import ModelSettings
 
 if TYPE_CHECKING:  # transformers takes seconds to import
@@ -60,6 +62,27 @@ class OpenedModel:
             )
         return decision
 
+    def read_familiarity(self) -> Familiarity | None:
+        """Read the statistics of the training photos saved with the model, or None; warn of another input size.
+
+        Raises:
+            ModelError: their file is damaged or belongs to another model, or the model's files can't be read.
+        """
+        folder = self.checkpoint.folder
+        if not (folder / FAMILIARITY_FILE).is_file():
+            return None
+        familiarity = read_familiarity(folder, self.checkpoint.digest())
+        fitted = familiarity.fitted_on.input_size
+        if fitted != self.input_size:
+            log.warning(
+                "%s was made with --input-size %s: with --input-size %s features differ, and more photos may seem "
+                "unlike the training photos",
+                folder / FAMILIARITY_FILE,
+                _format_size(fitted),
+                _format_size(self.input_size),
+            )
+        return familiarity
+
     def load(self, *, rescale: bool = True) -> "Classifier":
         """Load the weights; arguments and errors as of `load_classifier`."""
         from pipeline.model.load import load_classifier
@@ -99,4 +122,8 @@ def open_model(settings: ModelSettings, *, computes_here: bool = True) -> Opened
 
 
 def _format_options(size: tuple[int, int] | None, precision: str) -> str:
-    return f"--input-size {'none' if size is None else f'{size[0]}x{size[1]}'} --precision {precision}"
+    return f"--input-size {_format_size(size)} --precision {precision}"
+
+
+def _format_size(size: tuple[int, int] | None) -> str:
+    return "none" if size is None else f"{size[0]}x{size[1]}"

@@ -29,6 +29,7 @@ def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) ->
     finished = gauge("last_run_timestamp_seconds", "Time of the last finished run, successful or not.")
     photos = gauge("photos", "Photos of the last run.", "status")
     decisions = gauge("decisions", "Photos of the last run by decision of its model: pass, review, reject.", "decision")
+    unfamiliar = gauge("photos_unfamiliar", "Photos of the last run unlike those that its model learned from.")
     standing = gauge("photos_standing_failed", "Photos failed in earlier runs, and failed still.")
     differences = gauge("photos_compared", "Photos new, changed or gone since the run before.", "difference")
     rate = gauge("photos_per_second", "Speed of the last run.")
@@ -45,6 +46,8 @@ def write_metrics_file(config: NightlyConfig, nights: Sequence[ArchiveNight]) ->
             photos.labels(night.name, "done_before").set(summary.done_before)
             for decision, count in summary.decisions.items():
                 decisions.labels(night.name, decision).set(count)
+            if summary.unfamiliar is not None:
+                unfamiliar.labels(night.name).set(summary.unfamiliar["count"])
             standing.labels(night.name).set(summary.standing + summary.failed_again)
             for difference in ("new", "changed", "gone"):
                 differences.labels(night.name, difference).set(getattr(summary, difference))

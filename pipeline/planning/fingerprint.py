@@ -18,11 +18,20 @@ _FIRST_SETTINGS = (
 )  # fmt: skip
 
 
-def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str, targets: Targets) -> str:
+def fingerprint(
+    config: RunConfig, checkpoint: Checkpoint, precision: str, targets: Targets, familiarity: str | None = None
+) -> str:
     """Hash all settings with an effect on the numbers, and nothing else.
 
     The settings are the fields declared with `changes_numbers`. Names in them are resolved: a model to the digest of
     its files, labels to ids.
+
+    Args:
+        config: all settings.
+        checkpoint: the model.
+        precision: of the forward pass.
+        targets: labels to explain.
+        familiarity: digest of the model's statistics for the column unfamiliar; None without them.
     """
     method, *more_methods = config.method
     values = {name: getattr(config, name) for name in config.fingerprint_fields()} | {
@@ -54,6 +63,8 @@ def fingerprint(config: RunConfig, checkpoint: Checkpoint, precision: str, targe
     if explains_labels:
         parts.append(["expected" if targets.expected is not None else targets.label, targets.versus])
     parts += [[name, value] for name, value in values.items() if value != defaults[name]]
+    if familiarity is not None:
+        parts.append(["familiarity", familiarity])
     return _hash_parts(parts)
 
 

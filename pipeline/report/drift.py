@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.decision import OUTCOMES, without_decision
 from pipeline.maps.statistics import concentration
+from pipeline.records import UNFAMILIAR_FROM
 from pipeline.results.run_record import newest_run_records
 from pipeline.results.schema import Row
 from pipeline.storage.location import Location
@@ -23,11 +24,12 @@ LOW_CONFIDENCE = 0.7  # photos with a lower score deserve a look
 _FEWEST_PHOTOS = 20  # a smaller run says little
 _FEWEST_RUNS = 3  # needed for a usual band
 _DECISION = "decision "  # shares with this prefix are missing where nothing was decided
+_UNFAMILIAR = "unfamiliar"  # and this one where no photo was compared with the training photos
 _BAND_WIDTH = 3.0  # to either side, in standard deviations
 
 # Differences too small for a warning, however unusual: of averages in their unit, of shares in 0..1.
 _NEGLIGIBLE = {"score": 0.02, "megapixels": 0.01, "map concentration": 0.01}
-_COUNTS = ("labels", "decisions", "failed", "failed_again", "tried_again")  # of a profiler
+_COUNTS = ("labels", "decisions", "failed", "failed_again", "tried_again", "rated", "unfamiliar")  # of a profiler
 _NEGLIGIBLE_SHARE = 0.03
 
 
@@ -46,8 +48,8 @@ class Profile:
     Attributes:
         photos: number of processed photos.
         averages: of score (0..1), megapixels, and map concentration (see `statistics.concentration`), over ok photos.
-        shares: of all photos: "failed", "low confidence", "label X" of each label X, and "decision X" of each decision
-            X of a model with decisions; 0..1.
+        shares: of all photos: "failed", "low confidence", "label X" of each label X, "decision X" of each decision X of
+            a model with decisions, and "unfamiliar" of a model with statistics of its training photos; 0..1.
     """
 
     photos: int
@@ -70,11 +72,14 @@ class Profiler:
         failed: number of failed photos.
         failed_again: of these, photos that failed in an earlier run too.
         tried_again: photos that failed in an earlier run.
+        rated: ok photos compared with the model's training photos.
+        unfamiliar: of these, photos unlike them.
     """
 
     def __init__(self) -> None:
         self.labels, self.decisions = Counter[str](), Counter[str]()
         self.failed = self.failed_again = self.tried_again = 0
+        self.rated = self.unfamiliar = 0
         self._low_confidence = 0
         self._sums: dict[str, Any] = defaultdict(lambda: np.zeros(2))  # of values and of their squares
 
@@ -94,6 +99,9 @@ class Profiler:
             self.labels[row.label] += 1
             if row.decision is not None:
                 self.decisions[row.decision] += 1
+            if row.unfamiliar is not None:
+                self.rated += 1
+                self.unfamiliar += row.unfamiliar > UNFAMILIAR_FROM
             self._low_confidence += row.score < LOW_CONFIDENCE
             values = {
                 "score": row.score,
@@ -117,6 +125,8 @@ class Profiler:
         self.failed += content["failed"]
         self.failed_again += content["failed_again"]
         self.tried_again += content["tried_again"]
+        self.rated += content.get("rated", 0)  # missing from parts of earlier versions
+        self.unfamiliar += content.get("unfamiliar", 0)
         self._low_confidence += content["low_confidence"]
         for name, values in content["sums"].items():
             self._sums[name] += values
@@ -137,6 +147,8 @@ class Profiler:
         counts |= {f"label {label}": count for label, count in self.labels.most_common()}
         if self.decisions:
             counts |= {f"{_DECISION}{outcome}": self.decisions[outcome] for outcome in OUTCOMES}
+        if self.rated:
+            counts[_UNFAMILIAR] = self.unfamiliar
         return Profile(self.photos, averages, {name: count / photos for name, count in counts.items()})
 
 
@@ -169,7 +181,8 @@ def drift_warnings(tonight: Profile, earlier: Sequence[Profile]) -> list[str]:
             warnings.append(f"{name}: {average.mean:.3g} on average, usually {band[0]:.3g} to {band[1]:.3g}")
     for name in sorted({name for profile in (tonight, *earlier) for name in profile.shares}):
         share = tonight.shares.get(name, 0.0)
-        known = [profile for profile in earlier if name in profile.shares or not name.startswith(_DECISION)]
+        may_be_missing = name.startswith(_DECISION) or name == _UNFAMILIAR
+        known = [profile for profile in earlier if name in profile.shares or not may_be_missing]
         if not known:
             continue
         before = [profile.shares.get(name, 0.0) for profile in known]

@@ -151,6 +151,8 @@ def format_status(status: Status) -> str:
     paragraphs.append("last runs:\n" + (_format_runs(status.runs) if status.runs else "  none has finished yet"))
     if status.open_runs:
         paragraphs.append("\n".join(run.describe() for run in status.open_runs))
+    newest = (record.summary.describe_unfamiliar() for record in status.runs[:1])
+    paragraphs += [f"newest run: {sentence}" for sentence in newest if sentence]
     paragraphs += [f"unlike earlier runs: {change}" for record in status.runs[:1] for change in record.summary.changes]
     if status.failed:
         reasons = (f"{count:6}  {reason}" for reason, count in status.reasons.items())
@@ -167,6 +169,9 @@ def _format_runs(records: Sequence[RunRecord]) -> str:
         {"finished": record.finished_at, **{name: getattr(record.summary, name) for name in columns}}
         for record in records
     ]
+    if any(record.summary.unfamiliar for record in records):
+        for row, record in zip(rows, records, strict=True):
+            row["unfamiliar"] = f"{record.summary.unfamiliar['count']}" if record.summary.unfamiliar else "-"
     return pd.DataFrame(rows).to_string(index=False)
 
 

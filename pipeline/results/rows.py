@@ -9,8 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.decision import Decision, Outcome
-from pipeline.records import Box, Failure, Floats, ImageRef, Prediction, Scoring, best_scores
+from pipeline.model.familiarity import Familiarity
+from pipeline.records import Box, Failure, Floats, Halves, ImageRef, Prediction, Scoring, best_scores
 from pipeline.results.schema import Row, set_columns
+
+_LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class RowBuilder:
         versus: id of the label set against the target of label-dependent maps.
         scoring: from logits to scores.
         decision: for the columns defect_score and decision; None leaves them null.
+        familiarity: for the column unfamiliar; None leaves it null.
+        embeddings: fill the column embedding.
     """
 
     labels: Sequence[str]
@@ -34,8 +39,23 @@ class RowBuilder:
     versus: int | None
     scoring: Scoring = "softmax"
     decision: Decision | None = None
+    familiarity: Familiarity | None = None
+    embeddings: bool = False
 
-    def build_ok(self, prediction: Prediction, box: Box, overlay: str | None) -> Row:
+    @property
+    def needs_features(self) -> bool:
+        """Whether rows are built from the features as well."""
+        return self.familiarity is not None or self.embeddings
+
+    def rate_familiarity(self, predictions: Sequence[Prediction]) -> Sequence[float | None]:
+        """Return the column unfamiliar of classified photos, all at once: the statistics are read once."""
+        features = [prediction.features for prediction in predictions if prediction.features is not None]
+        if self.familiarity is None or not features:
+            return [None] * len(predictions)
+        unfamiliar: Sequence[float] = self.familiarity.unfamiliarity(np.stack(features)).tolist()
+        return unfamiliar
+
+    def build_ok(self, prediction: Prediction, box: Box, overlay: str | None, unfamiliar: float | None = None) -> Row:
         """Build the row of a classified photo."""
         sample = prediction.sample
         top, scores = best_scores(prediction.logits, self.scoring)
@@ -70,6 +90,8 @@ class RowBuilder:
             overlay=overlay,
             defect_score=defect_score,
             decision=decision,
+            unfamiliar=unfamiliar,
+            embedding=to_embedding(prediction.features) if self.embeddings else None,
         )
 
     def build_failed(self, failure: Failure) -> Row:
@@ -108,3 +130,15 @@ class RowBuilder:
             "run_id": self.run_id,
             "processed_at": time.time_ns() // 1000,
         }
+
+
+def to_embedding(features: Floats | None) -> Halves | None:
+    """Convert features (D,) to the column embedding: float16, with larger values clipped at ±65,504.
+
+    Trained networks normalise their features, so values past this range are rare, and their direction is kept best by
+    the largest number. A photo with an infinite feature fails before, see `Prediction.failure`.
+    """
+    if features is None:
+        return None
+    clipped: Halves = features.clip(-_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
+    return clipped

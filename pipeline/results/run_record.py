@@ -13,6 +13,7 @@ from pipeline.storage.files import read_bytes
 from pipeline.storage.location import Location
 
 PROFILE = "profile"  # in the metadata of a part: its photos in numbers, see `pipeline.report.drift`
+_MOST_PHOTOS = 0.5  # from this share on, unfamiliar photos are a warning
 _PACKAGES = ("vitrollout", "torch", "transformers", "pillow", "pyarrow")
 
 
@@ -45,6 +46,8 @@ class RunSummary:
         agreed: of these, photos with the reviewed label.
         contradicted: of these, photos with another label, whose review agreed with the model of its time.
         contradicted_photos: paths of the first of them.
+        unfamiliar: photos of this run unlike those that the model learned from, as `count` and as `share` of the ok
+            photos (0..1); None for a model without statistics of its training photos.
     """
 
     run_id: str
@@ -74,11 +77,26 @@ class RunSummary:
     agreed: int = 0
     contradicted: int = 0
     contradicted_photos: Sequence[str] = ()
+    unfamiliar: Mapping[str, float] | None = None
 
     @property
     def exit_code(self) -> int:
         """0, or 3 if some files failed, now or before, or some folders could not be read."""
         return 3 if self.failed or self.standing or self.unreadable_folders else 0
+
+    @property
+    def mostly_unfamiliar(self) -> bool:
+        """Whether half of the photos or more are unlike those that the model learned from."""
+        return self.unfamiliar is not None and self.unfamiliar["share"] >= _MOST_PHOTOS
+
+    def describe_unfamiliar(self) -> str | None:
+        """Say in a sentence how many photos the model knows nothing like; None if it can't tell, or without photos."""
+        if self.unfamiliar is None or not self.ok:
+            return None
+        unlike = "unlike those that this model learned from"
+        if self.mostly_unfamiliar:
+            return f"{self.unfamiliar['share']:.0%} of these photos are {unlike}"
+        return f"{self.unfamiliar['count']} of {self.ok} photos are {unlike}"
 
     @property
     def left(self) -> int:

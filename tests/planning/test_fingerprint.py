@@ -39,6 +39,7 @@ CHANGED = {
     "method": ("libragrad", "rollout"),
     "target": "class-1",
     "versus": "class-2",
+    "embeddings": True,
     "workers": 2,
     "pattern": "*.jpg",
     "exclude": ("*.png",),
@@ -98,7 +99,8 @@ def run_once(models, out, **changed):
 def numbers_of(row):
     more_maps = dict(row["more_maps"] if row["more_maps"] is not None else [])
     words = [row["label"], row["method"], row["target"], row["versus"], sorted(more_maps)]
-    arrays = [row["logits"], row["attention"], *(more_maps[name] for name in sorted(more_maps))]
+    embedding = np.empty(0) if row["embedding"] is None else row["embedding"]
+    arrays = [row["logits"], row["attention"], embedding, *(more_maps[name] for name in sorted(more_maps))]
     return words, arrays
 
 
@@ -165,6 +167,13 @@ def test_fingerprints_of_results_made_before_there_were_targets_hold(tmp_path):
         config = RunConfig(input=tmp_path, **({"method": arguments[1]} if arguments else {}))
         assert fingerprint(config, Digested(), "bf16", Targets()) == mark
         assert photo_fingerprint(mark, Targets(), "a.png") == mark
+
+
+def test_statistics_of_the_training_photos_count_where_there_are_some(tmp_path):
+    config = RunConfig(input=tmp_path)
+    plain, first, second = (fingerprint(config, Digested(), "bf16", Targets(), digest) for digest in (None, "a", "b"))
+    assert plain == fingerprint(config, Digested(), "bf16", Targets())
+    assert len({plain, first, second}) == 3
 
 
 def test_fingerprints_tell_methods_and_labels_apart(tmp_path):

@@ -91,6 +91,33 @@ def test_rejects_that_pile_up_are_news():
     assert drift_warnings(tonight, usual(0.90, 0.92, 0.91)) == [], "nothing was decided before"
 
 
+def test_shares_of_unfamiliar_photos_by_hand():
+    """Of the photos compared with the training photos and of all; a profile goes through text."""
+    rows = [make_row(f"{number}", unfamiliar=value) for number, value in enumerate((0.2, 0.99, 0.9901, 1.0))]
+    profiler = Profiler()
+    profiler.add([*rows, make_row("4", status="failed", label=None)])
+    assert (profiler.rated, profiler.unfamiliar) == (4, 2)
+    copy = Profiler()
+    copy.add_text(profiler.as_text())
+    assert copy.profile() == profiler.profile()
+    assert copy.profile().shares["unfamiliar"] == 0.4
+    assert "unfamiliar" not in profile_of([make_row("a")]).shares
+
+
+def test_parts_of_earlier_versions_have_no_count_of_unfamiliar_photos():
+    content = json.loads(Profiler().as_text())
+    copy = Profiler()
+    copy.add_text(json.dumps({name: value for name, value in content.items() if name not in ("rated", "unfamiliar")}))
+    assert (copy.rated, copy.unfamiliar) == (0, 0)
+
+
+def test_unfamiliar_photos_that_pile_up_are_news():
+    (tonight,) = usual(0.91, unfamiliar=0.3)
+    found = drift_warnings(tonight, usual(0.90, 0.92, 0.91, unfamiliar=0.01))
+    assert found == ["unfamiliar: 30.0% of the photos, usually 0.0% to 4.0%"]
+    assert drift_warnings(tonight, usual(0.90, 0.92, 0.91)) == [], "nothing was compared before"
+
+
 def test_runs_under_another_decision_count_but_for_its_shares(tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()

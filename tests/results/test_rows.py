@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.decision import add_decision
+from pipeline.model.familiarity import fit_familiarity
 from pipeline.records import ImageRef, Prediction, Sample
 from pipeline.results.done_index import read_done_index
 from pipeline.results.folder import ResultsFolder
@@ -42,6 +43,30 @@ def test_new_rows_have_the_decision_of_the_model(scoring, expected):
     assert [(row.defect_score, row.decision) for row in built] == expected
     plain = builder(None).build_ok(predict(QUARTERS[0]), (0, 0, 30, 20), None)
     assert (plain.defect_score, plain.decision) == (None, None)
+
+
+def test_rows_have_no_embedding_unless_asked_for():
+    prediction = replace(predict(QUARTERS[0]), features=np.array([0.5, -2, 1e5, -1e30], np.float32))
+    plain, asked = (replace(builder(None), embeddings=asked) for asked in (False, True))
+    assert (plain.needs_features, asked.needs_features) == (False, True)
+    assert plain.build_ok(prediction, (0, 0, 30, 20), None).embedding is None
+    embedding = asked.build_ok(prediction, (0, 0, 30, 20), None).embedding
+    assert embedding.dtype == np.float16
+    assert embedding.tolist() == [0.5, -2, 65504, -65504], "float16 ends there"
+
+
+def test_photos_of_a_batch_are_compared_with_the_training_photos():
+    features = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    familiarity = fit_familiarity(features[:200], [0] * 200, features[200:])
+    rows = replace(builder(None), familiarity=familiarity)
+    photos = [replace(predict(QUARTERS[0]), features=features[place] * (1 + place)) for place in range(4)]
+    assert rows.needs_features
+    rated = rows.rate_familiarity(photos)
+    expected = familiarity.unfamiliarity(np.stack([photo.features for photo in photos]))
+    assert rated == pytest.approx(expected.tolist())
+    assert rows.build_ok(photos[0], (0, 0, 30, 20), None, rated[0]).unfamiliar == rated[0]
+    assert rows.rate_familiarity([]) == []
+    assert builder(None).rate_familiarity(photos) == [None] * 4
 
 
 def test_rows_are_judged_again_by_their_logits():

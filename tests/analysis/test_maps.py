@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 import pipeline
-from pipeline import analysis
 from pipeline.analysis import hot_boxes, map_statistics, mean_maps, nearest_maps, stack_attention
 from pipeline.model.input_geometry import InputGeometry
 from pipeline.results.read import read_results
@@ -184,7 +183,7 @@ def test_negative_values_are_not_hot():
 
 @pytest.mark.parametrize("block", [1, 10**9])
 def test_nearest_maps(frame, block, monkeypatch):
-    monkeypatch.setattr(analysis, "_SIMILARITIES_AT_ONCE", block)
+    monkeypatch.setattr("pipeline.analysis.maps._SIMILARITIES_AT_ONCE", block)
     maps = maps_of(frame)
     scaled = [
         (attention - attention.min()) / (np.percentile(attention, 98) - attention.min()) for attention in maps.values()
