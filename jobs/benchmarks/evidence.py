@@ -23,7 +23,6 @@ from pipeline.labelled.read import labelled_ref, read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto, resolve_split
 from pipeline.maps.methods import DEFAULT_LABEL_METHOD, LABEL_METHODS
 from pipeline.maps.passes import MapPlan
-from pipeline.maps.statistics import HOT_PERCENTILE
 from pipeline.model.map_scale import spread_evenly
 from pipeline.model.open import OpenedModel, open_model
 from pipeline.model.predictor import build_predictor
@@ -82,7 +81,7 @@ def _split_by_defect(data: Path, labels: Sequence[str], targets: Targets) -> tup
 
 
 def _measure_hottest(photos: Sequence[LabelledPhoto], opened: OpenedModel, method: str, targets: Targets) -> Doubles:
-    """Return the value drawn hottest in each photo on a scale of its own, (n,)."""
+    """Return the hottest value of each photo, (n,)."""
     classifier = opened.load()
     plan = MapPlan((method,), target=targets.label_ids, versus=targets.versus_ids)
     predictor = build_predictor(classifier, plan, "auto")
@@ -90,7 +89,7 @@ def _measure_hottest(photos: Sequence[LabelledPhoto], opened: OpenedModel, metho
     with PhotoLoader(classifier.load_spec(), workers=1) as loader:
         for batch in loader.batches([labelled_ref(photo) for photo in photos], predictor.batch_size, lambda: False):
             maps = predictor.predict([sample.pixels for sample in batch.samples]).maps[method]
-            hottest += np.percentile(maps, HOT_PERCENTILE, axis=(1, 2)).tolist()
+            hottest += maps.max(axis=(1, 2)).tolist()
     return np.array(hottest)
 
 

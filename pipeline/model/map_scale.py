@@ -4,8 +4,9 @@
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -15,7 +16,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pipeline.atomic_files import atomic_write_path
 from pipeline.errors import ModelError, one_line
 from pipeline.maps.methods import DEFAULT_LABEL_METHOD, MethodName
-from pipeline.maps.statistics import HOT_PERCENTILE
 from pipeline.model.targets import Targets
 from pipeline.records import Floats, Pixels
 
@@ -25,10 +25,12 @@ if TYPE_CHECKING:  # torch takes a second to import
 SCALE_FILE = "map_scale.json"
 
 Span = tuple[float, float]
+TargetKind = Literal["label", "defects"]
+VersusKind = Literal["good"] | None
 Item = TypeVar("Item")
 
 _MOST_PHOTOS = 100  # of one scale
-_OF_DEFECTS = 50.0  # percentile of the hottest cells of photos known to show what is explained: half of them reach it
+_OF_DEFECTS = 50.0  # percentile of the hottest cells of photos with a defect
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -45,8 +47,8 @@ class MapScale:
     """
 
     method: str
-    target: Literal["label", "defects"]
-    versus: Literal["good"] | None
+    target: TargetKind
+    versus: VersusKind
     low: _Finite
     high: _Finite
     photos: int
@@ -84,7 +86,7 @@ class MapScales:
             classes: number of the model's classes.
         """
         target = "label" if targets.label is None or targets.label.name is None else "defects"
-        versus = None
+        versus: str | None = None
         if targets.versus:
             is_rest = len({*targets.label_ids, *targets.versus_ids}) == classes
             versus = "good" if target == "defects" and is_rest else "label"
@@ -99,13 +101,15 @@ def measure_map_scales(
     positive_ids: Collection[int],
     methods: Sequence[MethodName] = (DEFAULT_LABEL_METHOD,),
 ) -> tuple[MapScale, ...]:
-    """Measure the scales of a model on validation photos, at most a hundred for each scale.
+    """Measure the scales of a model on validation photos with a defect, at most a hundred for each scale.
+
+    Half of these photos reach the hottest colour. Good photos stay darker, as far as their evidence is weaker.
 
     Args:
         classifier: the model.
         pixels: n of (3, H, W), the model's input.
         label_ids: n ids of the photos' true classes.
-        positive_ids: ids of the classes counted as defects; without any, only the scale for a label is measured.
+        positive_ids: ids of the classes counted as defects; without such photos, all count, for the scale of a label.
         methods: names of methods that explain labels.
     """
     from pipeline.maps.passes import MapPlan
@@ -114,21 +118,18 @@ def measure_map_scales(
     defects = tuple(sorted(positive_ids))
     good = tuple(label_id for label_id in range(len(classifier.labels)) if label_id not in positive_ids)
     defective = [photo for photo, label_id in zip(pixels, label_ids, strict=True) if label_id in positive_ids]
-
-    def measure_all() -> Iterator[MapScale]:
-        for method in methods:
-            plans = [(MapPlan((method,)), "label", None, pixels)]
-            if defects and good:
-                plans.append((MapPlan((method,), target=defects), "defects", None, defective))
-                plans.append((MapPlan((method,), target=defects, versus=good), "defects", "good", defective))
-            for plan, target, versus, photos in plans:
-                chosen = spread_evenly(photos, _MOST_PHOTOS)
-                output = build_predictor(classifier, plan, "auto").predict(chosen)
-                span = measure_span(output.maps[method], _OF_DEFECTS) if chosen else None
-                if span:
-                    yield MapScale(method, target, versus, *span, len(chosen))
-
-    return tuple(measure_all())
+    kinds: list[tuple[TargetKind, VersusKind, Sequence[Pixels]]] = [("label", None, defective or pixels)]
+    if defects and good:
+        kinds += [("defects", None, defective), ("defects", "good", defective)]
+    scales = []
+    for method, (target, versus, photos) in product(methods, kinds):
+        plan = MapPlan((method,), target=defects if target == "defects" else (), versus=good if versus else ())
+        chosen = spread_evenly(photos, _MOST_PHOTOS)
+        maps = build_predictor(classifier, plan, "auto").predict(chosen).maps.get(method)  # (n, grid_h, grid_w)
+        span = None if maps is None else measure_span(maps, _OF_DEFECTS)
+        if span:
+            scales.append(MapScale(method, target, versus, *span, len(chosen)))
+    return tuple(scales)
 
 
 def measure_span(maps: Floats, percentile: float) -> Span | None:
@@ -139,7 +140,7 @@ def measure_span(maps: Floats, percentile: float) -> Span | None:
 
     Args:
         maps: (n, grid_h, grid_w), of one method.
-        percentile: 0..100, of the hottest values of all maps, drawn as the hottest.
+        percentile: 0..100, of the maps' hottest cells, drawn as the hottest.
 
     Returns:
         The two values; None for maps that show nothing.
@@ -148,7 +149,7 @@ def measure_span(maps: Floats, percentile: float) -> Span | None:
     if not len(maps):
         return None
     low = max(0.0, float(np.median(maps.min(axis=(1, 2)))))
-    high = float(np.percentile(np.percentile(maps, HOT_PERCENTILE, axis=(1, 2)), percentile))
+    high = float(np.percentile(maps.max(axis=(1, 2)), percentile))
     return (low, high) if high > low else None
 
 

@@ -84,7 +84,8 @@ def scale_map(attention: Floats, look: OverlayLook) -> Floats:
     if look.span is None:
         return scale_to_unit(attention, _HOTTEST_SHOWN[look.style])
     low, high = look.span
-    return np.clip((attention - low) / (high - low), 0, 1).astype(np.float32)
+    values: Floats = np.clip((attention - low) / (high - low), 0, 1).astype(np.float32)
+    return values
 
 
 def _upsample_map(values: Floats, box: Box, visible: tuple[int, int, int, int], style: Style) -> Image.Image:
