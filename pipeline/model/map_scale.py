@@ -30,7 +30,10 @@ VersusKind = Literal["good"] | None
 Item = TypeVar("Item")
 
 _MOST_PHOTOS = 100  # of one scale
-_OF_DEFECTS = 50.0  # percentile of the hottest cells of photos with a defect
+_USUAL = 50.0  # percentile of the hottest cells of photos with a defect: missed defects, without heat, don't move it
+_HOT_FROM = (
+    0.5  # of this usual value, drawn as the hottest: overlays are smoothed, which dims the heat of small defects
+)
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -103,7 +106,7 @@ def measure_map_scales(
 ) -> tuple[MapScale, ...]:
     """Measure the scales of a model on validation photos with a defect, at most a hundred for each scale.
 
-    Half of these photos reach the hottest colour. Good photos stay darker, as far as their evidence is weaker.
+    Half of their usual evidence is drawn as the hottest. Good photos stay darker, as far as their evidence is weaker.
 
     Args:
         classifier: the model.
@@ -126,9 +129,9 @@ def measure_map_scales(
         plan = MapPlan((method,), target=defects if target == "defects" else (), versus=good if versus else ())
         chosen = spread_evenly(photos, _MOST_PHOTOS)
         maps = build_predictor(classifier, plan, "auto").predict(chosen).maps.get(method)  # (n, grid_h, grid_w)
-        span = None if maps is None else measure_span(maps, _OF_DEFECTS)
-        if span:
-            scales.append(MapScale(method, target, versus, *span, len(chosen)))
+        if maps is not None and (span := measure_span(maps, _USUAL)):
+            low, usual = span
+            scales.append(MapScale(method, target, versus, low, low + _HOT_FROM * (usual - low), len(chosen)))
     return tuple(scales)
 
 
