@@ -31,9 +31,7 @@ Item = TypeVar("Item")
 
 _MOST_PHOTOS = 100  # of one scale
 _USUAL = 50.0  # percentile of the hottest cells of photos with a defect: missed defects, without heat, don't move it
-_HOT_FROM = (
-    0.5  # of this usual value, drawn as the hottest: overlays are smoothed, which dims the heat of small defects
-)
+_HOT_FROM = 0.5  # of this value, drawn as the hottest: overlays are smoothed, which dims the heat of small defects
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
