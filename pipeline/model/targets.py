@@ -1,7 +1,7 @@
 """The labels to explain: names and ids in the settings -> ids of the model's classes."""
 
 import difflib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -92,35 +92,41 @@ def find_targets(
         The targets, and the problems with them.
     """
     problems: list[str] = []
-
-    def resolve_label(setting: str, text: str | None, find_group: Callable[[], LabelGroup] | None) -> LabelGroup | None:
-        try:
-            if text is None:
-                return None
-            return find_group() if find_group else LabelGroup((find_label(text, class_names),))
-        except ValueError as error:
-            problems.append(f"{setting} = {text}: {error}")
-            return None
-
-    def find_good() -> LabelGroup:
-        if not is_defects:
-            raise ValueError(f"stands for all classes but the defects, so it needs target = {DEFECTS}; name a class")
-        ids = range(len(class_names)) if label is None else set(range(len(class_names))) - set(label.ids)
-        return LabelGroup(tuple(ids), GOOD)
-
+    label = against = None
     is_defects = _is_group_word(target, DEFECTS, class_names)
-    label = resolve_label(
-        "target",
-        target,
-        (lambda: LabelGroup(find_defects(class_names, positive, saved_positive), DEFECTS)) if is_defects else None,
-    )
-    against = resolve_label("versus", versus, find_good if _is_group_word(versus, GOOD, class_names) else None)
-    if positive and not is_defects:
-        problems.append(f"positive = {', '.join(positive)}: the model has a class {target}, and target is this one")
-    if label and against and set(label.ids) & set(against.ids):
-        is_part = "the target itself" if label.ids == against.ids else f"one of the {label.name}"
-        problems.append(f"versus = {versus}: is {is_part}; name another label")
+    try:
+        if is_defects:
+            label = LabelGroup(find_defects(class_names, positive, saved_positive), DEFECTS)
+        elif target is not None:
+            label = LabelGroup((find_label(target, class_names),))
+            if positive:
+                raise ValueError("is a class of the model, so positive has no effect; leave it out")
+    except ValueError as error:
+        problems.append(f"target = {target}: {error}")
+    try:
+        if versus is not None and not (is_defects and label is None):  # without defects, nothing is left to judge
+            against = _find_versus(versus, label, class_names)
+    except ValueError as error:
+        problems.append(f"versus = {versus}: {error}")
     return Targets(label, versus=against), problems
+
+
+def _find_versus(text: str, label: LabelGroup | None, class_names: Sequence[str]) -> LabelGroup:
+    """Resolve the label to set against another one, or all classes but the defects.
+
+    Raises:
+        ValueError: there is no such label, or it is part of the other one.
+    """
+    if _is_group_word(text, GOOD, class_names):
+        if label is None or label.name != DEFECTS:
+            raise ValueError(f"stands for all classes but the defects, so it needs target = {DEFECTS}; name a class")
+        others = (label_id for label_id in range(len(class_names)) if label_id not in label.ids)
+        return LabelGroup(tuple(others), GOOD)
+    found = find_label(text, class_names)
+    if label and found in label.ids:
+        part = "the target itself" if label.name is None else f"one of the {label.name}"
+        raise ValueError(f"is {part}; name another label")
+    return LabelGroup((found,))
 
 
 def find_defects(
