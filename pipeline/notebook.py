@@ -65,7 +65,7 @@ class ImagePrediction:
         """Draw the map over the image.
 
         Args:
-            look: fields of `OverlayLook`: style, opacity, colormap.
+            look: fields of `OverlayLook`: style, opacity, colormap, and span, for one scale in several images.
         """
         # negative values speak against a label: no heat
         return draw_overlay(self.photo, np.maximum(self.map, 0), self.photo_box, OverlayLook(**look))
