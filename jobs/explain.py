@@ -6,6 +6,7 @@ layer), and all.png.
 
 vitrollout explain board.png --out explained/board
 vitrollout explain board.png --method relevance --target short --versus open
+vitrollout explain board.png --target defects --versus good
 vitrollout explain board.png --layer 1 --input-size 448
 vitrollout explain https://example.org/cats.jpg --model google/vit-large-patch32-384
 """
@@ -31,7 +32,7 @@ def explain_command(**options: Any) -> None:
     from pipeline.explain.figures import write_figures  # imports torch: too slow for a wrong URL
     from pipeline.overlays.draw import overlay_look
 
-    figures = write_figures(explanation, overlay_look(config), config.out)
+    figures = write_figures(explanation, overlay_look(config, explanation.span), config.out)
     summary = {
         "image": str(config.image),
         "label": explanation.labels[0],
@@ -40,6 +41,7 @@ def explain_command(**options: Any) -> None:
         "top_scores": explanation.scores,
         "target": explanation.target,
         "versus": explanation.versus,
+        "scale": explanation.span,
         "layer": explanation.layer,
         "note": explanation.prediction.sample.note,
         "figures": {name: str(file) for name, file in figures.items()},

@@ -6,6 +6,7 @@ out and counted: run again. Ctrl-C keeps what is drawn; the same command draws t
 vitrollout overlays results/photos
 vitrollout overlays results/photos --where 'label == "short" and score < 0.8' --limit 500
 vitrollout overlays results/photos --redraw --colormap viridis --overlay-size 2048
+vitrollout overlays results/photos --redraw --scale 25
 """
 
 import json

@@ -16,9 +16,11 @@ from pipeline.setting_types import (
     NoneOrLabel,
     NoneOrPath,
     OutLocation,
+    PositiveLabels,
     check_any_method,
     check_explained,
     check_outside,
+    check_positive,
     none_or,
     resolve_file,
     resolve_path,
@@ -60,13 +62,20 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
     )
     target: Label = Field(
         "top1",
-        description=f"label, or its id, for {', '.join(LABEL_METHODS)}; top1: each photo's own; expected: see --labels",
+        description=f"label, or its id, for {', '.join(LABEL_METHODS)}; top1: each photo's own; defects: all of them "
+        "together; expected: see --labels",
         json_schema_extra=changes_numbers("label maps"),
     )
     versus: NoneOrLabel = Field(
         None,
-        description="explain the target rather than this label",
+        description="explain the target rather than this label; good: all classes but the defects",
         json_schema_extra=changes_numbers("label maps"),
+    )
+    positive: PositiveLabels = Field(
+        (),
+        description="LABEL[,LABEL...]: the classes of --target defects; auto: those of the model's decision, or all "
+        "but ok, good, normal, functional",
+        json_schema_extra=changes_numbers("label maps") | {"none": "auto"},
     )
     labels: NoneOrPath = Field(
         None,
@@ -155,6 +164,11 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
     @classmethod
     def _check_explained_label(cls, label: str | None, info: ValidationInfo) -> str | None:
         return check_explained(label, info.data.get("method", LABEL_METHODS))
+
+    @field_validator("positive")
+    @classmethod
+    def _check_positive(cls, positive: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return check_positive(positive, info.data.get("target"))
 
     @field_validator("labels")
     @classmethod

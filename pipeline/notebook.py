@@ -70,7 +70,7 @@ class ImagePrediction:
         """Draw the map over the image.
 
         Args:
-            look: fields of `OverlayLook`: style, opacity, colormap.
+            look: fields of `OverlayLook`: style, opacity, colormap, and span, for one scale in several images.
         """
         # negative values speak against a label: no heat
         return draw_overlay(self.photo, np.maximum(self.map, 0), self.photo_box, OverlayLook(**look))
@@ -108,8 +108,8 @@ class LoadedModel:
 
         Args:
             images: paths, PIL images, or uint8 arrays (h, w), (h, w, 3) or (h, w, 4); one or several.
-            target: label to explain, or its id; None: the most likely one of each image.
-            versus: label to set against it, or None.
+            target: label to explain, or its id, or `defects`; None: the most likely one of each image.
+            versus: label to set against it, or `good` against `defects`, or None.
 
         Raises:
             PhotoError: an image can't be read, or the model's output is not finite.
@@ -118,11 +118,14 @@ class LoadedModel:
         targets = self._find_targets(target, versus)
         samples = [self._prepare_sample(number, image) for number, image in enumerate(_as_list(images), start=1)]
         settings = self._settings
-        plan = MapPlan((self.method,), settings.head_fusion, settings.discard_ratio, targets.versus, features=True)
+        plan = MapPlan(
+            (self.method,), settings.head_fusion, settings.discard_ratio, targets.label_ids, targets.versus_ids,
+            features=True,
+        )  # fmt: skip
         predictor = Predictor(self._network, plan, _BATCH_SIZE, targets)
-        return [self._describe_prediction(prediction) for prediction in predictor.predict_photos(samples)]
+        return [self._describe_prediction(prediction, targets) for prediction in predictor.predict_photos(samples)]
 
-    def _describe_prediction(self, prediction: Prediction) -> ImagePrediction:
+    def _describe_prediction(self, prediction: Prediction, targets: Targets) -> ImagePrediction:
         sample = prediction.sample
         if failure := prediction.failure:
             raise PhotoError(f"{sample.ref.path}: {failure.reason}")
@@ -140,7 +143,7 @@ class LoadedModel:
             logits=prediction.logits,
             map=prediction.attention,
             map_box=box,
-            target=None if prediction.target is None else self.labels[prediction.target],
+            target=targets.name_labels(prediction.target, self.labels)[0],
             photo=sample.photo,
             photo_box=scale_box(box, (sample.width, sample.height), sample.photo.shape[1::-1]),
             defect_score=judged[0],
@@ -160,7 +163,8 @@ class LoadedModel:
                 f"{self.method} gives the same map for every label; load the model with a method of label-dependent "
                 f"maps: {', '.join(LABEL_METHODS)}"
             )
-        targets, problems = find_targets(target, versus, self.labels)
+        saved_positive = self._decision.positive if self._decision else ()
+        targets, problems = find_targets(target, versus, self.labels, saved_positive=saved_positive)
         if problems:
             raise ConfigError(*problems)
         return targets

@@ -98,7 +98,7 @@ class Output:
     Attributes:
         logits: (B, C).
         maps: by method, (B, grid_h, grid_w) each, raw, not normalised.
-        targets: B ids of the labels explained by label-dependent maps; None without such maps.
+        targets: B ids of the labels explained by label-dependent maps; None without such maps, or for several classes.
         features: (B, D), or None if not asked for.
     """
 
@@ -128,7 +128,7 @@ class Prediction:
         logits: (C,).
         attention: (grid_h, grid_w), the raw map, not normalised.
         more_maps: maps of further methods, by method.
-        target: id of the label explained by label-dependent maps; None without such maps.
+        target: id of the label explained by label-dependent maps; None without such maps, or for several classes.
         features: (D,), or None if not asked for.
     """
 

@@ -6,9 +6,11 @@ from pipeline.config import RunConfig
 from pipeline.decision import Decision, add_decision
 from pipeline.errors import ConfigError
 from pipeline.model.familiarity import Familiarity
+from pipeline.model.map_scale import Span
 from pipeline.model.open import OpenedModel, open_model
 from pipeline.model.targets import Targets
 from pipeline.overlays.choice import OverlayChoice
+from pipeline.overlays.scale import find_model_span
 from pipeline.planning.fingerprint import fingerprint, photo_fingerprint
 from pipeline.planning.targets import choose_targets
 from pipeline.results.rows import RowBuilder
@@ -26,6 +28,7 @@ class RunModel:
         decision: saved with the model, or None.
         familiarity: statistics of the training photos saved with the model, or None.
         overlays: the photos to draw.
+        span: map values drawn as the coldest and the hottest; None: each photo's own, or measured by the run.
     """
 
     config: RunConfig
@@ -35,6 +38,7 @@ class RunModel:
     decision: Decision | None
     familiarity: Familiarity | None
     overlays: OverlayChoice
+    span: Span | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -49,7 +53,7 @@ class RunModel:
         """Return the builder of the rows of a run."""
         config, head = self.config, self.opened.checkpoint.read_head()
         return RowBuilder(
-            head.labels, config.model, config.method[0], run_id, self.fingerprint_of, self.targets.versus,
+            head.labels, config.model, config.method[0], run_id, self.fingerprint_of, self.targets,
             head.scoring, self.decision, self.familiarity, config.embeddings,
         )  # fmt: skip
 
@@ -66,7 +70,8 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
         ModelError: the model can't be reached or used.
     """
     opened = open_model(config, computes_here=computes_here)
-    targets = choose_targets(config, opened.checkpoint)
+    decision = opened.read_decision()
+    targets = choose_targets(config, opened.checkpoint, decision.positive if decision else ())
     familiarity = opened.read_familiarity()
     digest = familiarity.digest() if familiarity else None
     base = fingerprint(config, opened.checkpoint, opened.precision, targets, digest)
@@ -74,4 +79,5 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
         overlays = config.overlay_choice.resolve_labels(opened.checkpoint.labels)
     except ValueError as error:
         raise ConfigError(f"overlays = {config.overlays}: {error}") from None
-    return RunModel(config, opened, targets, base, opened.read_decision(), familiarity, overlays)
+    span = None if overlays.kind == "none" else find_model_span(config.scale, config.method[0], targets, opened)
+    return RunModel(config, opened, targets, base, decision, familiarity, overlays, span)

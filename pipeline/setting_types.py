@@ -1,5 +1,6 @@
 """Types of settings with their checks, and checks between settings."""
 
+import math
 import os
 import re
 from collections.abc import Collection
@@ -14,6 +15,7 @@ from pipeline.storage.location import Location, ObjectUrl, is_url, parse_locatio
 
 Place = TypeVar("Place", bound=Location)
 
+_SCALE_WORDS = ("auto", "model", "run", "photo")
 _LARGEST_INPUT = 16_384  # pixels of a side: over a million patches
 
 
@@ -77,6 +79,31 @@ def check_any_method(methods: tuple[MethodName, ...]) -> tuple[MethodName, ...]:
     if not methods:
         raise ValueError(f"must name a method: {', '.join(METHODS)}")
     return methods
+
+
+def check_positive(positive: tuple[str, ...], target: str | None) -> tuple[str, ...]:
+    """Reject labels of defects without need; a `target` of None is invalid itself."""
+    if positive and target not in (None, "defects"):
+        raise ValueError("is only read with target = defects")
+    return positive
+
+
+def _parse_positive(value: object) -> object:
+    """Convert `auto` to (), and labels with commas between them to a tuple."""
+    return () if value == "auto" else split_at_commas(value)
+
+
+def _parse_scale(value: object) -> object:
+    """Convert a number; words pass."""
+    if value in _SCALE_WORDS:
+        return value
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise ValueError(f"must be {', '.join(_SCALE_WORDS)}, or a value of the maps above 0 to draw as the hottest")
+    return number
 
 
 def _number_to_text(value: object) -> object:
@@ -208,6 +235,8 @@ OutFolder = Annotated[Path, BeforeValidator(_refuse_url), AfterValidator(_check_
 LabelledData = Annotated[Path, BeforeValidator(_refuse_url), AfterValidator(_check_labelled_data)]
 Label = Annotated[str, BeforeValidator(_number_to_text)]
 NoneOrLabel = Annotated[Label | None, BeforeValidator(none_or)]
+PositiveLabels = Annotated[tuple[str, ...], BeforeValidator(_parse_positive)]
+ScaleName = Annotated[Literal["auto", "model", "run", "photo"] | float, BeforeValidator(_parse_scale)]
 NoneOrPath = Annotated[Path | None, BeforeValidator(none_or)]
 AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_parse_auto_count)]
 Devices = Annotated[Literal["all"] | int | tuple[int, ...] | None, BeforeValidator(_parse_devices)]

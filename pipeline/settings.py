@@ -29,6 +29,7 @@ from pipeline.setting_types import (
     LabelledData,
     NoneOrPath,
     OutFolder,
+    ScaleName,
     check_outside,
     none_or,
     resolve_file,
@@ -143,6 +144,12 @@ class OverlaySettings(Settings):
         "plasma", description="colour map of overlays and figures, a name of the package cmap"
     )
     style: Literal["heat", "article"] = Field("heat", description="look of overlays; article: a white veil")
+    scale: ScaleName = Field(
+        "auto",
+        description="map value drawn hottest: a number; photo: each photo's own; model: one for all, kept with the "
+        "model; run: one for all, from up to 64 photos of the first run like this; auto: the model's if it has one for "
+        "these labels, else photo",
+    )
 
 
 class DecodeSettings(Settings):

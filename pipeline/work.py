@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from pipeline.errors import DeviceLostError
+from pipeline.model.map_scale import Span, spread_evenly
 from pipeline.overlays.draw import overlay_look
+from pipeline.overlays.scale import SCALE_PHOTOS, keep_span, measure_run_span
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader, group_refs
 from pipeline.planning.plan_schema import refs_of_plan
@@ -91,14 +93,12 @@ class ShardRunner:
 
             model, config = self._model, self._model.config
             self._classifier = model.opened.load(rescale=config.rescale)
+        targets = model.targets
         map_plan = MapPlan(
-            config.method,
-            config.head_fusion,
-            config.discard_ratio,
-            model.targets.versus,
+            config.method, config.head_fusion, config.discard_ratio, targets.label_ids, targets.versus_ids,
             features=self._rows.needs_features,
-        )
-        self._predictor = build_predictor(self._classifier, map_plan, config.batch_size, model.targets)
+        )  # fmt: skip
+        self._predictor = build_predictor(self._classifier, map_plan, config.batch_size, targets)
         spec = self._classifier.load_spec(
             overlay_size=None if model.overlays.kind == "none" else config.overlay_size,
             exact_decode=config.exact_decode,
@@ -112,7 +112,7 @@ class ShardRunner:
             self._overlays = resources.enter_context(
                 OverlayWriter(
                     self._files,
-                    overlay_look(config),
+                    overlay_look(config, self._find_span()),
                     threads=self._loader.workers,
                     waiting=self._predictor.batch_size,  # a batch is drawn while the device computes the next
                     clashing=self._clashing,
@@ -203,6 +203,23 @@ class ShardRunner:
             self._model.targets.expected.update((path, label) for path, label in expected if label is not None)
         failed_before = frozenset(paths.filter(plan["failed_before"]).to_pylist())
         return _Shard(number, refs, failed_before, groups_left=-(-len(refs) // batch_size))
+
+    def _find_span(self) -> Span | None:
+        """Return the map values drawn as the coldest and the hottest; None: each photo's own."""
+        span, scale = self._model.span, self._model.config.scale
+        if self._model.overlays.kind == "none" or isinstance(scale, float):
+            return span
+        if scale == "run":
+            return keep_span(self._files, self._model.base_fingerprint, "run", self._measure_span)
+        return span and keep_span(self._files, self._model.base_fingerprint, "model", lambda: span)
+
+    def _measure_span(self) -> Span | None:
+        """Measure the scale of the run on photos from all over its plan."""
+        numbers = spread_evenly(range(self._run.shards), SCALE_PHOTOS)
+        shards = (self._read_shard(number, 1) for number in numbers)
+        refs = [ref for shard in shards for ref in spread_evenly(shard.refs, -(-SCALE_PHOTOS // len(numbers)))]
+        batches = self._loader.batches(refs[:SCALE_PHOTOS], self._predictor.batch_size, lambda: False)
+        return measure_run_span(one for batch in batches for one in self._predictor.predict_photos(batch.samples))
 
     def _finish_batch(self, batch: Batch, output: Callable[[], Output]) -> list[Row]:
         """Wait for the output of a batch, hand its overlays to their threads, and build its rows."""

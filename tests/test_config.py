@@ -46,6 +46,7 @@ def test_defaults_are_those_of_the_readme(photos):
         "method": ("rollout",),
         "target": "top1",
         "versus": None,
+        "positive": (),
         "labels": None,
         "head_fusion": "mean",
         "discard_ratio": 0.0,
@@ -64,6 +65,7 @@ def test_defaults_are_those_of_the_readme(photos):
         "overlay_opacity": 0.7,
         "colormap": "plasma",
         "style": "heat",
+        "scale": "auto",
         "report": True,
         "retry_failed": False,
         "exact_decode": False,
@@ -132,6 +134,7 @@ def test_missing_input_is_named():
         ({"target": 0}, ("libragrad",)),
         ({"versus": "short"}, ("libragrad",)),
         ({"target": "expected", "labels": "labels.csv"}, ("libragrad",)),
+        ({"target": "defects", "versus": "good", "positive": "spur, open"}, ("libragrad",)),
         ({"target": "spur", "method": "rollout,legrad"}, ("rollout", "legrad")),
         ({"target": "top1", "versus": "none"}, ("rollout",)),
     ],
@@ -169,6 +172,10 @@ def test_a_label_is_explained_by_no_attention_alone(photos, explained, words):
         ("method", "", "must name a method: rollout, article"),
         ("method", 3, "must be"),
         ("labels", "labels.csv", "is only read with target = expected"),
+        ("positive", "spur", "is only read with target = defects"),
+        ("scale", "0", "must be auto, model, run, photo, or a value of the maps above 0"),
+        ("scale", "nan", "must be auto, model, run, photo"),
+        ("scale", "mine", "must be auto, model, run, photo"),
         ("head_fusion", "median", "must be 'mean', 'max' or 'min'"),
         ("precision", "int8", "must be 'auto', 'fp32', 'bf16' or 'fp16'"),
         ("style", "pretty", "must be 'heat' or 'article'"),
@@ -305,6 +312,7 @@ OPTIONS = {
     "method": ("legrad,article", ("legrad", "article")),
     "target": ("spur", "spur"),
     "versus": ("3", "3"),
+    "positive": ("spur,open", ("spur", "open")),
     "labels": ("labels.csv", "labels.csv"),
     "head_fusion": ("max", "max"),
     "discard_ratio": ("0.25", 0.25),
@@ -323,6 +331,7 @@ OPTIONS = {
     "overlay_opacity": ("0.5", 0.5),
     "colormap": ("viridis", "viridis"),
     "style": ("article", "article"),
+    "scale": ("2.5", 2.5),
     "report": (None, False),
     "retry_failed": (None, True),
     "exact_decode": (None, True),
@@ -345,6 +354,7 @@ OPTIONS = {
 BESIDE = {
     "target": {"method": ("relevance",)},
     "versus": {"method": ("relevance",)},
+    "positive": {"method": ("relevance",), "target": "defects"},
     "labels": {"method": ("relevance",), "target": "expected"},
 }
 
@@ -438,7 +448,8 @@ def test_help_shows_every_option_with_its_default():
         assert field.description in entries[flag]
         if field.annotation is not bool:
             default = ",".join(field.default) if name == "method" else field.default
-            assert f"[default: {'none' if default in (None, ()) else default}]" in entries[flag]
+            words = "auto" if name == "positive" else "none"
+            assert f"[default: {words if default in (None, ()) else default}]" in entries[flag]
         elif field.default:
             assert entries[flag].startswith(f"{flag} / --no-{flag[2:]}")
             assert entries[flag].endswith(f"[default: {flag}]")

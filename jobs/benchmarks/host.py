@@ -21,6 +21,7 @@ from pipeline.config import RunConfig
 from pipeline.model import load
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.classifier import Classifier
+from pipeline.model.targets import Targets
 from pipeline.overlays.draw import OverlayLook
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.discover import discover
@@ -75,7 +76,7 @@ def _build_photo_loop(ref: ImageRef, classifier: Classifier, results: ResultsFol
     spec = classifier.load_spec(overlay_size=1024)
     logits = np.zeros(1000, np.float32)
     attention = np.random.default_rng(0).random(classifier.geometry.grid, dtype=np.float32)
-    rows = RowBuilder(classifier.labels, "model", "rollout", "run", lambda path: "fingerprint", None)
+    rows = RowBuilder(classifier.labels, "model", "rollout", "run", lambda path: "fingerprint", Targets())
 
     def loop() -> None:
         sample = load_sample(ref, spec)

@@ -110,7 +110,7 @@ def _unit_directions(rows: "pd.DataFrame") -> Floats:
 def _scale_to_length_1(vectors: Floats) -> Floats:
     """Scale vectors (..., D) to length 1; zeros stay zeros."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled: Floats = vectors / np.where(lengths > 0, lengths, np.float32(1))
+    scaled: Floats = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     return scaled
 
 

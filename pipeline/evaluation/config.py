@@ -6,13 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.setting_types import AutoCount, OutFolder, none_or, split_at_commas
+from pipeline.setting_types import AutoCount, OutFolder, PositiveLabels, none_or
 from pipeline.settings import BatchSettings, GroupedDataSettings
-
-
-def _parse_positive(value: object) -> object:
-    """Convert `auto` to (), and labels with commas between them to a tuple."""
-    return () if value == "auto" else split_at_commas(value)
 
 
 def _is_model_folder(model: str) -> bool:
@@ -32,7 +27,7 @@ class EvaluateConfig(BatchSettings, GroupedDataSettings):
         description="a second model, as for --model: which of the two is better on the same photos, and which photos "
         "changed sides",
     )
-    positive: Annotated[tuple[str, ...], BeforeValidator(_parse_positive)] = Field(
+    positive: PositiveLabels = Field(
         (),
         json_schema_extra={"none": "auto"},
         description="LABEL[,LABEL...]: classes counted as defects; auto: those of the model's decision, or all but "

@@ -6,7 +6,16 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.maps.methods import LABEL_METHODS, MethodName
-from pipeline.setting_types import Label, NoneOrLabel, OutFolder, check_explained, resolve_path
+from pipeline.setting_types import (
+    Label,
+    NoneOrLabel,
+    OutFolder,
+    PositiveLabels,
+    ScaleName,
+    check_explained,
+    check_positive,
+    resolve_path,
+)
 from pipeline.settings import DecodeSettings, MapSettings, ModelSettings, OverlaySettings
 
 
@@ -46,9 +55,24 @@ class ExplainConfig(DecodeSettings, OverlaySettings, MapSettings, ModelSettings)
     )
     method: MethodName = Field("rollout", description="map method")
     target: Label = Field(
-        "top1", description=f"label, or its id, for {', '.join(LABEL_METHODS)}; top1: the most likely one"
+        "top1",
+        description=f"label, or its id, for {', '.join(LABEL_METHODS)}; top1: the most likely one; defects: all of "
+        "them together",
     )
-    versus: NoneOrLabel = Field(None, description="explain the target rather than this label")
+    versus: NoneOrLabel = Field(
+        None, description="explain the target rather than this label; good: all classes but the defects"
+    )
+    positive: PositiveLabels = Field(
+        (),
+        description="LABEL[,LABEL...]: the classes of --target defects; auto: those of the model's decision, or all "
+        "but ok, good, normal, functional",
+        json_schema_extra={"none": "auto"},
+    )
+    scale: ScaleName = Field(
+        "auto",
+        description="map value drawn hottest: a number; photo: the photo's own; model: that kept with the model; "
+        "auto: the model's if it has one for these labels, else photo",
+    )
     fetch_seconds: float = Field(30, gt=0, le=86_400, description="give up on a URL after this time")
     fetch_bytes: int = Field(100_000_000, ge=1, description="give up on a URL after this much data")
     allow_private: bool = Field(False, description="fetch from private, loopback and link-local addresses too")
@@ -57,3 +81,15 @@ class ExplainConfig(DecodeSettings, OverlaySettings, MapSettings, ModelSettings)
     @classmethod
     def _check_explained_label(cls, label: str | None, info: ValidationInfo) -> str | None:
         return check_explained(label, [info.data.get("method", LABEL_METHODS[0])])
+
+    @field_validator("positive")
+    @classmethod
+    def _check_positive(cls, positive: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return check_positive(positive, info.data.get("target"))
+
+    @field_validator("scale")
+    @classmethod
+    def _check_scale(cls, scale: str | float) -> str | float:
+        if scale == "run":
+            raise ValueError("is a scale of many photos; name model, photo or a number")
+        return scale

@@ -4,6 +4,7 @@ fetch -> decode -> predict -> read the attention, with the code of a run for eve
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -13,9 +14,9 @@ from pipeline.errors import ConfigError, PhotoError
 from pipeline.explain.config import ExplainConfig
 from pipeline.explain.fetch import fetch
 from pipeline.maps.methods import METHODS
-from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.open import open_model
-from pipeline.model.targets import Targets, find_targets
+from pipeline.model.open import OpenedModel, open_model
+from pipeline.model.targets import DEFECTS, Targets, find_targets
+from pipeline.overlays.scale import find_model_span
 from pipeline.photos.folder_walk import escape
 from pipeline.photos.loader import PhotoLoader
 from pipeline.records import ImageRef, Sample
@@ -41,7 +42,8 @@ def explain(config: ExplainConfig) -> "Explanation":
         # 1. the photo as a file, the model, the label to explain
         ref = _locate_photo(config, Path(folder))
         model = open_model(config)
-        targets = _choose_targets(config, model.checkpoint)
+        targets = _choose_targets(config, model)
+        span = find_model_span(config.scale, config.method, targets, model)
         # 2. the weights, the layer, the pixels
         log.info("%s", model.description)
         classifier = model.load(rescale=config.rescale)
@@ -51,8 +53,8 @@ def explain(config: ExplainConfig) -> "Explanation":
     from pipeline.explain.explanation import explain_sample
     from pipeline.maps.passes import MapPlan
 
-    plan = MapPlan((config.method,), config.head_fusion, config.discard_ratio, targets.versus)
-    return explain_sample(sample, classifier, plan, targets, layer)
+    plan = MapPlan((config.method,), config.head_fusion, config.discard_ratio, targets.label_ids, targets.versus_ids)
+    return replace(explain_sample(sample, classifier, plan, targets, layer), span=span)
 
 
 def _locate_photo(config: ExplainConfig, folder: Path) -> ImageRef:
@@ -73,11 +75,13 @@ def _locate_photo(config: ExplainConfig, folder: Path) -> ImageRef:
     return ImageRef(name, None, str(file), file_bytes=0, mtime_ns=0)  # size and mtime are set on reading
 
 
-def _choose_targets(config: ExplainConfig, checkpoint: Checkpoint) -> Targets:
+def _choose_targets(config: ExplainConfig, model: OpenedModel) -> Targets:
     if not METHODS[config.method].explains_label:
         return Targets()
     target = None if config.target == "top1" else config.target
-    targets, problems = find_targets(target, config.versus, checkpoint.labels)
+    decision = model.read_decision() if target == DEFECTS and not config.positive else None
+    saved_positive = decision.positive if decision else ()
+    targets, problems = find_targets(target, config.versus, model.checkpoint.labels, config.positive, saved_positive)
     if problems:
         raise ConfigError(*problems)
     return targets

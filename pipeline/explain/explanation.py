@@ -8,6 +8,7 @@ from pipeline.errors import ConfigError, PhotoError
 from pipeline.maps.methods import METHODS, MethodName
 from pipeline.maps.passes import MapPlan
 from pipeline.model.classifier import Classifier
+from pipeline.model.map_scale import Span
 from pipeline.model.predictor import build_predictor
 from pipeline.model.targets import Targets
 from pipeline.records import Box, Floats, Prediction, Sample, best_scores
@@ -22,13 +23,14 @@ class Explanation:
         box: (x0, y0, x1, y1), the part of the photo under the maps, in upright pixels.
         labels, scores: the best five labels and their probabilities, best first.
         method: method of the map.
-        target: the label explained by the map; None for maps independent of the label.
-        versus: the label set against the target; None: no label.
+        target: the label explained by the map, or `defects`; None for maps independent of the label.
+        versus: the label set against the target, or `good`; None: no label.
         layer: layer of `heads`; 1 is the first.
         heads: (heads, grid_h, grid_w), attention of the readout tokens to the patches, in each head of that layer. Each
             sums to 1 together with the attention to tokens other than patches.
         film_method: method of the filmstrip: that of the map, or rollout for methods with a gradient.
         filmstrip: (L, grid_h, grid_w), the map of the layers 1 to l alone, for each l.
+        span: map values drawn as the coldest and the hottest; None: the map's own.
     """
 
     prediction: Prediction
@@ -42,6 +44,7 @@ class Explanation:
     heads: Floats
     film_method: MethodName
     filmstrip: Floats
+    span: Span | None = None
 
 
 def explain_sample(sample: Sample, classifier: Classifier, plan: MapPlan, targets: Targets, layer: int) -> Explanation:
@@ -63,8 +66,8 @@ def explain_sample(sample: Sample, classifier: Classifier, plan: MapPlan, target
     if failure := prediction.failure:
         raise PhotoError(f"{sample.ref.path}: {failure.reason}")
     labels, (method,) = classifier.labels, plan.methods
-    target, versus = (None if label is None else labels[label] for label in (prediction.target, targets.versus))
-    if target is not None and prediction.target == targets.versus:
+    target, versus = targets.name_labels(prediction.target, labels)
+    if targets.versus_ids == (prediction.target,):
         raise ConfigError(f"versus = {versus}: is the photo's most likely label itself; name another one")
     film_method = "rollout" if METHODS[method].needs_gradient else method
     heads, filmstrip = _read_attention(sample, classifier, plan, film_method, layer)

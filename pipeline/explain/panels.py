@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def _draw_overlay(canvas: FigureBase, explanation: Explanation, look: OverlayLoo
 
 
 def _draw_map(canvas: FigureBase, explanation: Explanation, look: OverlayLook) -> None:
-    """Draw the map alone, with a colour bar."""
+    """Draw the map alone, with a colour bar on the scale of the overlay."""
     attention = explanation.prediction.attention
     axes = canvas.subplots()
     image = _show_map(axes, attention, explanation, look)
@@ -67,6 +67,9 @@ def _draw_map(canvas: FigureBase, explanation: Explanation, look: OverlayLook) -
     target = f": {_name_target(explanation)}" if explanation.target else ""
     letters = _LETTERS_PER_INCH * _map_panel_size(explanation)[0]
     axes.set_title(_wrap_name(f"Map ({explanation.method}{target})", letters), **_TITLE)
+    if look.span:
+        low, high = look.span
+        axes.set_xlabel(f"colours from {low:.3g} to {high:.3g}, the same for all photos", **_CAPTION)
 
 
 def _draw_labels(canvas: FigureBase, explanation: Explanation, _: OverlayLook) -> None:
@@ -108,7 +111,8 @@ def _draw_filmstrip(canvas: FigureBase, explanation: Explanation, look: OverlayL
 def _draw_frames(
     canvas: FigureBase, frames: dict[str, Floats], columns: int, explanation: Explanation, look: OverlayLook
 ) -> None:
-    """Draw maps by title, in rows of `columns`."""
+    """Draw maps by title, in rows of `columns`, each on its own scale."""
+    look = replace(look, span=None)
     rows = math.ceil(len(frames) / columns)
     for position, (title, values) in enumerate(frames.items(), start=1):
         axes = canvas.add_subplot(rows, columns, position)
@@ -118,7 +122,7 @@ def _draw_frames(
 
 def _show_map(axes: Axes, values: Floats, explanation: Explanation, look: OverlayLook) -> Any:
     """Show a map with sharp cells, in the photo's proportions and the overlay's colours."""
-    low, high = shown_range(np.maximum(values, 0), look.style)
+    low, high = shown_range(np.maximum(values, 0), look)
     x0, y0, x1, y1 = explanation.box
     colours = Colormap(look.colormap).to_mpl()
     options = {"cmap": colours, "vmin": low, "vmax": high, "interpolation": "nearest"}

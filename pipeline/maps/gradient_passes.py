@@ -6,6 +6,7 @@ the logits into one value per token. Weights need no gradient, so autograd keeps
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,40 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.hooks import RemovableHandle
 
 from pipeline.maps.relevance import LayerTrace, attention_relevance, attention_sensitivity, input_times_gradient
+from pipeline.records import Scoring
+
+
+@dataclass(frozen=True)
+class ExplainedScore:
+    """The score explained by a map: the evidence for some classes, minus the evidence for others.
+
+    A class alone counts by its logit. Classes of a softmax exclude one another, so several count by the log-sum-exp of
+    their logits: with all defects against all other classes, the score is the logit of the probability of any defect.
+    Labels of a multi-label model may hold together: several count by their largest logit. Either way this is the
+    probability of `pipeline.decision.combine_classes`, before its squashing.
+
+    Attributes:
+        targets: (B, K), ids of the classes to explain, K in each image.
+        versus: ids of the classes to set against them; empty for none.
+        scoring: from logits to probabilities.
+    """
+
+    targets: Tensor
+    versus: tuple[int, ...] = ()
+    scoring: Scoring = "softmax"
+
+    def sum_over_images(self, logits: Tensor) -> Tensor:
+        """Return the sum of the images' scores, a scalar; logits are (n * B, C), all images n times over."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        targets = self.targets.repeat(len(logits) // len(self.targets), 1)  # (n * B, K)
+        scores = self._combine(logits.gather(1, targets))  # (n * B,)
+        if self.versus:
+            scores = scores - self._combine(logits[:, list(self.versus)])
+        return scores.sum()
+
+    def _combine(self, logits: Tensor) -> Tensor:
+        """Combine the logits of a group of classes, (n, K) -> (n,)."""
+        return logits.logsumexp(dim=1) if self.scoring == "softmax" else logits.amax(dim=1)
 
 
 class GradientPass(Protocol):
@@ -25,13 +60,12 @@ class GradientPass(Protocol):
     def register_hooks(self, network: nn.Module, encoder: nn.ModuleList) -> Iterator[RemovableHandle]:
         """Put this pass's hooks on the network."""
 
-    def compute_map(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
+    def compute_map(self, logits: Tensor, score: ExplainedScore) -> Tensor:
         """Compute the map with its prefix tokens, (B, N), from the network's whole output.
 
         Args:
             logits: the network's output, with the rows added by hooks if there are any.
-            targets: (B,), ids of the labels to explain.
-            versus: id of the label to set against them, or None.
+            score: the one to explain.
         """
 
 
@@ -70,10 +104,10 @@ class RelevancePass:
     def _keep_last_tokens(self, _: nn.Module, __: Any, tokens: Tensor) -> None:
         self._last_tokens = tokens
 
-    def compute_map(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
+    def compute_map(self, logits: Tensor, score: ExplainedScore) -> Tensor:
         """See `attention_relevance`."""
         inputs = [self._last_tokens, *(layer.output for layer in self._layers)]
-        read, *gradients = torch.autograd.grad(_target_score(logits, targets, versus), inputs)
+        read, *gradients = torch.autograd.grad(score.sum_over_images(logits), inputs)
         with torch.no_grad():
             return attention_relevance(self._layers, gradients, read)
 
@@ -110,10 +144,10 @@ class LeGradPass:
             return tokens
         return torch.cat([tokens, *(mean.expand_as(tokens) for mean in self._means)])  # ((1 + L) * B, N, width)
 
-    def compute_map(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
+    def compute_map(self, logits: Tensor, score: ExplainedScore) -> Tensor:
         """See `attention_sensitivity`."""
-        scores = _target_score(logits[len(targets) :], targets.repeat(self._depth), versus)
-        gradients = torch.autograd.grad(scores, [layer.output for layer in self._layers])
+        of_layers = score.sum_over_images(logits[len(score.targets) :])
+        gradients = torch.autograd.grad(of_layers, [layer.output for layer in self._layers])
         with torch.no_grad():
             return attention_sensitivity(self._layers, gradients)
 
@@ -151,9 +185,9 @@ class LibraGradPass:
         self._inputs.append(tokens)
         return (tokens, *rest)
 
-    def compute_map(self, logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
+    def compute_map(self, logits: Tensor, score: ExplainedScore) -> Tensor:
         """See `input_times_gradient`."""
-        gradients = torch.autograd.grad(_target_score(logits, targets, versus), self._inputs)
+        gradients = torch.autograd.grad(score.sum_over_images(logits), self._inputs)
         with torch.no_grad():
             return input_times_gradient(self._inputs, gradients)
 
@@ -206,9 +240,3 @@ def _half_gradient(_: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
 def _plain_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     output: Tensor = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
     return output
-
-
-def _target_score(logits: Tensor, targets: Tensor, versus: int | None) -> Tensor:
-    """Return the explained score: the targets' logits, minus the logit of `versus`, summed over the images."""
-    scores = logits.gather(1, targets[:, None])[:, 0]  # (B,)
-    return (scores if versus is None else scores - logits[:, versus]).sum()

@@ -19,14 +19,16 @@ class MapPlan:
     Attributes:
         methods: names in `METHODS`, the main one first; empty: no maps.
         head_fusion, discard_ratio: for the methods without a gradient, see `CapturedAttention`.
-        versus: id of the label to set against the explained one, or None.
+        target: ids of the classes to explain together in every photo; empty: a label of each photo's own.
+        versus: ids of the classes to set against the explained ones; empty for none.
         features: return the features as well, from the first pass.
     """
 
     methods: tuple[MethodName, ...] = ("rollout",)
     head_fusion: HeadFusion = "mean"
     discard_ratio: float = 0.0
-    versus: int | None = None
+    target: tuple[int, ...] = ()
+    versus: tuple[int, ...] = ()
     features: bool = False
 
     @property

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.maps.attention import HeadFusion
 from pipeline.maps.capture import AttentionRecorder, check_captures, record_attention, record_value_norm_ratios
+from pipeline.maps.gradient_passes import ExplainedScore
 from pipeline.maps.methods import METHODS, MethodName
 from pipeline.maps.passes import MapPlan
 from pipeline.model.features import join_features, record_head_inputs
@@ -55,10 +56,10 @@ class Classifier:
         Args:
             pixels: (B, 3, H, W) uint8, out of the image processor, on the host.
             plan: the maps to compute.
-            targets: B ids of the labels to explain; None: the most likely label of each image.
+            targets: B ids of the labels to explain; None: those of the plan, or the most likely label of each image.
         """
         maps: dict[MethodName, Tensor] = {}  # (B, N) each, with the prefix tokens
-        target_ids = None if targets is None else torch.tensor(targets, device=self.network.device)  # (B,)
+        target_ids = self._target_ids(len(pixels), plan, targets)
         with torch.inference_mode(not plan.gradient_methods):
             inputs = self._normalise_pixels(pixels)
             for map_pass in plan.passes():
@@ -69,16 +70,17 @@ class Classifier:
                     output = self._run_network(inputs, recorder)
                 logits = output[: len(inputs)].detach()  # (B, C); legrad scores its means in further rows
                 features = join_features(head_inputs, len(inputs))
-                target_ids = logits.argmax(dim=1) if target_ids is None else target_ids
+                target_ids = logits.argmax(dim=1, keepdim=True) if target_ids is None else target_ids
                 attention = recorder.captured_attention(plan.discard_ratio)
                 for method in map_pass.attention_methods:
                     maps[method] = METHODS[method].load()(attention)
                 if map_pass.gradient_pass and map_pass.gradient_method:
-                    maps[map_pass.gradient_method] = map_pass.gradient_pass.compute_map(output, target_ids, plan.versus)
+                    score = ExplainedScore(target_ids, plan.versus, self.scoring)
+                    maps[map_pass.gradient_method] = map_pass.gradient_pass.compute_map(output, score)
         return Output(
             logits=_to_array(logits),
             maps={method: _to_array(self.drop_prefix(maps[method])) for method in plan.methods},
-            targets=target_ids.tolist() if plan.explains_label and target_ids is not None else None,
+            targets=_single_ids(target_ids) if plan.explains_label else None,
             features=_to_array(features) if plan.features else None,
         )
 
@@ -116,6 +118,13 @@ class Classifier:
         draft = None if exact_decode else self.geometry.draft_size
         return LoadSpec(self.processor, draft, overlay_size, max_pixels, white_level)
 
+    def _target_ids(self, photos: int, plan: MapPlan, targets: Sequence[int] | None) -> Tensor | None:
+        """Return the ids of the classes to explain, (B, K); None: the most likely one of each image."""
+        if targets is None and not plan.target:
+            return None
+        ids = [plan.target] * photos if targets is None else [(target,) for target in targets]
+        return torch.tensor(ids, device=self.network.device)
+
     def _normalise_pixels(self, pixels: Tensor) -> Tensor:
         """Convert (B, 3, H, W) uint8 on the host to the network's input on its device."""
         inputs = pixels.to(self.network.device, non_blocking=True).float()
@@ -128,6 +137,11 @@ class Classifier:
         tokens = self.prefix_tokens + grid_h * grid_w
         check_captures(recorder.shapes, layer_count=len(self.encoder), batch=len(inputs), tokens=tokens)
         return torch.cat([output, -output], dim=1) if self.is_binary else output
+
+
+def _single_ids(target_ids: Tensor | None) -> list[int] | None:
+    """Return the id of each image's label, (B, 1) -> B; None for a group of several classes."""
+    return target_ids[:, 0].tolist() if target_ids is not None and target_ids.shape[1] == 1 else None
 
 
 def _to_array(values: Tensor) -> Floats:

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 from pydantic.config import JsonDict
 
 from pipeline.results.where_setting import NoneOrCondition
-from pipeline.setting_types import AutoCount, ColormapName, OutLocation, none_or
+from pipeline.setting_types import AutoCount, ColormapName, OutLocation, ScaleName, none_or
 from pipeline.settings import Settings
 
 _AS_THE_RUN: JsonDict = {"none": "as the run"}
@@ -32,6 +32,11 @@ class OverlaysConfig(Settings):
     )
     colormap: ColormapName | None = Field(
         None, description="colour map of overlays, a name of the package cmap", json_schema_extra=_AS_THE_RUN
+    )
+    scale: ScaleName | None = Field(
+        None,
+        description="map value drawn hottest: a number, photo (each photo's own), or model or run, as kept by a run",
+        json_schema_extra=_AS_THE_RUN,
     )
     style: Literal["heat", "article"] | None = Field(
         None, description="look of overlays, heat or article (a white veil)", json_schema_extra=_AS_THE_RUN

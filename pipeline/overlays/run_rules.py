@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.decision import without_decision
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigError, ModelError
+from pipeline.model.map_scale import Span
 from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.draw import OverlayLook
+from pipeline.overlays.scale import Kept, read_kept_span
 from pipeline.photos.limits import DECODE_SECONDS, MAX_PIXELS
 from pipeline.photos.loader import LoadSpec
 from pipeline.records import Pixels
 from pipeline.results.open_run import read_open_runs
-from pipeline.results.run_record import newest_run_records
+from pipeline.results.run_record import RunRecord, newest_run_records
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +60,12 @@ class RunRules:
             config: names the folder; settings of the look given there go before those of a run.
         """
         records = [run.record for run in read_open_runs(config.out)] + list(newest_run_records(config.out))
-        self._newest = records[0].settings if records else {}
-        self._by_run = {record.summary.run_id: record.settings for record in records}
-        self._by_fingerprint = {without_decision(one.fingerprint): one.settings for one in reversed(records)}
-        self._given = {name: getattr(config, name) for name in ("overlay_size", "overlay_opacity", "colormap", "style")}
+        self._out, self._newest = config.out, records[0] if records else None
+        self._by_run = {record.summary.run_id: record for record in records}
+        self._by_fingerprint = {without_decision(one.fingerprint): one for one in reversed(records)}
+        self._given = {
+            name: getattr(config, name) for name in ("overlay_size", "overlay_opacity", "colormap", "style", "scale")
+        }
         self._rules: dict[tuple[str, str, str], DrawingRules] = {}
         self._drafts: dict[tuple[str, str], int | None] = {}
 
@@ -73,7 +77,8 @@ class RunRules:
             self._rules[key] = self._make_rules(self._by_run.get(run_id, like_it), model)
         return self._rules[key]
 
-    def _make_rules(self, settings: Mapping[str, Any], model: str) -> DrawingRules:
+    def _make_rules(self, record: RunRecord | None, model: str) -> DrawingRules:
+        settings: Mapping[str, Any] = record.settings if record else {}
         looks = {name: settings.get(name) if given is None else given for name, given in self._given.items()}
         size = int(looks["overlay_size"] or _OVERLAY_SIZE)
         draft = None if settings.get("exact_decode") else self._find_draft(model, settings.get("input_size"))
@@ -86,8 +91,21 @@ class RunRules:
                 style=looks["style"] or default.style,
                 opacity=default.opacity if looks["overlay_opacity"] is None else looks["overlay_opacity"],
                 colormap=looks["colormap"] or default.colormap,
+                span=self._find_span(looks["scale"], record),
             ),
         )
+
+    def _find_span(self, scale: str | float | None, record: RunRecord | None) -> Span | None:
+        """Return the map values drawn as the coldest and the hottest; None: each photo's own, as in older runs."""
+        if scale is None or scale == "photo":
+            return None
+        if not isinstance(scale, str):
+            return 0.0, float(scale)
+        kept: Kept = "run" if scale == "run" else "model"
+        span = read_kept_span(self._out, without_decision(record.fingerprint), kept) if record else None
+        if span is None and self._given["scale"] in ("model", "run"):
+            raise ConfigError(f"scale = {scale}: no run has kept such a scale in {self._out}; name photo or a number")
+        return span
 
     def _find_draft(self, model: str, input_size: Any) -> int | None:
         """Return the size at which the run's model takes JPEGs, from its image processor alone; no weights are read."""

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.config import RunConfig
 from pipeline.maps.methods import ATTENTION_METHODS, LABEL_METHODS
 from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.targets import Targets
+from pipeline.model.targets import LabelGroup, Targets
 from pipeline.photos.decode import rules_version
 from pipeline.photos.loader import DRAFT_LONGER_SIDE
 
@@ -58,14 +58,23 @@ def fingerprint(
         "target",
         "versus",
         "labels",
+        "positive",
     ):  # in `targets`; photo_fingerprint adds a photo's expected label
         values.pop(name)
     if explains_labels:
-        parts.append(["expected" if targets.expected is not None else targets.label, targets.versus])
+        target = "expected" if targets.expected is not None else _identify_labels(targets.label)
+        parts.append([target, _identify_labels(targets.versus)])
     parts += [[name, value] for name, value in values.items() if value != defaults[name]]
     if familiarity is not None:
         parts.append(["familiarity", familiarity])
     return _hash_parts(parts)
+
+
+def _identify_labels(group: LabelGroup | None) -> int | list[Any] | None:
+    """Return the id of a class; for a group of several, its word and its ids."""
+    if group is None or group.name is None:
+        return group.ids[0] if group else None
+    return [group.name, *group.ids]
 
 
 def photo_fingerprint(fingerprint: str, targets: Targets, path: str) -> str:

@@ -19,10 +19,15 @@ log = logging.getLogger(__name__)
 _UNEXPECTED = "no label is expected of it: the CSV of --labels doesn't have its path"
 
 
-def choose_targets(config: RunConfig, checkpoint: Checkpoint) -> Targets:
-    """Resolve the settings `target` and `versus` for this model.
+def choose_targets(config: RunConfig, checkpoint: Checkpoint, saved_positive: Sequence[str] = ()) -> Targets:
+    """Resolve the settings `target`, `versus` and `positive` for this model.
 
     For target = expected, the targets have no labels yet: see `expect_labels`.
+
+    Args:
+        config: all settings.
+        checkpoint: the model.
+        saved_positive: labels of the classes counted as defects by the model's decision.
 
     Raises:
         ConfigError: names all labels unknown to the model, each with the nearest known one.
@@ -30,7 +35,7 @@ def choose_targets(config: RunConfig, checkpoint: Checkpoint) -> Targets:
     if not set(config.method) & set(LABEL_METHODS):
         return Targets()
     target = None if config.target in ("top1", "expected") else config.target
-    targets, problems = find_targets(target, config.versus, checkpoint.labels)
+    targets, problems = find_targets(target, config.versus, checkpoint.labels, config.positive, saved_positive)
     if config.labels is not None:
         targets = replace(targets, expected={})
         if problems:

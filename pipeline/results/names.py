@@ -5,6 +5,7 @@ OUT/overlays/<path>.png                   one for each photo
 OUT/thumbnails/                           photo and overlay, small, for the report
 OUT/runs/<run_id>.json                    written last
 OUT/runs/<run_id>.plan.parquet, .open     the photos of a run by shard, and its draft record; removed with the run's end
+OUT/runs/<fingerprint>.model-scale, .run-scale   one scale for the overlays of all runs with these settings
 OUT/runs/<run_id>.next                    in a store of objects: the id of the run after this one, created once
 OUT/report.html, OUT/report/              the page and its data
 OUT/tmp/                                  files being written; swept at the next start
@@ -26,6 +27,7 @@ REPORT_PAGE, REPORT_DATA = "report.html", "report"
 
 PART_NAME = re.compile(r"part-\d{8}T\d{6}Z-\d+\.parquet")  # other files in table/ are not ours
 PLAN_SUFFIX, OPEN_SUFFIX, TURN_SUFFIX = ".plan.parquet", ".open", ".next"  # of files in runs/
+MODEL_SCALE, RUN_SCALE = ".model-scale", ".run-scale"  # of files in runs/
 _RUN_ID = "%Y%m%dT%H%M%SZ"
 RUN_ID_SHAPE = re.compile(r"\d{8}T\d{6}Z")
 _RECORD_NAME = re.compile(rf"{RUN_ID_SHAPE.pattern}\.json")

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.decision import Decision, Outcome
 from pipeline.model.familiarity import Familiarity
+from pipeline.model.targets import Targets
 from pipeline.records import Box, Failure, Floats, Halves, ImageRef, Prediction, Scoring, best_scores
 from pipeline.results.schema import Row, set_columns
 
@@ -24,7 +25,7 @@ class RowBuilder:
         labels: class names by id.
         model, method, run_id: values of the columns of these names.
         fingerprint_of: from a path to the value of the column fingerprint.
-        versus: id of the label set against the target of label-dependent maps.
+        targets: the labels explained by label-dependent maps.
         scoring: from logits to scores.
         decision: for the columns defect_score and decision; None leaves them null.
         familiarity: for the column unfamiliar; None leaves it null.
@@ -36,7 +37,7 @@ class RowBuilder:
     method: str
     run_id: str
     fingerprint_of: Callable[[str], str]
-    versus: int | None
+    targets: Targets
     scoring: Scoring = "softmax"
     decision: Decision | None = None
     familiarity: Familiarity | None = None
@@ -60,13 +61,12 @@ class RowBuilder:
         sample = prediction.sample
         top, scores = best_scores(prediction.logits, self.scoring)
         grid_h, grid_w = prediction.attention.shape
-        target = prediction.target
-        versus = None if target is None else self.versus
+        target, versus = self.targets.name_labels(prediction.target, self.labels)
         ((defect_score, decision),) = self._judge(prediction.logits[None])
         notes = [sample.note] if sample.note else []
         if self.scoring == "sigmoid":
             notes.append("scores are sigmoids, one for each label, and need not sum to 1")
-        if versus is not None and versus == target:
+        if self.targets.versus_ids == (prediction.target,):
             notes.append("target and versus are the same label, so nothing sets them apart")
         return Row(
             **self._file_columns(sample.ref, sample.content_hash),
@@ -82,8 +82,8 @@ class RowBuilder:
             logits=prediction.logits,
             attention=prediction.attention.ravel(),
             more_maps=[(method, values.ravel()) for method, values in prediction.more_maps.items()] or None,
-            target=None if target is None else self.labels[target],
-            versus=None if versus is None else self.labels[versus],
+            target=target,
+            versus=versus,
             grid_h=grid_h,
             grid_w=grid_w,
             map_box=box,

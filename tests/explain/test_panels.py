@@ -63,6 +63,19 @@ def test_photo_beside_its_overlay(figures, explained):
     assert title == f"{explained.labels[0]} ({explained.scores[0]:.3f})"
 
 
+def test_on_one_scale_map_and_overlay_show_its_numbers_and_frames_their_own(explained):
+    photo = explained.prediction.sample.photo
+    look = OverlayLook(span=(0.0, 40.0))
+    figures = draw_figures(explained, look)
+    (axes,) = axes_with_images(figures["map"])
+    assert axes.get_images()[0].get_clim() == (0, 40)
+    assert axes.get_xlabel() == "colours from 0 to 40, the same for all photos"
+    _, (overlay, _) = shown_images(figures["overlay"])
+    np.testing.assert_allclose(overlay.astype(float), photo, atol=8)  # far below the hottest, so nearly the photo
+    for name in ("heads", "filmstrip"):
+        assert all(axes.get_images()[0].get_clim()[1] < 1 for axes in axes_with_images(figures[name]))
+
+
 def test_bars_are_as_long_as_the_scores(figures, explained):
     (axes,) = figures["labels"].get_axes()
     assert [label.get_text() for label in axes.get_yticklabels()] == list(explained.labels)

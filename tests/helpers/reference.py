@@ -157,7 +157,15 @@ class Trace:
         self.outputs.append(output)
 
     def score(self, target, versus=None):
-        return self.logits[target] - (0 if versus is None else self.logits[versus])
+        return explained_score(self.logits, target, versus)
+
+
+def explained_score(logits, target, versus=None):
+    """The logit of a class, or of any of several, minus that of others; logits are (C,)."""
+    target_logit, versus_logit = (
+        logits[ids] if isinstance(ids, int) else logits[list(ids)].exp().sum().log() for ids in (target, versus or 0)
+    )
+    return target_logit - (0 if versus is None else versus_logit)
 
 
 def relevance_tokens(trace, target, versus=None):
@@ -177,8 +185,7 @@ def legrad_tokens(trace, head, target, versus=None):
     maps = []
     for attention, tokens in zip(trace.attentions, trace.outputs, strict=True):
         logits = head(tokens[0].mean(dim=0))
-        score = logits[target] - (0 if versus is None else logits[versus])
-        (slope,) = torch.autograd.grad(score, attention, retain_graph=True)
+        (slope,) = torch.autograd.grad(explained_score(logits, target, versus), attention, retain_graph=True)
         maps.append(slope[0].clamp(min=0).mean(dim=(0, 1)))
     return torch.stack(maps).mean(dim=0)
 

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,16 +16,21 @@ import pipeline.maps.capture
 import pipeline.maps.gradient_passes
 import pipeline.maps.passes
 import pipeline.maps.relevance
+from pipeline.decision import combine_classes
+from pipeline.maps.gradient_passes import ExplainedScore
 from pipeline.maps.methods import ATTENTION_METHODS, GRADIENT_METHODS
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.load import load_classifier
+from pipeline.records import compute_scores
 from tests.helpers import reference
 from tests.helpers.models import LABELS, TINY_MODELS, build_network, save_checkpoint
 
 FAMILIES = list(TINY_MODELS)
 METHODS = (*ATTENTION_METHODS, *GRADIENT_METHODS)
 NEW = ("attention", "rollout-norm", *GRADIENT_METHODS)  # test_model has the other two
+
+GROUP, OTHERS = (1, 2, 5), (0, 3, 4, 6)  # classes explained together
 
 # what the classifier makes of a single token that stands for all: (width,) -> (C,)
 HEADS = {
@@ -107,14 +113,18 @@ def test_maps_equal_a_slow_reference_in_float64(name, method, classifier, tiny_c
     ours, network = classifier(name), plain(tiny_checkpoint(name))
     pixels = make_pixels(2)
     inputs = (pixels.double() - ours.mean.double()) * ours.scale.double()
-    for targets, versus in [([3, 5], None), ([1, 0], 4)]:
-        found = maps_of(ours, method, pixels, targets, versus=versus)
+    for targets, versus in [([3, 5], None), ([1, 0], 4), (GROUP, None), (GROUP, OTHERS)]:
+        is_group = targets == GROUP
+        settings = {"target": GROUP} if is_group else {}
+        settings["versus"] = () if versus is None else (versus,) if isinstance(versus, int) else versus
+        found = maps_of(ours, method, pixels, None if is_group else targets, **settings)
         assert found.shape == (2, 6, 6)
         assert found.dtype == np.float32
         for image in range(2):
             head = lambda token: HEADS[name](network, token)  # noqa: E731
             one = inputs[image : image + 1]
-            expected = expected_map(method, network, head, one, TINY_MODELS[name], targets[image], versus)
+            target = GROUP if is_group else targets[image]
+            expected = expected_map(method, network, head, one, TINY_MODELS[name], target, versus)
             assert_close(found[image], expected)
 
 
@@ -150,9 +160,9 @@ def test_the_reference_of_libragrad_accounts_for_the_whole_score(name, tiny_chec
 @pytest.mark.parametrize("name", ["vit", "beit", "siglip"])
 def test_a_batch_equals_its_images_alone(name, method, classifier):
     pixels, targets = make_pixels(5), [0, 3, 6, 3, 1]
-    together = maps_of(classifier(name), method, pixels, targets, versus=2)
+    together = maps_of(classifier(name), method, pixels, targets, versus=(2,))
     for image in range(5):
-        alone = maps_of(classifier(name), method, pixels[image : image + 1], [targets[image]], versus=2)
+        alone = maps_of(classifier(name), method, pixels[image : image + 1], [targets[image]], versus=(2,))
         np.testing.assert_allclose(together[image], alone[0], atol=1e-5 * np.abs(alone).max(), rtol=0)
 
 
@@ -243,8 +253,8 @@ def test_another_target_changes_the_maps_that_explain_one_and_no_others(name, cl
 def test_libragrad_of_a_pair_of_labels_is_antisymmetric_and_a_difference(name, classifier):
     pixels = make_pixels(2)
     ours = classifier(name)
-    forth = maps_of(ours, "libragrad", pixels, [1, 1], versus=2)
-    back = maps_of(ours, "libragrad", pixels, [2, 2], versus=1)
+    forth = maps_of(ours, "libragrad", pixels, [1, 1], versus=(2,))
+    back = maps_of(ours, "libragrad", pixels, [2, 2], versus=(1,))
     assert_close(forth, -back.ravel())
     apart = [maps_of(ours, "libragrad", pixels, [label, label]) for label in (1, 2)]
     assert_close(forth, (apart[0] - apart[1]).ravel())
@@ -252,8 +262,45 @@ def test_libragrad_of_a_pair_of_labels_is_antisymmetric_and_a_difference(name, c
 
 @pytest.mark.parametrize("method", GRADIENT_METHODS)
 def test_a_label_set_against_itself_leaves_an_empty_map(method, classifier):
-    found = maps_of(classifier("dinov2"), method, make_pixels(2), [3, 3], versus=3)
+    found = maps_of(classifier("dinov2"), method, make_pixels(2), [3, 3], versus=(3,))
     np.testing.assert_array_equal(found, np.zeros((2, 6, 6)))
+
+
+@pytest.mark.parametrize("method", GRADIENT_METHODS)
+def test_a_group_of_one_class_gives_the_map_of_that_class_to_the_last_bit(method, classifier):
+    ours, pixels = classifier("dinov2"), make_pixels(3)
+    for scoring in ("softmax", "sigmoid"):
+        model = replace(ours, scoring=scoring)
+        alone = model.predict(pixels, MapPlan((method,), versus=(4,)), [2, 2, 2])
+        group = model.predict(pixels, MapPlan((method,), target=(2,), versus=(4,)))
+        np.testing.assert_array_equal(group.maps[method], alone.maps[method])
+        assert group.targets == alone.targets == [2, 2, 2]
+    assert model.predict(pixels, MapPlan((method,), target=GROUP)).targets is None
+
+
+@pytest.mark.parametrize("scoring", ["softmax", "sigmoid"])
+def test_the_score_of_a_group_is_the_logit_of_any_of_its_classes(scoring):
+    """And its gradient is that of finite differences."""
+    logits = torch.randn(4, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor(GROUP).expand(4, -1)
+    total = ExplainedScore(targets, OTHERS if scoring == "softmax" else (), scoring).sum_over_images
+    any_of_them = combine_classes(compute_scores(logits.numpy(), scoring), GROUP, scoring)
+    assert total(logits).item() == pytest.approx(np.log(any_of_them / (1 - any_of_them)).sum())
+    assert torch.autograd.gradcheck(total, logits.requires_grad_())
+    both = ExplainedScore(targets, OTHERS, scoring).sum_over_images
+    assert torch.autograd.gradcheck(both, logits)
+    assert both(torch.cat([logits, logits])).item() == pytest.approx(2 * both(logits).item()), "all images twice"
+
+
+@pytest.mark.parametrize("scoring", ["softmax", "sigmoid"])
+def test_libragrad_of_a_group_is_that_of_its_classes_weighted_by_the_score_s_gradient(scoring, classifier):
+    ours, pixels = replace(classifier("vit"), scoring=scoring), make_pixels(3)
+    found = ours.predict(pixels, MapPlan(("libragrad",), target=GROUP, versus=OTHERS))
+    logits = torch.tensor(found.logits, dtype=torch.float64, requires_grad=True)
+    score = ExplainedScore(torch.tensor(GROUP).expand(3, -1), OTHERS, scoring).sum_over_images(logits)
+    (weights,) = torch.autograd.grad(score, logits)  # (3, 7)
+    of_class = np.stack([maps_of(ours, "libragrad", pixels, [label] * 3) for label in range(7)])  # (7, 3, 6, 6)
+    assert_close(found.maps["libragrad"], np.einsum("bc,cbhw->bhw", weights.numpy(), of_class).ravel())
 
 
 def test_relevance_starts_from_what_the_classifier_reads(classifier, monkeypatch):
@@ -283,10 +330,10 @@ def test_relevance_starts_from_what_the_classifier_reads(classifier, monkeypatch
 @pytest.mark.parametrize("name", ["vit", "beit", "dinov2", "siglip"])
 def test_half_precision_ranks_patches_as_fp32_does(name, method, classifier, tiny_checkpoint):
     pixels = make_pixels(4)
-    exact = classifier(name).predict(pixels, MapPlan((method,), versus=2), [1] * 4).maps[method]
+    exact = classifier(name).predict(pixels, MapPlan((method,), versus=(2,)), [1] * 4).maps[method]
     for precision in ("bf16", "fp16"):
         half = load(tiny_checkpoint(name), precision)
-        found = half.predict(pixels, MapPlan((method,), versus=2), [1] * 4).maps[method]
+        found = half.predict(pixels, MapPlan((method,), versus=(2,)), [1] * 4).maps[method]
         agreement = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(found, exact, strict=True)]
         assert np.mean(agreement) > 0.98, precision
 

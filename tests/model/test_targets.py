@@ -1,6 +1,7 @@
 """Which label is explained: names, synonyms and ids, the CSV of expected labels, and what is said of wrong ones."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import pipeline
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, DataError
-from pipeline.model.targets import find_label, read_expected
+from pipeline.model.targets import LabelGroup, Targets, find_label, find_targets, read_expected
+from tests.helpers.decisions import save_decision
 
 IMAGENET = ("tench, Tinca tinca", "crane", "remote control, remote", "tabby, tabby cat", "crane", "3", "Cat's eye")
 
@@ -48,6 +50,57 @@ def test_a_label_is_found_by_name_by_synonym_or_by_id(typed, found):
 def test_one_that_is_not_there_is_answered_with_the_nearest(typed, words):
     with pytest.raises(ValueError, match=words):
         find_label(typed, IMAGENET)
+
+
+def resolve(target, versus=None, names=("ok", "spur", "open"), positive=(), saved=()):
+    """The targets, where there is no problem with them."""
+    targets, problems = find_targets(target, versus, names, positive, saved)
+    assert problems == []
+    return targets
+
+
+def test_defects_are_all_classes_but_the_good_ones_unless_named():
+    defects, good = LabelGroup((1, 2), "defects"), LabelGroup((0,), "good")
+    assert resolve("defects") == Targets(defects)
+    assert resolve("defects", "good") == Targets(defects, versus=good)
+    assert resolve("defects", "good", ("Normal", "spur", "open")) == Targets(defects, versus=good)
+    assert resolve("defects", "ok") == Targets(defects, versus=LabelGroup((0,)))
+    assert resolve("defects", saved=("open",)) == Targets(LabelGroup((2,), "defects"))
+    assert resolve("defects", "good", positive=("spur",), saved=("open",)) == Targets(
+        LabelGroup((1,), "defects"), versus=LabelGroup((0, 2), "good")
+    )
+    assert resolve("defects", positive=("2", "spur", "open")) == Targets(defects)
+    assert resolve("defects", "good", ("ok", "spur", "spur"), saved=("spur",)) == Targets(defects, versus=good)
+
+
+def test_a_class_of_the_model_goes_before_the_word_for_a_group():
+    assert resolve("defects", None, ("fine", "defects")) == Targets(LabelGroup((1,)))
+    assert resolve("defects", None, ("fine", "Defects, flaws")) == Targets(LabelGroup((1,)))
+    assert resolve("defects", "good", ("good", "spur")) == Targets(LabelGroup((1,), "defects"), versus=LabelGroup((0,)))
+    assert resolve("1", "good", ("good", "spur")) == Targets(LabelGroup((1,)), versus=LabelGroup((0,)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (("defects", None, ("cat", "dog")), "target = defects: no class is called ok, good, normal, functional, so "),
+        (("defects", None, ("cat", "dog"), ("cat", "dog")), "target = defects: all classes count as defects, so nothi"),
+        (("defects", None, ("ok", "good")), "target = defects: no class counts as a defect, so nothing tells defects "),
+        (("defects", "good", ("cat", "dog")), "name the defects with --positive (cat, dog)"),
+        (("defects", None, ("ok", "spur"), ("spurr",)), "target = defects: positive: spurr is not a class of the mod"),
+        (("defects", "spur", ("ok", "spur", "open")), "versus = spur: is one of the defects; name another label"),
+        (("defects", "spur", ("ok", "spur")), "versus = spur: is one of the defects; name another label"),
+        (("spur", "1", ("ok", "spur")), "versus = 1: is the target itself; name another label"),
+        (("defects", None, ("ok", "defects"), ("ok",)), "target = defects: is a class of the model, so positive has"),
+        (("spur", "good", ("ok", "spur")), "versus = good: stands for all classes but the defects, so it needs target"),
+        ((None, "good", ("ok", "spur")), "needs target = defects; name a class"),
+        (("good", None, ("ok", "spur")), "target = good: is not a class of the model, which knows ok, spur"),
+    ],
+    ids=str,
+)
+def test_groups_that_tell_nothing_apart_are_refused(settings, problem):
+    _, (found,) = find_targets(*settings)
+    assert problem in found
 
 
 @pytest.fixture
@@ -111,13 +164,12 @@ def start(tmp_path, tiny_checkpoint):
     save_photos(tmp_path / "photos", 4)
 
     def run(**settings):
-        model = str(tiny_checkpoint("vit"))
         settings = {
             "input": tmp_path / "photos",
             "out": tmp_path / "out",
-            "model": model,
+            "model": str(tiny_checkpoint("vit")),
             "precision": "fp32",
-        } | settings
+        } | {name: str(value) if name == "model" else value for name, value in settings.items()}
         summary = pipeline.run(RunConfig(**settings))
         return summary, pipeline.read_results(settings["out"]).set_index("path")
 
@@ -140,6 +192,31 @@ def test_columns_say_what_the_maps_explain(start, tmp_path):
         np.testing.assert_allclose(maps["rollout"], rollout.loc[path, "attention"], atol=1e-6)
     assert rollout[["more_maps", "target", "versus"]].isna().all(axis=None)
     assert alone["more_maps"].isna().all()
+
+
+def test_evidence_for_any_defect_in_every_photo(start, tmp_path):
+    """Positive where it speaks for a defect; set against good, it is the opposite of good against defects."""
+    _, evidence = start(target="defects", versus="good", positive="dent,hole", out=tmp_path / "evidence")
+    _, others = start(target="defects", versus="good", positive="ok,scratch,stain,crack,other", out=tmp_path / "others")
+    assert set(evidence["method"]) == {"libragrad"}
+    assert (set(evidence["target"]), set(evidence["versus"])) == ({"defects"}, {"good"})
+    for path, row in evidence.iterrows():
+        np.testing.assert_allclose(row["attention"], -others.loc[path, "attention"], atol=1e-5)
+        assert np.abs(row["attention"]).max() > 1e-3
+    summary, _ = start(target="defects", versus="good", positive="hole,2", out=tmp_path / "evidence")
+    assert summary.processed == 0, "the same classes, named in another way"
+
+
+def test_the_defects_are_those_of_the_model_s_decision(start, tmp_path, tiny_checkpoint):
+    model = shutil.copytree(tiny_checkpoint("vit"), tmp_path / "model")
+    start(target="defects", versus="good", positive="dent,hole", model=model, out=tmp_path / "named")
+    save_decision(model, positive=("dent", "hole"))
+    _, named = start(target="defects", versus="good", positive="dent,hole", model=model, out=tmp_path / "named")
+    _, saved = start(target="defects", versus="good", model=model, out=tmp_path / "saved")
+    assert named["fingerprint"].tolist() == saved["fingerprint"].tolist()
+    save_decision(model, positive=("dent",))
+    summary, _ = start(target="defects", versus="good", model=model, out=tmp_path / "saved")
+    assert summary.processed == 4, "other defects, other maps"
 
 
 def test_by_default_each_photo_explains_its_own_label(start):

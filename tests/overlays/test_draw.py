@@ -1,6 +1,7 @@
 """The heat lies exactly on its place, on the part of the photo seen by the model."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from transformers.models.deit.image_processing_pil_deit import DeiTImageProcesso
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from pipeline.model.input_geometry import read_input_geometry
-from pipeline.overlays.draw import OverlayLook, draw_overlay
+from pipeline.overlays.draw import OverlayLook, draw_overlay, shown_range
 from pipeline.photos.loader import LoadSpec, load_sample
 from pipeline.records import ImageRef
 from tests.helpers.image_files import with_orientation
@@ -76,6 +77,19 @@ def test_one_faint_hot_cell_is_as_bright_as_a_strong_one():
     pictures = [drawn(black(240, 240), one_hot((12, 12), (5, 6)) * hot, look=OverlayLook()) for hot in (0.004, 1)]
     np.testing.assert_allclose(*pictures, atol=1)
     assert pictures[0].max() > 50
+
+
+@pytest.mark.parametrize("look", [ARTICLE, OverlayLook(opacity=1, colormap="gray")], ids=["article", "heat"])
+def test_on_one_scale_a_weak_map_stays_dark(look):
+    on_one_scale = replace(look, span=(1.0, 3.0))
+    values, expected = (-5, 1, 1.5, 2, 3, 9), np.array([0, 0, 0.25, 0.5, 1, 1])
+    maps = [np.full((6, 6), value, np.float32) for value in values]
+    light = [drawn(black(120, 120), attention, look=on_one_scale).mean() / 255 for attention in maps]
+    # both the grey and its opacity follow the value
+    assert light == pytest.approx(expected if look is ARTICLE else expected**2, abs=0.01)
+    assert drawn(black(120, 120), one_hot((6, 6), (2, 2)) * 1.01, look=on_one_scale).max() < 2
+    assert drawn(black(120, 120), one_hot((6, 6), (2, 2)) * 1.01, look=look).max() > 100
+    assert shown_range(one_hot((6, 6), (2, 2)), on_one_scale) == (1, 3)
 
 
 @pytest.mark.parametrize("box", [(40, 10, 200, 130), (0, 0, 100, 100), (140, 40, 240, 140), (40.4, 10.4, 199.6, 129.6)])

@@ -9,7 +9,7 @@ from PIL import Image
 
 import pipeline
 from pipeline.config import RunConfig
-from pipeline.model.targets import Targets
+from pipeline.model.targets import LabelGroup, Targets
 from pipeline.planning.fingerprint import fingerprint, photo_fingerprint
 from tests.helpers.models import save_tiny_vit
 
@@ -32,6 +32,7 @@ CHANGED = {
     "overlay_opacity": 0.2,
     "colormap": "viridis",
     "style": "article",
+    "scale": 0.5,
     "exact_decode": True,
     "rescale": False,
     "max_pixels": 20_000_000,
@@ -66,6 +67,7 @@ ELSEWHERE = {
     "device": "there is one device here",
     "white_level": "for deep photos: test_white_level_changes_the_fingerprint",
     "labels": "needs target = expected: tests/model/test_targets.py",
+    "positive": "needs target = defects: test_of_positive_labels_the_classes_count",
 }
 
 
@@ -176,6 +178,27 @@ def test_statistics_of_the_training_photos_count_where_there_are_some(tmp_path):
     assert len({plain, first, second}) == 3
 
 
+def test_fingerprints_of_results_made_before_there_were_groups_of_labels_hold(tmp_path):
+    old = {
+        "112608ce6028": ("legrad", Targets()),
+        "7b71827ddb83": ("libragrad", Targets(LabelGroup((1,)))),
+        "55521888fe50": ("libragrad", Targets(LabelGroup((1,)), versus=LabelGroup((0,)))),
+        "42c8fdea3fc6": ("libragrad", Targets(versus=LabelGroup((2,)))),
+    }
+    for mark, (method, targets) in old.items():
+        assert fingerprint(RunConfig(input=tmp_path, method=method), Digested(), "bf16", targets) == mark
+
+
+def test_of_positive_labels_the_classes_count(models, tmp_path):
+    """Named by the user or by the model's decision: one that changes their classes changes the maps."""
+    marks = []
+    for name, positive in enumerate(("class-1", "1", "class-2,class-1", "class-1,class-2")):
+        row = run_once(models, tmp_path / f"out-{name}", target="defects", positive=positive)
+        assert row["target"] == "defects"
+        marks.append(row["fingerprint"])
+    assert marks[0] == marks[1] != marks[2] == marks[3]
+
+
 def test_fingerprints_tell_methods_and_labels_apart(tmp_path):
     (tmp_path / "labels.csv").write_text("path,label\n")
     expected = {"target": "expected", "labels": tmp_path / "labels.csv"}
@@ -193,10 +216,13 @@ def test_fingerprints_tell_methods_and_labels_apart(tmp_path):
         mark("legrad"),
         mark("rollout,legrad"),
         mark("legrad,rollout"),
-        mark("legrad", Targets(label=0)),
-        mark("legrad", Targets(label=1)),
-        mark("legrad", Targets(versus=1)),
-        mark("legrad", Targets(label=0, versus=1)),
+        mark("legrad", Targets(label=LabelGroup((0,)))),
+        mark("legrad", Targets(label=LabelGroup((1,)))),
+        mark("legrad", Targets(versus=LabelGroup((1,)))),
+        mark("legrad", Targets(label=LabelGroup((0,)), versus=LabelGroup((1,)))),
+        mark("legrad", Targets(label=LabelGroup((1, 2), "defects"))),
+        mark("legrad", Targets(label=LabelGroup((1, 2), "defects"), versus=LabelGroup((0,), "good"))),
+        mark("legrad", Targets(label=LabelGroup((1,), "defects"))),
         mark("legrad", Targets(expected={"a.png": 0}), **expected),
     ]
     assert len(set(marks)) == len(marks)

@@ -5,7 +5,7 @@ import pytest
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.targets import Targets
+from pipeline.model.targets import LabelGroup, Targets
 from pipeline.planning.targets import LabelCheck, choose_targets, expect_labels
 from pipeline.records import ImageRef
 
@@ -58,7 +58,8 @@ def test_the_most_likely_label_is_the_default(choose):
 
 def test_one_label_against_another(choose):
     targets = choose(target="spur", versus="0")
-    assert (targets.label_for("a.png"), targets.label_for("b.png"), targets.versus) == (1, 1, 0)
+    assert targets == Targets(LabelGroup((1,)), versus=LabelGroup((0,)))
+    assert targets.label_for("a.png") is None, "all photos have the same, in the plan of the maps"
 
 
 def test_a_label_by_photo(choose, labels_csv):

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.decision import add_decision
 from pipeline.model.familiarity import fit_familiarity
+from pipeline.model.targets import Targets
 from pipeline.records import ImageRef, Prediction, Sample
 from pipeline.results.done_index import read_done_index
 from pipeline.results.folder import ResultsFolder
@@ -23,7 +24,7 @@ QUARTERS = np.log(np.array([3, 1], np.float32)), np.log(np.array([1, 3], np.floa
 
 def builder(decision, scoring="softmax"):
     return RowBuilder(
-        LABELS, "model", "rollout", "r", lambda path: add_decision("f1", decision), None, scoring, decision
+        LABELS, "model", "rollout", "r", lambda path: add_decision("f1", decision), Targets(), scoring, decision
     )
 
 
