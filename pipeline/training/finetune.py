@@ -38,7 +38,7 @@ from pipeline.training.config import FinetuneConfig
 from pipeline.training.device import TrainingDevice
 from pipeline.training.figure import draw_training
 from pipeline.training.loop import TrainingLoop
-from pipeline.training.measure_saved import measure_saved_model
+from pipeline.training.measure_saved import SavedModel
 from pipeline.training.model_card import CardFacts, write_model_card
 from pipeline.training.pixel_cache import CachedSplit
 from pipeline.training.prepare import PreparedTraining, TrainingFolders, TrainingPreparation
@@ -194,8 +194,11 @@ def _save_model(config: FinetuneConfig, ready: PreparedTraining, work: Path) -> 
 def _measure_saved_model(
     ready: PreparedTraining, folder: Path, device: TrainingDevice, stop: Callable[[], bool]
 ) -> dict[str, Any]:
-    """Measure the saved files as evaluate does, rather than the model in memory: metrics and F1 of a result."""
-    measured = measure_saved_model(folder, ready.data, device, ready.recipe.precision, stop)
+    """Measure the saved files as evaluate does, and write the files beside them; return metrics and F1 of a result."""
+    saved = SavedModel(folder, ready.data, device, ready.recipe.precision, stop)
+    measured = saved.measure()
+    saved.write_familiarity(ready.recipe.seed)
+    saved.write_map_scales()
     return {
         "metrics": {
             split: {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "loss": metrics.loss}

@@ -133,6 +133,8 @@ def test_files_are_readable_for_everybody(finished):
     files = [file for file in finished.out.iterdir() if file.is_file()]
     assert {
         "config.json",
+        "familiarity.safetensors",
+        "map_scale.json",
         "model.safetensors",
         "preprocessor_config.json",
         "README.md",
