@@ -91,7 +91,7 @@ def _with_embeddings(results: Results) -> "pd.DataFrame":
     if "embedding" not in frame.columns:
         raise ValueError("the frame has no column embedding; read_results(out, columns=[...]) gives it")
     if "path" not in frame.columns:
-        frame = frame.assign(path=frame.index)
+        frame = frame.assign(path=frame.index).rename_axis(None)
     rows = frame.loc[frame["embedding"].notna(), ["path", "embedding"]]
     if not len(rows):
         raise ValueError("there are no embeddings in this table; vitrollout run --embeddings writes them")

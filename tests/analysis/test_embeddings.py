@@ -50,6 +50,10 @@ def test_nearest_photos_of_another_embedding(vectors):
     found = nearest_photos(frame, 3 * vectors[11].astype(np.float32), count=1)
     assert found.index.tolist() == found["path"].tolist() == ["011.png"]
     assert found["similarity"].tolist() == pytest.approx([1])
+    assert near_duplicates(pd.concat([frame, frame.rename(index="copy of {}".format)]))["path"].tolist()[:2] == [
+        "000.png",
+        "copy of 000.png",
+    ]
 
 
 def test_photos_without_an_embedding_are_left_out(tmp_path, vectors):

@@ -41,6 +41,8 @@ def test_every_cell_runs_and_finds_what_was_planted(fresh):
     assert re.search(r"board-6453\.png +Truncated File Read", said)
     doubtful = next(cell for cell in fresh.cells if "where=" in cell.source).outputs[0].data["text/plain"]
     assert re.findall(r"board-\d+\.png", doubtful) == ["board-2999.png", "board-9599.png"]
+    unlike = next(cell for cell in fresh.cells if 'frame["unfamiliar"] >' in cell.source).outputs[0].data["text/plain"]
+    assert set(re.findall(r"board-\d+\.png", unlike)) >= {"board-2999.png", "board-9599.png"}, "the blurred ones"
     assert pictures(fresh) == 4
 
 

@@ -43,6 +43,7 @@ def photo(chance: random.Random, path: str) -> Row:
         attention=attention,
         defect_score=1 - score,
         decision="reject" if score < 0.7 else "pass",
+        unfamiliar=min(score + 0.1, 1.0),
     )
 
 
@@ -144,6 +145,13 @@ def low_scores(rows: Rows) -> Rows:
     ]
 
 
+def unlike_the_training_photos(rows: Rows) -> Rows:
+    unlike = [row for row in rows if row["unfamiliar"] is not None and row["unfamiliar"] > 0.99]
+    unlike.sort(key=lambda row: (-row["unfamiliar"], row["path"]))
+    assert 5 < len(unlike) < 50
+    return [{name: row[name] for name in ("path", "label", "score", "unfamiliar")} for row in unlike[:20]]
+
+
 def shares(rows: Rows) -> Rows:
     counts = Counter((row["run_id"][:8], row["label"]) for row in rows if row["status"] == "ok")
     photos = Counter(row["run_id"][:8] for row in rows if row["status"] == "ok")
@@ -174,6 +182,7 @@ def mean_maps(rows: Rows) -> Rows:
 RECIPES: dict[str, Callable[[Rows], Rows]] = {
     "What failed, by reason": failures,
     "Low scores first": low_scores,
+    "Photos unlike the training photos": unlike_the_training_photos,
     "Label shares, day by day": shares,
     "Against the truth": against_truth,
     "The mean map of each label": mean_maps,
