@@ -18,6 +18,7 @@ from pipeline.model.checkpoint_files import (
 )
 from pipeline.model.familiarity_file import FAMILIARITY_FILE
 from pipeline.model.head import Head, has_sigmoid_scores, read_head
+from pipeline.model.map_scale import SCALE_FILE
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # on the hub
@@ -178,6 +179,7 @@ def _download_files(model: str) -> Path:
                 SPLIT_FILE,
                 DECISION_FILE,
                 FAMILIARITY_FILE,
+                SCALE_FILE,
                 weights,
                 f"{weights}.index.json",
             ]
