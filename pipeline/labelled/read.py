@@ -65,20 +65,26 @@ def find_root(data: Path) -> Path:
 def apply_split_csv(photos: Sequence[LabelledPhoto], file: Path) -> list[LabelledPhoto]:
     """Give photos their splits from a `split.csv`, matched by path in any Unicode form; other photos get None.
 
-    Photos without a group get that of its column group, if it has one.
-
     Raises:
         DataError: the file can't be read.
     """
     table = read_table(file, "path", "split")
     by_path = dict(zip(table["path"], splits_of(file, table), strict=True))
-    names = [photo.name for photo in photos]
-    splits = match_names(by_path, names)
-    groups = match_names(dict(zip(table["path"], table["group"], strict=True)), names) if "group" in table else {}
-    return [
-        replace(photo, split=splits.get(photo.name), group=photo.group or groups.get(photo.name) or None)
-        for photo in photos
-    ]
+    splits = match_names(by_path, [photo.name for photo in photos])
+    return [replace(photo, split=splits.get(photo.name)) for photo in photos]
+
+
+def apply_group_column(photos: Sequence[LabelledPhoto], file: Path) -> list[LabelledPhoto]:
+    """Give photos their groups from the column group of a `split.csv`, as `apply_split_csv`; nothing without one.
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    table = read_table(file, "path")
+    if "group" not in table:
+        return list(photos)
+    groups = match_names(dict(zip(table["path"], table["group"], strict=True)), [photo.name for photo in photos])
+    return [replace(photo, group=groups.get(photo.name) or None) for photo in photos]
 
 
 def labelled_ref(photo: LabelledPhoto) -> ImageRef:

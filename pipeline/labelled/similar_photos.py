@@ -7,12 +7,13 @@ against the variation inside the data. So the features are whitened, and a bar o
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.labelled.splits import LabelledPhoto
 from pipeline.records import Floats
 
 if TYPE_CHECKING:
@@ -107,6 +108,12 @@ def cluster_similar(features: npt.NDArray[np.floating]) -> Ids:
             groups[block] = found + count
             count += int(found.max(initial=-1)) + 1
     return groups
+
+
+def set_similar_groups(photos: Sequence[LabelledPhoto], features: npt.NDArray[np.floating]) -> list[LabelledPhoto]:
+    """Set the group of each photo to its cluster, for `--group similar`; features (n, D) in the order of the photos."""
+    groups = name_groups(cluster_similar(features), [photo.name for photo in photos])
+    return [replace(photo, group=group) for photo, group in zip(photos, groups, strict=True)]
 
 
 def name_groups(groups: Ids, names: Sequence[str]) -> list[str]:
