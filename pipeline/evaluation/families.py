@@ -48,6 +48,8 @@ def effective_share(is_hit: npt.NDArray[np.bool_], families: Ids) -> tuple[float
     sizes, hits = np.bincount(numbers), np.bincount(numbers, weights=is_hit)
     families_count = len(sizes)
     spread = float(((hits - share * sizes) ** 2).sum()) * families_count / max(1, families_count - 1) / trials**2
-    effective = share * (1 - share) / spread if spread > 0 else least
-    effective = float(np.clip(effective, least, trials))
+    if share in (0.0, 1.0):
+        effective = least
+    else:
+        effective = float(np.clip(share * (1 - share) / spread, least, trials)) if spread > 0 else float(trials)
     return share * effective, effective

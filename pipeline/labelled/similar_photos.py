@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 Ids = npt.NDArray[np.int64]
 
 _MOST_DIRECTIONS = 128
+_FEWEST_DIRECTIONS = 10
 _PHOTOS_PER_DIRECTION = 4  # fewer photos leave directions of noise, in which even siblings differ
 _LEAST_COSINE = 0.7
 _BEYOND_CHANCE = 4.5  # standard deviations of the cosine of unrelated vectors, 1 / sqrt(directions)
 _MOST_COSINE = 0.95
-_LINK_SHARE = 0.65  # of that bar, for the mean inside a cluster: a sibling missed costs more than a stranger caught
+_LINK_COSINE, _LINK_BEYOND_CHANCE = 0.455, 3.9
 _CHUNK = 2**24  # cosines at once: 64 MB
 _NEIGHBOURS = 5  # of one photo in a component; larger families hang together through each other
 _BLOCK = 2000  # photos for one dendrogram: 16 MB of distances
@@ -39,10 +40,12 @@ class Likeness:
     Attributes:
         vectors: (n, K) float32, whitened; zeros for a photo equal to the mean.
         least: cosine from which two photos show the same object in the same view.
+        link: mean cosine inside a cluster, lower: a sibling missed costs more than a stranger caught.
     """
 
     vectors: Floats
     least: float
+    link: float
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,15 @@ def compare_photos(features: npt.NDArray[np.floating]) -> Likeness:
     centred = np.asarray(features, np.float32) - np.mean(features, axis=0, dtype=np.float64).astype(np.float32)
     covariance = (centred.T @ centred).astype(np.float64) / max(1, len(centred))  # (D, D)
     variances, directions = np.linalg.eigh(covariance)
-    wanted = max(1, min(_MOST_DIRECTIONS, len(centred) // _PHOTOS_PER_DIRECTION))
+    wanted = int(np.clip(len(centred) // _PHOTOS_PER_DIRECTION, _FEWEST_DIRECTIONS, _MOST_DIRECTIONS))
     kept = [int(index) for index in np.argsort(-variances)[:wanted] if variances[index] > 1e-9 * variances.max()]
     vectors = centred @ (directions[:, kept] / np.sqrt(variances[kept])).astype(np.float32)  # (n, K)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    chance = 1 / np.sqrt(max(1, len(kept)))
-    least = float(np.clip(_BEYOND_CHANCE * chance, _LEAST_COSINE, _MOST_COSINE))
-    return Likeness(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), least)
+    least, link = (
+        float(np.clip(deviations / np.sqrt(max(1, len(kept))), bar, _MOST_COSINE))
+        for deviations, bar in ((_BEYOND_CHANCE, _LEAST_COSINE), (_LINK_BEYOND_CHANCE, _LINK_COSINE))
+    )
+    return Likeness(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), least, link)
 
 
 def find_nearest(likeness: Likeness, rows: Ids, others: Ids) -> Nearest:
@@ -141,7 +146,7 @@ def _link_neighbours(likeness: Likeness) -> "csr_array":
     for chunk, likes in _compare_in_chunks(likeness, everything, everything):
         most = min(_NEIGHBOURS + 1, count)  # with the photo itself
         nearest = np.argpartition(-likes, most - 1, axis=1)[:, :most]
-        row, column = np.nonzero(np.take_along_axis(likes, nearest, axis=1) >= likeness.least * _LINK_SHARE)
+        row, column = np.nonzero(np.take_along_axis(likes, nearest, axis=1) >= likeness.link)
         starts.append(everything[chunk][row])
         ends.append(nearest[row, column])
     start, end = np.concatenate(starts), np.concatenate(ends)
@@ -170,5 +175,5 @@ def _cut_chains(likeness: Likeness, members: Ids) -> Ids:
 
     vectors = likeness.vectors[members].astype(np.float64)
     squares = pdist(vectors, "sqeuclidean")  # of unit vectors: 2 - 2 cosine
-    found: Ids = fcluster(average(squares / 2), 1 - likeness.least * _LINK_SHARE, "distance").astype(np.int64)
+    found: Ids = fcluster(average(squares / 2), 1 - likeness.link, "distance").astype(np.int64)
     return found - 1

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pipeline.labelled.similar_photos import Ids, compare_photos, find_nearest
 from pipeline.records import Doubles
 
+_MOST_BAR = 0.5
 _TWIN_COSINE = 0.9  # of the whitened features: the same picture but for light and noise
 
 
@@ -49,8 +50,8 @@ def find_contradicted(probabilities: Doubles, label_ids: Ids, count: int) -> lis
     """Find the labels most contradicted by predictions of models that have not seen them.
 
     Confident learning (Northcutt, Jiang & Chuang 2021, arXiv:1911.00068): a photo is confidently of a class if its
-    probability reaches the mean of that class over the photos labelled so. Labels of photos confidently of another
-    class are doubtful; those with the widest margin come first.
+    probability reaches the mean of that class over the photos labelled so; here also if it is over one half. Labels of
+    photos confidently of another, more probable class are doubtful; those with the widest margin come first.
 
     Args:
         probabilities: (n, C), each row from a model trained without this photo (cross-validation).
@@ -60,7 +61,7 @@ def find_contradicted(probabilities: Doubles, label_ids: Ids, count: int) -> lis
     rows = np.arange(len(label_ids))
     bars = np.full(probabilities.shape[1], np.inf)  # of a class without photos: never reached
     for label_id in np.unique(label_ids):
-        bars[label_id] = probabilities[label_ids == label_id, label_id].mean()
+        bars[label_id] = min(_MOST_BAR, probabilities[label_ids == label_id, label_id].mean())
     confident = np.where(probabilities >= bars, probabilities, -1.0)
     confident[rows, label_ids] = -1.0
     likely_ids = confident.argmax(axis=1)
