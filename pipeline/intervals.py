@@ -57,7 +57,7 @@ def share_interval(hits: float, count: float) -> Interval:
     return low, high
 
 
-def f1_interval(true_positives: int, errors: int) -> Interval:
+def f1_interval(true_positives: float, errors: float) -> Interval:
     """Compute the interval of an F1 score.
 
     F1 = 2 J / (1 + J) with the share J of true positives among true positives and errors. Of photos drawn
@@ -71,7 +71,7 @@ def f1_interval(true_positives: int, errors: int) -> Interval:
     return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
-def auc_interval(auc: float, positives: int, negatives: int) -> Interval:
+def auc_interval(auc: float, positives: float, negatives: float) -> Interval:
     """Compute the interval of an area under the ROC curve (Newcombe, Statistics in Medicine 2006, part 2, method 5).
 
     Args:

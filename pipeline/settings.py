@@ -198,7 +198,7 @@ class GroupedDataSettings(LabelledDataSettings):
     group: Group = Field(
         None,
         description="photos that stay together: 'REGEX' on the path (its first capture is the group), column:NAME of a "
-        "CSV, or photo: each by itself; none: the rule of --splits",
+        "CSV, photo: each by itself, or similar: those that look alike to the model; none: the rule of --splits",
     )
     splits: NoneOrPath = Field(
         None,

@@ -17,7 +17,7 @@ from pipeline.dataset.reviewed import (
 )
 from pipeline.errors import ConfigError
 from pipeline.labelled.deal_groups import Shares
-from pipeline.labelled.groups import GroupRule, find_groups, parse_group_rule, read_group_column
+from pipeline.labelled.groups import GroupRule, find_groups, parse_group_rule, read_group_column, refuse_similar
 from pipeline.labelled.read import find_root, read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.labelled.sticky_splits import assign_sticky_splits, choose_split_plan
@@ -51,7 +51,8 @@ class Dataset:
     """Labelled photos of any layout.
 
     Attributes:
-        photos: with their groups if these are asked for; their splits if the data has some or a splits.csv is kept.
+        photos: with their groups if these are asked for, except those of `similar`, for which photos must be seen;
+            their splits if the data has some or a splits.csv is kept.
         root: the folder where the names start.
         split_source: the source of the splits, in words.
         class_order: names of classes in the order of their ids, may be empty; other classes follow in alphabetical
@@ -83,7 +84,10 @@ def read_dataset(settings: GroupedDataSettings, request: SplitRequest) -> Datase
     photos, root = read_labelled_photos(settings.data), find_root(settings.data)
     rule = parse_group_rule(settings.group) if settings.group else None
     if settings.splits is None:
-        return Dataset(_name_groups(photos, rule, settings, root) if rule else photos, root)
+        if rule is not None and not rule.is_similar:
+            photos = _name_groups(photos, rule, settings, root)
+        return Dataset(photos, root)
+    refuse_similar(rule, f"splits = {settings.splits}")
     if any(photo.split for photo in photos):
         raise ConfigError(f"splits = {settings.splits}: {settings.data} has splits of its own; leave --splits out")
     plan = choose_split_plan(settings.splits, rule, request.shares, request.seed, [photo.name for photo in photos])
@@ -104,6 +108,7 @@ def _read_results_folder(settings: GroupedDataSettings, request: SplitRequest) -
         return Dataset(list(data.photos), data.root, class_order=order, is_results=True)
     names = [photo.name for photo in (*data.photos, *data.sure)]
     rule = parse_group_rule(settings.group) if settings.group else None
+    refuse_similar(rule, f"{file}")
     plan = choose_split_plan(file, rule, request.shares, request.seed, names)
     reviewed = _name_groups(data.photos, plan.rule, settings, data.root, data)
     photos = assign_sticky_splits(reviewed, file, plan)

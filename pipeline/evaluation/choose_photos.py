@@ -10,7 +10,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.exposure import find_exposure
 from pipeline.labelled.equal_photos import warn_of_equal_photos
-from pipeline.labelled.read import apply_split_csv
+from pipeline.labelled.read import apply_group_column, apply_split_csv
 from pipeline.labelled.splits import LabelledPhoto, resolve_split, warn_of_torn_groups
 from pipeline.model.checkpoint import SPLIT_FILE, Checkpoint
 
@@ -47,8 +47,11 @@ def choose_photos(config: EvaluateConfig, checkpoint: Checkpoint) -> ChosenPhoto
     """
     dataset = read_dataset(config, SplitRequest(None, config.seed, needed=config.split != "all"))
     photos, source = dataset.photos, dataset.split_source
-    if all(photo.split is None for photo in photos) and (checkpoint.folder / SPLIT_FILE).is_file():
-        photos, source = apply_split_csv(photos, checkpoint.folder / SPLIT_FILE), "the model's split.csv"
+    split_file = checkpoint.folder / SPLIT_FILE
+    if all(photo.split is None for photo in photos) and split_file.is_file():
+        photos, source = apply_split_csv(photos, split_file), "the model's split.csv"
+    if config.group is None and all(photo.group is None for photo in photos) and split_file.is_file():
+        photos = apply_group_column(photos, split_file)
     warn_of_equal_photos(photos)
     warn_of_torn_groups(photos)
     chosen, split = _choose_split(config, photos, source)

@@ -16,6 +16,7 @@ from pipeline.decision import combine_classes
 from pipeline.errors import DataError
 from pipeline.evaluation.comparison import ChangedPhoto, Comparison, PairedMetric, PairedPhotos
 from pipeline.evaluation.exposure import Exposure
+from pipeline.evaluation.families import list_members, number_families
 from pipeline.evaluation.metrics import Ids, Probabilities
 from pipeline.evaluation.predict import raise_if_stopped
 from pipeline.evaluation.result import PredictedPhoto, ScoredPhotos
@@ -100,7 +101,7 @@ def measure_pair(
     Raises:
         StoppedError: `stop()` was true, asked before each resample.
     """
-    units = _list_units(pair.photos)
+    units = list_members(number_families(pair.photos))
     has_groups = len(units) < len(pair.photos)
 
     def measure_resample(drawn: Ids) -> dict[str, float]:
@@ -141,7 +142,7 @@ def compare(
         against=names[1],
         photos=len(pair.photos),
         judged_on=judged_on,
-        resampled="groups" if len(_list_units(pair.photos)) < len(pair.photos) else "photos",
+        resampled="groups" if number_families(pair.photos).max() + 1 < len(pair.photos) else "photos",
         left_out=pair.left_out,
         metrics=metrics,
         only_model_right=only,
@@ -164,15 +165,6 @@ def _common_ids(labels: Sequence[str], common: Sequence[str]) -> Ids:
 def _call_defects(probabilities: Probabilities, scored: ScoredPhotos) -> Flags:
     called: Flags = combine_classes(probabilities, scored.positive_ids, scored.scoring) >= 0.5
     return called
-
-
-def _list_units(photos: Sequence[LabelledPhoto]) -> list[Ids]:
-    """List the photos of each group, by index; a photo without a group is one by itself."""
-    rows: dict[tuple[str, str], list[int]] = {}
-    for row, photo in enumerate(photos):
-        key = ("photo", photo.name) if photo.group is None else ("group", photo.group)
-        rows.setdefault(key, []).append(row)
-    return [np.array(group) for group in rows.values()]
 
 
 def _measure(pair: PairedPhotos, rows: Ids, predicted: Ids, called: Flags | None) -> dict[str, float]:

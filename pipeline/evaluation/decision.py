@@ -8,6 +8,7 @@ from pipeline.decision import OUTCOMES, ChosenOn, Decision
 from pipeline.errors import DataError
 from pipeline.evaluation.band import BandCosts, Cost, choose_band
 from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.metrics import Ids
 from pipeline.evaluation.result import ScoredPhotos
 from pipeline.evaluation.threshold import Flags, describe_unproven_recall, estimate_share
 from pipeline.intervals import trials_to_show
@@ -87,7 +88,9 @@ def measure_costs(decision: Decision, photos: ScoredPhotos, cautions: tuple[str,
     outcomes = np.array([OUTCOMES.index(decision.decide(value)) for value in score.tolist()])
     passed, reviewed, rejected = (outcomes == number for number in range(len(OUTCOMES)))
     is_defect = np.isin(np.array(photos.labels)[photos.truth], decision.positive)
-    escapes, false_alarms = _count_share(passed[is_defect]), _count_share(rejected[~is_defect])
+    families = np.arange(len(score)) if photos.families is None else photos.families
+    escapes = _count_share(passed[is_defect], families[is_defect])
+    false_alarms = _count_share(rejected[~is_defect], families[~is_defect])
     origin = decision.chosen_on
     beyond = [
         f"More {name} than wanted: at least {cost.share.low:.2%} of the {kind}, not {wanted:.2%}"
@@ -97,9 +100,8 @@ def measure_costs(decision: Decision, photos: ScoredPhotos, cautions: tuple[str,
         )
         if cost.share.low > wanted  # never for NaN, without a photo of the kind
     ]
-    return BandCosts(
-        decision, escapes, false_alarms, _count_share(reviewed), (*_describe_too_few(origin), *beyond, *cautions)
-    )
+    to_review = _count_share(reviewed, families)
+    return BandCosts(decision, escapes, false_alarms, to_review, (*_describe_too_few(origin), *beyond, *cautions))
 
 
 def find_cautions(config: EvaluateConfig, photos: Sequence[LabelledPhoto]) -> tuple[str, ...]:
@@ -126,5 +128,5 @@ def _describe_too_few(origin: ChosenOn) -> list[str]:
     return [caution for caution in cautions if caution]
 
 
-def _count_share(is_hit: Flags) -> Cost:
-    return Cost(int(is_hit.sum()), len(is_hit), estimate_share(is_hit))
+def _count_share(is_hit: Flags, families: Ids) -> Cost:
+    return Cost(int(is_hit.sum()), len(is_hit), estimate_share(is_hit, families))

@@ -19,6 +19,7 @@ from pipeline.evaluation.measure import gather_scores, measure
 from pipeline.evaluation.predict import predict_photos
 from pipeline.evaluation.result import NO_GOOD_CLASS, Evaluation, PredictedPhoto, ScoredPhotos
 from pipeline.evaluation.second_model import compare_with, keep_known_labels
+from pipeline.evaluation.similar_groups import copy_groups, group_similar
 from pipeline.evaluation.write import format_card_section, write_results
 from pipeline.labelled.good_labels import is_good_label
 from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of
@@ -61,6 +62,8 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     def predict(photos: Sequence[LabelledPhoto], split: str) -> tuple[list[PredictedPhoto], ScoredPhotos]:
         predictions = list(predict_photos(photos, classifier, config, stop))
         _check_any_readable(config, predictions)
+        if config.group == "similar":
+            predictions = group_similar(predictions)
         return predictions, gather_scores(predictions, classifier.labels, split, positive, classifier.scoring)
 
     # 2. the decision, on validation photos
@@ -77,7 +80,8 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     # 4. the second model
     if other:
         answers = ModelAnswers(model.checkpoint, predictions, scores)
-        evaluation = replace(evaluation, comparison=compare_with(other, chosen.photos, answers, config, stop))
+        judged = copy_groups(chosen.photos, predictions)
+        evaluation = replace(evaluation, comparison=compare_with(other, judged, answers, config, stop))
     # 5. the files
     if decision and config.save_decision:
         log.info("decision saved: %s", write_decision(decision, model.checkpoint.folder))

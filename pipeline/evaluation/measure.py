@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.evaluation.class_intervals import class_intervals, combine_intervals, defect_intervals, f1_intervals
 from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.families import list_members, number_families
 from pipeline.evaluation.metrics import Ids, class_metrics, defect_metrics, f1_by_class
 from pipeline.evaluation.predict import raise_if_stopped
 from pipeline.evaluation.result import Evaluation, PredictedPhoto, ScoredPhotos
@@ -25,8 +26,9 @@ def gather_scores(
     scoring: Scoring = "softmax",
 ) -> ScoredPhotos:
     """Gather truth and probabilities of the readable photos, at least one; arguments as in `ScoredPhotos`."""
-    readable = [(prediction.photo.label, prediction.probabilities) for prediction in predictions]
-    rows = [(labels.index(label), row) for label, row in readable if row is not None]
+    readable = [(prediction.photo, prediction.probabilities) for prediction in predictions]
+    rows = [(labels.index(photo.label), row) for photo, row in readable if row is not None]
+    families = number_families([photo for photo, row in readable if row is not None])
     return ScoredPhotos(
         labels=labels,
         split=split,
@@ -35,20 +37,23 @@ def gather_scores(
         probabilities=np.stack([row for _, row in rows]),
         failed=len(predictions) - len(rows),
         scoring=scoring,
+        families=families if families.max() + 1 < len(families) else None,
     )
 
 
 def measure(photos: ScoredPhotos, config: EvaluateConfig, stop: Callable[[], bool] = lambda: False) -> Evaluation:
-    """Compute all metrics, with intervals by formula and from resampled photos.
+    """Compute all metrics, with intervals by formula and from resampled photos, or groups of photos.
 
     Raises:
         StoppedError: `stop()` was true, asked before each resample.
     """
     truth, probabilities = photos.truth, photos.probabilities
     is_defect, defect_score = photos.is_defect, photos.defect_score
+    members = None if photos.families is None else list_members(photos.families)
 
-    def measure_resample(indices: Ids) -> dict[str, float]:
+    def measure_resample(drawn: Ids) -> dict[str, float]:
         raise_if_stopped(stop)
+        indices = drawn if members is None else np.concatenate([members[index] for index in drawn])
         groups = {
             "classes": class_metrics(truth[indices], probabilities[indices]),
             "f1": f1_by_class(truth[indices], probabilities[indices]),
@@ -56,22 +61,30 @@ def measure(photos: ScoredPhotos, config: EvaluateConfig, stop: Callable[[], boo
         }
         return {f"{group} {name}": value for group, metrics in groups.items() for name, value in metrics.items()}
 
-    log.info("metrics of %d photos, intervals from %d resamples", len(truth), config.resamples)
-    estimates = bootstrap(measure_resample, len(truth), resamples=config.resamples, seed=config.seed)
+    units = len(truth) if members is None else len(members)
+    log.info(
+        "metrics of %d photos, intervals from %d resamples of %d %s", len(truth), config.resamples, units,
+        photos.resampled,
+    )  # fmt: skip
+    estimates = bootstrap(measure_resample, units, resamples=config.resamples, seed=config.seed)
     groups = {name: _select_group(estimates, name) for name in ("classes", "f1", "defects")}
     if config.resamples:
-        groups["classes"] = combine_intervals(groups["classes"], class_intervals(truth, probabilities))
-        f1_limits = f1_intervals(truth, probabilities)
+        groups["classes"] = combine_intervals(groups["classes"], class_intervals(truth, probabilities, photos.families))
+        f1_limits = f1_intervals(truth, probabilities, photos.families)
         groups["f1"] = {
             label: Estimate(f1.value).widen(f1_limits.get(label, UNKNOWN)) for label, f1 in groups["f1"].items()
         }
-        groups["defects"] = combine_intervals(groups["defects"], defect_intervals(is_defect, defect_score))
+        groups["defects"] = combine_intervals(
+            groups["defects"], defect_intervals(is_defect, defect_score, photos.families)
+        )
     return Evaluation(
         **vars(photos),
         metrics=groups["classes"],
         f1={photos.labels[int(label_id)]: estimate for label_id, estimate in groups["f1"].items()},
         defects=groups["defects"],
-        threshold=choose_threshold(is_defect, defect_score, config.recall, config.seed) if photos.positive else None,
+        threshold=choose_threshold(is_defect, defect_score, config.recall, config.seed, photos.families)
+        if photos.positive
+        else None,
     )
 
 

@@ -16,7 +16,7 @@ from pipeline.model.classifier import Classifier
 from pipeline.model.predictor import Predictor, build_predictor
 from pipeline.photos.loader import PhotoLoader
 from pipeline.progress import Progress
-from pipeline.records import Pixels, Sample, Scoring, compute_scores
+from pipeline.records import Floats, Pixels, Sample, Scoring, compute_scores
 
 log = logging.getLogger(__name__)
 
@@ -30,18 +30,20 @@ def predict_photos(
         ModelError: the model's output is not finite.
         StoppedError: `stop()` was true.
     """
-    predictor = build_predictor(classifier, MapPlan(()), config.batch_size)
+    predictor = build_predictor(classifier, MapPlan((), features=config.group == "similar"), config.batch_size)
     photo_of = {photo.name: photo for photo in photos}
     refs = [labelled_ref(photo) for photo in photos]
     with PhotoLoader(classifier.load_spec(), workers=config.workers) as loader, Progress(len(photos)) as progress:
         for batch in loader.batches(refs, predictor.batch_size, stop):
-            probabilities = _predict_batch(
+            probabilities, features = _predict_batch(
                 batch.samples, predictor, classifier.scoring, average_turns=config.average_turns
             )
-            for sample, row in zip(batch.samples, probabilities, strict=True):
+            for index, (sample, row) in enumerate(zip(batch.samples, probabilities, strict=True)):
                 if not np.isfinite(row).all():
                     raise ModelError(f"{sample.ref.path}: the model's output is not finite; try --precision fp32")
-                yield PredictedPhoto(photo_of[sample.ref.path], row)
+                yield PredictedPhoto(
+                    photo_of[sample.ref.path], row, features=None if features is None else features[index]
+                )
             for failure in batch.failures:
                 log.warning("left out %s: %s", failure.ref.path, failure.reason)
                 yield PredictedPhoto(photo_of[failure.ref.path], None, failure.reason)
@@ -61,10 +63,13 @@ def raise_if_stopped(stop: Callable[[], bool]) -> None:
 
 def _predict_batch(
     samples: Sequence[Sample], predictor: Predictor, scoring: Scoring, *, average_turns: bool
-) -> Probabilities:
-    """Return probabilities (B, C): of the photos as they are, or averaged over turns and mirrorings."""
+) -> tuple[Probabilities, Floats | None]:
+    """Return probabilities (B, C) of the photos as they are, or averaged over turns and mirrorings; and features.
+
+    Features (B, D) are those of the photos as they are; None if the plan of the predictor leaves them out.
+    """
     if not samples:
-        return np.zeros((0, 1))
+        return np.zeros((0, 1)), None
     turns = range(4) if average_turns else range(1)
     mirrorings = (False, True) if average_turns else (False,)
     views = [
@@ -72,9 +77,10 @@ def _predict_batch(
         for quarters in turns
         for mirrored in mirrorings
     ]
-    logits = np.stack([predictor.predict(view).logits for view in views])  # (views, B, C)
+    outputs = [predictor.predict(view) for view in views]
+    logits = np.stack([output.logits for output in outputs])  # (views, B, C)
     mean: Probabilities = compute_scores(logits, scoring).mean(axis=0)
-    return mean
+    return mean, outputs[0].features
 
 
 def _turn_pixels(pixels: Pixels, quarters: int, mirrored: bool) -> Pixels:

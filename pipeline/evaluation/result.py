@@ -1,6 +1,7 @@
 """The result of an evaluation: predictions, truth and metrics."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
 from pipeline.labelled.good_labels import GOOD_LABELS
 from pipeline.labelled.splits import LabelledPhoto
-from pipeline.records import Doubles, Scoring
+from pipeline.records import Doubles, Floats, Scoring
 
 NO_GOOD_CLASS = (
     f"no class is called {', '.join(GOOD_LABELS)}, so no class counts as a defect and there is no threshold; name the "
@@ -29,11 +30,13 @@ class PredictedPhoto:
         photo: the photo, with its true label.
         probabilities: (C,); None for an unreadable photo.
         error: reason of the failure, or None.
+        features: (D,) input of the head, or None if not asked for.
     """
 
     photo: LabelledPhoto
     probabilities: Doubles | None
     error: str | None = None
+    features: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class ScoredPhotos:
         probabilities: (n, C).
         failed: number of unreadable photos.
         scoring: how the probabilities were computed from the logits.
+        families: (n,) number of each photo's group; None for photos without groups.
     """
 
     labels: tuple[str, ...]
@@ -57,6 +61,12 @@ class ScoredPhotos:
     probabilities: Probabilities
     failed: int
     scoring: Scoring
+    families: Ids | None = field(default=None, kw_only=True)
+
+    @property
+    def resampled(self) -> Literal["photos", "groups"]:
+        """The units of the intervals: photos, or whole groups of photos."""
+        return "photos" if self.families is None else "groups"
 
     @property
     def positive_ids(self) -> list[int]:

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_curve
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from pipeline.evaluation.families import effective_share
+from pipeline.evaluation.metrics import Ids
 from pipeline.intervals import Estimate, share_interval, trials_to_show
 from pipeline.records import Doubles, Floats
 
@@ -87,7 +89,9 @@ def describe_unproven_recall(wanted_recall: float, defects: int, kind: str) -> s
     )
 
 
-def choose_threshold(is_defect: Flags, score: Doubles, wanted_recall: float, seed: int) -> Threshold | None:
+def choose_threshold(
+    is_defect: Flags, score: Doubles, wanted_recall: float, seed: int, families: Ids | None = None
+) -> Threshold | None:
     """Find the highest threshold with the wanted recall, and what it does on other photos.
 
     Args:
@@ -95,6 +99,7 @@ def choose_threshold(is_defect: Flags, score: Doubles, wanted_recall: float, see
         score: (n,), 0..1: the score of "any defect".
         wanted_recall: share of defects to find, 0..1.
         seed: of the folds.
+        families: (n,) number of each photo's family, kept in one fold; None: each photo is one by itself.
 
     Returns:
         None without photos of both kinds.
@@ -111,7 +116,7 @@ def choose_threshold(is_defect: Flags, score: Doubles, wanted_recall: float, see
         precision=float(precision[index]),
         false_alarms=float(called[~is_defect].mean()),
         defects=int(is_defect.sum()),
-        on_other_photos=_cross_fit(is_defect, score, wanted_recall, seed),
+        on_other_photos=_cross_fit(is_defect, score, wanted_recall, seed, families),
     )
 
 
@@ -121,22 +126,29 @@ def highest_threshold(is_defect: Flags, score: Doubles | Floats, wanted_recall: 
     return float(thresholds[np.flatnonzero(recall[:-1] >= wanted_recall)[-1]])
 
 
-def _cross_fit(is_defect: Flags, score: Doubles, wanted_recall: float, seed: int) -> CrossFit | None:
-    folds = min(_FOLDS, int(is_defect.sum()), int((~is_defect).sum()))
+def _cross_fit(
+    is_defect: Flags, score: Doubles, wanted_recall: float, seed: int, families: Ids | None
+) -> CrossFit | None:
+    numbers = np.arange(len(score)) if families is None else families
+    folds = min(_FOLDS, *(len(np.unique(numbers[kind])) for kind in (is_defect, ~is_defect)))
     if folds < 2:
         return None
     called = np.zeros(len(score), np.bool_)
-    for others, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(score, is_defect):
+    folding = (StratifiedKFold if families is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
+    for others, held_out in folding.split(score, is_defect, families):
+        if not is_defect[others].any():  # all families with a defect are in one fold
+            return None
         called[held_out] = score[held_out] >= highest_threshold(is_defect[others], score[others], wanted_recall)
     return CrossFit(
         folds,
-        recall=estimate_share(called[is_defect]),
-        precision=estimate_share(is_defect[called]),
-        false_alarms=estimate_share(called[~is_defect]),
+        recall=estimate_share(called[is_defect], numbers[is_defect]),
+        precision=estimate_share(is_defect[called], numbers[called]),
+        false_alarms=estimate_share(called[~is_defect], numbers[~is_defect]),
     )
 
 
-def estimate_share(is_hit: Flags) -> Estimate:
-    """Estimate the share of true values; NaN without any values."""
-    count, hits = len(is_hit), int(is_hit.sum())
-    return Estimate(hits / count if count else np.nan, *share_interval(hits, count))
+def estimate_share(is_hit: Flags, families: Ids) -> Estimate:
+    """Estimate the share of true values of photos and their families; NaN without any values."""
+    return Estimate(
+        float(is_hit.mean()) if len(is_hit) else np.nan, *share_interval(*effective_share(is_hit, families))
+    )

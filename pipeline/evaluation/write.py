@@ -83,6 +83,7 @@ def write_metrics(evaluation: Evaluation, settings: Mapping[str, Any], file: Pat
         "photos": len(evaluation.truth),
         "failed": evaluation.failed,
         "split": evaluation.split,
+        "resampled": evaluation.resampled,
         "metrics": _estimates_as_json(evaluation.metrics),
         "f1": _estimates_as_json(evaluation.f1),
         "confusion": {"labels": evaluation.labels, "rows_are_truth": evaluation.confusion.tolist()},
@@ -109,7 +110,8 @@ def format_card_section(evaluation: Evaluation) -> str:
     matrix = [[label, *counts] for label, counts in zip(evaluation.labels, evaluation.confusion.tolist(), strict=True)]
     parts = [
         "## Evaluation",
-        f"`vitrollout evaluate` on {len(evaluation.truth)} photos ({evaluation.split}), with 95% intervals.",
+        f"`vitrollout evaluate` on {len(evaluation.truth)} photos ({evaluation.split}), with 95% intervals"
+        f"{_describe_families(evaluation)}.",
         markdown_table(["metric", "value", "95% interval"], rows),
         _threshold_sentence(evaluation.threshold),
         _band_sentences(evaluation.band),
@@ -117,6 +119,11 @@ def format_card_section(evaluation: Evaluation) -> str:
         markdown_table(["", *evaluation.labels], matrix),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _describe_families(evaluation: Evaluation) -> str:
+    families = evaluation.families
+    return "" if families is None else f" from {families.max() + 1} groups of photos, drawn as a whole"
 
 
 def _threshold_sentence(threshold: Threshold | None) -> str:

@@ -7,7 +7,7 @@ from pipeline.dataset.reviewed import find_input_folder
 from pipeline.export.config import ExportConfig
 from pipeline.export.known_labels import LabelledRow
 from pipeline.labelled.deal_groups import count_groups
-from pipeline.labelled.groups import find_groups, parse_group_rule, read_group_column
+from pipeline.labelled.groups import find_groups, parse_group_rule, read_group_column, refuse_similar
 from pipeline.labelled.sticky_splits import SplitPlan, choose_split_plan, extend_sticky_splits
 from pipeline.reviews.files import REVIEWS, SPLITS_FILE
 
@@ -31,6 +31,7 @@ def split_photos(config: ExportConfig, photos: Sequence[LabelledRow]) -> tuple[S
     file = config.results / REVIEWS / SPLITS_FILE
     names = [photo.row.path for photo in photos]
     rule = None if config.group is None else parse_group_rule(config.group)
+    refuse_similar(rule, f"{file}")
     plan = choose_split_plan(file, rule, config.shares, config.seed, names)
     columns = read_group_column(plan.rule, config.labels, find_input_folder(config.results))
     contents = {photo.row.path: str(photo.row.content_hash) for photo in photos}

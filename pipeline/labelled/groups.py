@@ -12,6 +12,8 @@ from pipeline.labelled.csv_table import check_column, list_some, read_paths
 
 _COLUMN = "column:"
 _PHOTO = "photo"
+_SIMILAR = "similar"
+_RULES = "'REGEX', column:NAME, photo or similar"
 # Ways to name families of photos, tried in this order: board-12_03.png, and board-12/03.png.
 _USUAL_RULES = (r"(.+)[-_ ][^/]*$", r"(.+)/")
 _FEWEST_GROUPS = 3
@@ -23,7 +25,7 @@ class GroupRule:
     """A rule from photos to groups.
 
     Attributes:
-        text: as given by the user: a regular expression on the path, `column:NAME`, or `photo`.
+        text: as given by the user: a regular expression on the path, `column:NAME`, `photo`, or `similar`.
     """
 
     text: str
@@ -38,9 +40,14 @@ class GroupRule:
         """True if every photo is a group of its own."""
         return self.text == _PHOTO
 
+    @property
+    def is_similar(self) -> bool:
+        """True if photos that look alike to a model are a group: see `similar_photos`."""
+        return self.text == _SIMILAR
+
 
 def parse_group_rule(text: str) -> GroupRule:
-    """Parse `'REGEX' | column:NAME | photo`.
+    """Parse `'REGEX' | column:NAME | photo | similar`.
 
     Raises:
         ValueError: says what to write.
@@ -48,15 +55,13 @@ def parse_group_rule(text: str) -> GroupRule:
     rule = GroupRule(text)
     if rule.column is not None and not rule.column.strip():
         raise ValueError("names no column; write column:NAME")
-    if rule.column is None and not rule.is_photo:
+    if rule.column is None and not rule.is_photo and not rule.is_similar:
         try:
             is_empty = re.compile(text).match("") is not None
         except re.error as error:
-            raise ValueError(f"is not a regular expression ({error}); write 'REGEX', column:NAME or photo") from None
+            raise ValueError(f"is not a regular expression ({error}); write {_RULES}") from None
         if is_empty:
-            raise ValueError(
-                "matches an empty path, so all photos could be one group; write 'REGEX', column:NAME or photo"
-            )
+            raise ValueError(f"matches an empty path, so all photos could be one group; write {_RULES}")
     return rule
 
 
@@ -74,8 +79,9 @@ def find_groups(
             to another folder stays in its group. Without them the name is the group.
 
     Raises:
-        ConfigError: some photos have no group.
+        ConfigError: some photos have no group, or the rule needs a model.
     """
+    refuse_similar(rule, "this command")
     if rule.is_photo:
         return {name: (contents or {}).get(name, name) for name in names}
     if rule.column is not None:
@@ -89,6 +95,24 @@ def find_groups(
             f"group = {rule.text}: {reason} {len(missing)} of {len(names)} photos ({list_some(missing)}); {step}"
         )
     return {name: groups[name] for name in names}
+
+
+def refuse_similar(rule: GroupRule | None, place: str) -> None:
+    """Refuse the rule `similar` where groups must hold for good, or no model has seen the photos.
+
+    Args:
+        rule: None: none is given.
+        place: the command or the file in question.
+
+    Raises:
+        ConfigError: says which commands take it.
+    """
+    if rule is not None and rule.is_similar:
+        raise ConfigError(
+            f"group = similar: not possible for {place}: such groups change with every photo that comes in; give "
+            "'REGEX', column:NAME or photo. finetune and evaluate take it for a folder or a CSV without --splits, and "
+            "the split.csv of the model then holds the groups: --group column:group --labels MODEL/split.csv"
+        )
 
 
 def read_group_column(rule: GroupRule, file: Path | None, folder: Path | None = None) -> dict[str, str] | None:

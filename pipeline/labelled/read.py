@@ -74,6 +74,19 @@ def apply_split_csv(photos: Sequence[LabelledPhoto], file: Path) -> list[Labelle
     return [replace(photo, split=splits.get(photo.name)) for photo in photos]
 
 
+def apply_group_column(photos: Sequence[LabelledPhoto], file: Path) -> list[LabelledPhoto]:
+    """Give photos their groups from the column group of a `split.csv`, as `apply_split_csv`; nothing without one.
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    table = read_table(file, "path")
+    if "group" not in table:
+        return list(photos)
+    groups = match_names(dict(zip(table["path"], table["group"], strict=True)), [photo.name for photo in photos])
+    return [replace(photo, group=groups.get(photo.name) or None) for photo in photos]
+
+
 def labelled_ref(photo: LabelledPhoto) -> ImageRef:
     """Convert a labelled photo for the loader; size and mtime stay 0, they only matter to a run's resume."""
     return ImageRef(photo.name, None, str(photo.file), file_bytes=0, mtime_ns=0)
