@@ -12,7 +12,7 @@ from pipeline.labelled.csv_table import check_column, list_some, read_paths
 
 _COLUMN = "column:"
 _PHOTO = "photo"
-_SIMILAR = "similar"
+SIMILAR = "similar"
 _RULES = "'REGEX', column:NAME, photo or similar"
 # Ways to name families of photos, tried in this order: board-12_03.png, and board-12/03.png.
 _USUAL_RULES = (r"(.+)[-_ ][^/]*$", r"(.+)/")
@@ -43,7 +43,7 @@ class GroupRule:
     @property
     def is_similar(self) -> bool:
         """True if photos that look alike to a model are a group: see `similar_photos`."""
-        return self.text == _SIMILAR
+        return self.text == SIMILAR
 
 
 def parse_group_rule(text: str) -> GroupRule:

@@ -20,6 +20,7 @@ from pipeline.dataset.model_in_use import choose_model
 from pipeline.dataset.read import Dataset, SplitRequest, find_photo_folder, read_dataset
 from pipeline.labelled.csv_table import list_some
 from pipeline.labelled.equal_photos import warn_of_equal_photos
+from pipeline.labelled.groups import SIMILAR
 from pipeline.labelled.near_duplicates import difference_hash, find_near_duplicates, warn_of_near_duplicates
 from pipeline.labelled.splits import (
     LabelledPhoto,
@@ -37,11 +38,14 @@ from pipeline.training.classes import choose_classes
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.device import TrainingDevice
 from pipeline.training.figure import draw_training
+from pipeline.training.folders import TrainingFolders
+from pipeline.training.likeness_groups import group_by_likeness
 from pipeline.training.loop import TrainingLoop
 from pipeline.training.measure_saved import SavedModel
 from pipeline.training.model_card import CardFacts, write_model_card
 from pipeline.training.pixel_cache import CachedSplit
-from pipeline.training.prepare import PreparedTraining, TrainingFolders, TrainingPreparation
+from pipeline.training.prepare import PreparedTraining, TrainingPreparation
+from pipeline.training.recipe import plain_recipe
 from pipeline.training.result import FinetuneResult
 from pipeline.training.work_folder import open_work_folder
 
@@ -66,12 +70,17 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
     config = choose_model(config, config.data)
     start = resolve_checkpoint(config.model)
     check_checkpoint(start)
-    dataset = _read_dataset(config)
-    photos = dataset.photos
-    labels = choose_classes(start.config, photos, dataset.class_order, keep_unseen=dataset.is_results)
-    with open_work_folder(config, photos, start.digest()) as work:
-        preparation = TrainingPreparation(config, labels, TrainingFolders(start.folder, work, stop), budget)
-        ready = preparation.prepare(photos, partial(_check_readable_photos, dataset))
+    dataset = read_dataset(config, SplitRequest(config.shares, config.seed, least_score=config.also))
+    is_grouped = config.group != SIMILAR
+    dataset = _deal_photos(config, dataset) if is_grouped else dataset
+    labels = choose_classes(start.config, dataset.photos, dataset.class_order, keep_unseen=dataset.is_results)
+    with open_work_folder(config, dataset.photos, start.digest()) as work:
+        folders = TrainingFolders(start.folder, work, stop)
+        if not is_grouped:
+            families = group_by_likeness(dataset.photos, labels, plain_recipe(config), folders)
+            dataset = _deal_photos(config, replace(dataset, photos=families))
+        preparation = TrainingPreparation(config, labels, folders, budget)
+        ready = preparation.prepare(dataset.photos, partial(_check_readable_photos, dataset))
         _warn_of_near_duplicates(ready.splits)
         _log_start(config, ready)
         training = TrainingLoop(ready.recipe, ready.classifier.model, ready.data, work, stop)
@@ -96,9 +105,8 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
         return result
 
 
-def _read_dataset(config: FinetuneConfig) -> Dataset:
-    """Read the photos and give each a split."""
-    dataset = read_dataset(config, SplitRequest(config.shares, config.seed, least_score=config.also))
+def _deal_photos(config: FinetuneConfig, dataset: Dataset) -> Dataset:
+    """Give each photo a split."""
     photos = assign_splits(
         dataset.photos,
         validation_share=config.validation_share,

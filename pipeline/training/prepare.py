@@ -7,7 +7,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
@@ -28,6 +27,8 @@ from pipeline.training.choose_recipe import (
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.data import TrainingData, build_training_data
 from pipeline.training.device import TrainingDevice
+from pipeline.training.findings import Findings, find_doubts, read_findings, write_findings
+from pipeline.training.folders import TrainingFolders
 from pipeline.training.layer_rates import freeze_below
 from pipeline.training.pixel_cache import CachedSplit, decode_splits
 from pipeline.training.recipe import Recipe, plain_recipe, read_recipe, write_recipe
@@ -40,21 +41,6 @@ _START_FILE = "start.safetensors"  # the weights before the first step
 
 
 @dataclass(frozen=True)
-class TrainingFolders:
-    """The places of a training.
-
-    Attributes:
-        start: the starting model.
-        work: its working folder.
-        stop: asked often; once true, the training ends as soon as possible.
-    """
-
-    start: Path
-    work: Path
-    stop: Callable[[], bool]
-
-
-@dataclass(frozen=True)
 class PreparedTraining:
     """A training before its first step.
 
@@ -64,6 +50,7 @@ class PreparedTraining:
         splits: the decoded photos.
         processor: image processor of the new model.
         data: the data sets.
+        findings: doubts about the data.
     """
 
     recipe: Recipe
@@ -71,6 +58,7 @@ class PreparedTraining:
     splits: dict[str, CachedSplit]
     processor: Any
     data: TrainingData
+    findings: Findings
 
 
 class TrainingPreparation:
@@ -109,13 +97,14 @@ class TrainingPreparation:
         if is_open:
             recipe, classifier = self._choose_start(recipe, classifier, splits, processors["validation"])
         freeze_below(classifier.model, recipe.train_blocks)
-        if self._chosen is None:
+        if self._chosen is None:  # the recipe last: with it, everything else is there
             save_weights(classifier.model, self._folders.work / _START_FILE)
             write_recipe(recipe, self._folders.work)
         else:
             classifier.model.load_state_dict(load_file(self._folders.work / _START_FILE))
         data = build_training_data(recipe, classifier.labels, splits, processors["validation"])
-        return PreparedTraining(recipe, classifier, splits, processors["validation"], data)
+        findings = read_findings(self._folders.work)
+        return PreparedTraining(recipe, classifier, splits, processors["validation"], data, findings)
 
     def _choose_input(self, recipe: Recipe, photos: Sequence[LabelledPhoto]) -> Recipe:
         """Choose resize and input size by the sizes of the photos, and the time of a forward pass."""
@@ -159,6 +148,8 @@ class TrainingPreparation:
                 self._build_classifier,
             )
             recipe, classifier = replace(start.recipe, judges_start=True), start.classifier
+            test = embedder.embed(classifier.model, "test") if "test" in splits else None
+            write_findings(find_doubts(start, test), self._folders.work)
         recipe = choose_training(
             config,
             recipe,
