@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from pipeline.model.features import find_heads
 from pipeline.records import Doubles, Floats
@@ -99,7 +100,8 @@ def fit_probe(data: ProbeData, strength: float, views: Sequence[Floats] = ()) ->
     features = np.concatenate([data.features, *views])
     copies = 1 + len(views)
     scaler = StandardScaler().fit(features)
-    with warnings.catch_warnings():
+    # matrices too small for several threads: those would wait for each other, most of all beside other work
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a starting point don't matter
         fitted = LogisticRegression(C=strength, max_iter=_STEPS).fit(
             scaler.transform(features), np.tile(data.label_ids, copies), np.tile(data.weights / copies, copies)
