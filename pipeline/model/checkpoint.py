@@ -19,6 +19,7 @@ from pipeline.model.checkpoint_files import (
 from pipeline.model.familiarity_file import FAMILIARITY_FILE
 from pipeline.model.head import Head, has_sigmoid_scores, read_head
 from pipeline.model.map_scale import SCALE_FILE
+from pipeline.model.verdict import VERDICT_FILE
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # on the hub
@@ -180,6 +181,7 @@ def _download_files(model: str) -> Path:
                 DECISION_FILE,
                 FAMILIARITY_FILE,
                 SCALE_FILE,
+                VERDICT_FILE,
                 weights,
                 f"{weights}.index.json",
             ]

@@ -15,6 +15,7 @@ from pipeline.trust.map_measurer import MapMeasurer
 from pipeline.trust.marked_photos import choose_photos
 from pipeline.trust.result import TrustReport
 from pipeline.trust.summarise import summarise_maps
+from pipeline.trust.verdict import save_verdict
 from pipeline.trust.write import write_results
 
 log = logging.getLogger(__name__)
@@ -58,4 +59,6 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
         log.warning("pointing was not measured: the model gave no photo with a box or mask its right label")
     settings = config.model_dump(mode="json") | {"precision": model.precision, "device": model.device}
     write_results(report, settings, config.out)
+    if config.save:
+        save_verdict(report, config, model)
     return report

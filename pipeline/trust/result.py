@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from pipeline.trust.pointing import Pointing
 # Rank correlations above these fail a sanity check: the map should differ more from its reference.
 _SHUFFLED_AT_MOST = 0.5
 _OTHER_LABEL_AT_MOST = 0.95
-_GAIN_OF_INTEREST = 0.02  # a smaller gain over a baseline is not worth more photos
-_FEWEST_PHOTOS = 6  # with five, all better than a baseline, chance is still above 5% (sign test)
+GAIN_OF_INTEREST = 0.02  # a smaller gain over a baseline is not worth more photos
+FEWEST_PHOTOS = 6  # with five, all better than a baseline, chance is still above 5% (sign test)
 
 _NO_POINTING = Pointing(math.nan, math.nan, math.nan)
 
@@ -78,6 +78,7 @@ class TrustReport:
         failed: number of photos left out.
         pointed: number of photos behind the metrics of pointing.
         gains: differences in faithfulness, by method and other method, baselines included.
+        hit_gains: the same in pointing, on the photos behind its metrics; empty without any.
     """
 
     maps: Sequence[MeasuredMap]
@@ -87,6 +88,7 @@ class TrustReport:
     failed: int
     pointed: int
     gains: dict[str, dict[str, Gain]]
+    hit_gains: dict[str, dict[str, Gain]] = field(default_factory=dict)
 
     @property
     def baseline(self) -> str:
@@ -108,7 +110,7 @@ class TrustReport:
     @property
     def trusted(self) -> list[str]:
         """The methods better than every baseline, photo by photo, and sane; best first."""
-        if self.photos < _FEWEST_PHOTOS:
+        if self.photos < FEWEST_PHOTOS:
             return []
         return [method for method in self._sane_methods if self.gain(method).mean.low > 0]
 
@@ -119,7 +121,7 @@ class TrustReport:
             method
             for method in self._sane_methods
             if method not in self.trusted
-            and min(self.gains[method][baseline].mean.high for baseline in BASELINES) > _GAIN_OF_INTEREST
+            and min(self.gains[method][baseline].mean.high for baseline in BASELINES) > GAIN_OF_INTEREST
         ]
 
     @property
