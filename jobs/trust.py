@@ -40,6 +40,7 @@ def trust_command(**options: Any) -> None:
         "pointed": report.pointed,
         "sentence": report.sentence,
         "trusted": report.trusted,
+        "shortcuts": report.evidence and report.evidence.sentences,
         **{file: str(config.out / f"trust.{file}") for file in ("json", "md", "parquet", "png")},
     }
     click.echo(json.dumps(summary))

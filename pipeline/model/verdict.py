@@ -111,7 +111,9 @@ def read_verdict(folder: Path) -> Verdict | None:
         raise _unusable_verdict(folder, reason) from None
     names = [method.name for method in verdict.trusted]
     if (verdict.method is None) != (not names) or verdict.method not in (None, *names):
-        raise _unusable_verdict(folder, f"method = {verdict.method} is not one of the trusted: {', '.join(names)}")
+        raise _unusable_verdict(
+            folder, f"method = {verdict.method} is not one of the trusted: {', '.join(names) or 'none'}"
+        )
     return verdict
 
 

@@ -11,6 +11,7 @@ from pipeline.maps.methods import METHODS
 from pipeline.trust.baselines import BASELINES
 from pipeline.trust.comparison import Gain
 from pipeline.trust.deletion import FILLS, Curve
+from pipeline.trust.evidence import Evidence, EvidenceReport
 from pipeline.trust.pointing import Pointing
 
 # Rank correlations above these fail a sanity check: the map should differ more from its reference.
@@ -36,6 +37,7 @@ class MeasuredMap:
         on_grid, on_photo: pointing at the map's resolution and at the photo's; None without a known defect.
         other_label: rank correlation with the map for the second most likely label; NaN for baselines.
         shuffled_weights: rank correlation with the map of the model with shuffled weights; NaN for baselines.
+        evidence: the map itself, and the patch that it points at.
     """
 
     path: str
@@ -48,6 +50,7 @@ class MeasuredMap:
     on_photo: Pointing | None
     other_label: float
     shuffled_weights: float
+    evidence: Evidence
 
     def metrics(self) -> dict[str, float]:
         """Return all metrics by name, NaN for undefined ones.
@@ -79,6 +82,7 @@ class TrustReport:
         pointed: number of photos behind the metrics of pointing.
         gains: differences in faithfulness, by method and other method, baselines included.
         hit_gains: the same in pointing, on the photos behind its metrics; empty without any.
+        evidence: where it lies, class by class; None: not looked for yet.
     """
 
     maps: Sequence[MeasuredMap]
@@ -89,6 +93,7 @@ class TrustReport:
     pointed: int
     gains: dict[str, dict[str, Gain]]
     hit_gains: dict[str, dict[str, Gain]] = field(default_factory=dict)
+    evidence: EvidenceReport | None = None
 
     @property
     def baseline(self) -> str:
