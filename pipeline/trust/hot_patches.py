@@ -6,11 +6,11 @@ from PIL import Image
 
 from pipeline.records import Floats, Pixels
 
-SIDE = 40  # pixels of a patch in memory
+SIDE = 42  # pixels of a patch in memory
 
-_CELLS = 5  # of the map, along a side of a patch: the hottest one and its surroundings
-_CORE = 24  # pixels of the middle of a patch, searched for in the others
-_ALIKE = 0.85  # correlation of equal things in two photos; different lines and edges reach it too, but seldom
+_CELLS = 7  # of the map, along a side of a patch: the hottest one and its surroundings
+_CORE = 18  # pixels of the middle of a patch, searched for in the others
+_ALIKE = 0.9  # correlation of equal things in two photos; different lines and edges reach it too, but seldom
 _LEAST_CONTRAST = 4.0  # grey levels: a flat surface looks like every other
 
 GreyPatches = npt.NDArray[np.uint8]
