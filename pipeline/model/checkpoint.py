@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,10 @@ class Checkpoint:
         Raises:
             ModelError: one of the files can't be read.
         """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:  # once: a run asks for its fingerprint, and for each file saved with the model
         digest = hashlib.blake2b(digest_size=16)
         try:
             for name in _SETTINGS:
