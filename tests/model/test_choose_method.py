@@ -95,7 +95,7 @@ def test_everything_after_the_choice_sees_the_method(model, photos, tmp_path):
     assert next(newest_run_records(tmp_path / "out")).method_source == "settings"
     assert pipeline.run(**settings, method="rollout").processed == 3
     explanation = explain(ExplainConfig(image=photos / "photo-0000.png", model=str(model)))
-    assert explanation.method == "attention"
+    assert explanation.method == pipeline.load_model(str(model)).method == "attention"
 
 
 def test_old_tables_of_a_model_without_a_verdict_stay_current(model, photos, tmp_path):
