@@ -90,7 +90,8 @@ def find_fixed_places(maps: Floats, labels: Labels, seed: int) -> list[Suspect]:
         count = own.sum(axis=1, keepdims=True)
         sums = own @ flat  # (shuffles, places)
         difference = sums / count - (flat.sum(axis=0) - sums) / (len(flat) - count)
-        return difference.max(axis=1)
+        largest: Doubles = difference.max(axis=1)
+        return largest
 
     for label in classes:
         is_own = labels == label
@@ -125,7 +126,8 @@ def find_repeated_patches(
     classes, suspects = _classes_with_photos(labels), []
 
     def most_alike(own: Doubles) -> Doubles:
-        return ((own @ alike) * own).max(axis=1)
+        most: Doubles = ((own @ alike) * own).max(axis=1)
+        return most
 
     for label in classes:
         is_own = labels == label
