@@ -107,6 +107,7 @@ def _parse_scale(value: object) -> object:
         raise ValueError(f"must be {', '.join(_SCALE_WORDS)}, or a value of the maps above 0 to draw as the hottest")
     return number
 
+
 def is_model_folder(model: str) -> bool:
     """Tell whether a model is a folder of the user's own, for files to be saved with it."""
     return model != "bundled" and os.path.isdir(os.path.expanduser(model))

@@ -16,6 +16,7 @@ from pipeline.trust.locate_evidence import locate_evidence
 from pipeline.trust.map_measurer import MapMeasurer
 from pipeline.trust.marked_photos import choose_photos
 from pipeline.trust.result import TrustReport
+from pipeline.trust.save_scales import save_scales
 from pipeline.trust.summarise import summarise_maps
 from pipeline.trust.verdict import save_verdict
 from pipeline.trust.write import write_results
@@ -65,6 +66,7 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
     write_results(report, settings, config.out)
     if config.save:
         save_verdict(report, config, model)
+        save_scales(photos, classifier, model, stop)
     return report
 
 

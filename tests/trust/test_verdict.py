@@ -1,6 +1,7 @@
 """The method for runs, by a trust report; saved with the model."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,14 @@ from click.testing import CliRunner
 from jobs.trust import trust_command
 from pipeline.errors import ConfigError
 from pipeline.intervals import Estimate
+from pipeline.model.checkpoint import resolve_checkpoint
+from pipeline.model.map_scale import SCALE_FILE, read_map_scales
 from pipeline.model.open import open_model
 from pipeline.model.verdict import VERDICT_FILE, read_verdict
 from pipeline.settings import ModelSettings
 from pipeline.trust.comparison import compare_in_pairs
 from pipeline.trust.config import TrustConfig
+from pipeline.trust.measure import trust
 from pipeline.trust.verdict import choose_run_method, describe_choice, save_verdict
 from tests.helpers.models import save_tiny_vit
 from tests.trust.test_result import BELOW, PHOTOS, make_report
@@ -122,6 +126,26 @@ def test_save_writes_into_the_models_folder(photos, tmp_path):
     else:
         assert [method.name for method in verdict.trusted] == report["trusted"]
         assert verdict.measured_on.precision == "fp32"
+
+
+def test_a_model_without_a_scale_gets_one_and_another_one_stays(photos, tmp_path):
+    """Scales take labels: each photo gets the model's own."""
+    model = save_tiny_vit(tmp_path / "model")
+    settings = {"model": str(model), "out": tmp_path / "out", "methods": "rollout", "steps": 2, "precision": "fp32"}
+    found = trust(TrustConfig(data=photos / "labels.csv", **settings, save=True))
+    assert not (model / SCALE_FILE).exists(), "no photo has a label"
+    labels = {one.path: one.target for one in found.maps}
+    for name in labels:
+        shutil.copy(photos / name, tmp_path)
+    rows = [f"{name},{label},4,4,20,20" for name, label in labels.items()]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label,x0,y0,x1,y1", *rows]))
+    trust(TrustConfig(data=tmp_path / "labels.csv", **settings, save=True))
+    digest = resolve_checkpoint(str(model)).digest()
+    (scale,) = read_map_scales(model, digest).scales
+    assert (scale.method, scale.target, scale.photos) == ("libragrad", "label", 12)
+    before = (model / SCALE_FILE).read_bytes()
+    trust(TrustConfig(data=tmp_path / "labels.csv", **settings, save=True, limit=3))
+    assert (model / SCALE_FILE).read_bytes() == before
 
 
 @pytest.mark.parametrize("model", ["bundled", "org/model"])
