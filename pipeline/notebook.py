@@ -207,8 +207,9 @@ def load_model(model: str = "bundled", *, method: str = AUTO, **settings: Any) -
     """
     config = _LoadSettings(model=model, method=method, **settings)
     opened = open_model(config)
-    (chosen,) = choose_method((config.method,), opened, target="top1", versus=None).methods
-    return LoadedModel(opened.load(), chosen, config, opened.read_decision(), opened.read_familiarity())
+    choice = choose_method((config.method,), opened, target="top1", versus=None)
+    choice.log_reason()
+    return LoadedModel(opened.load(), choice.methods[0], config, opened.read_decision(), opened.read_familiarity())
 
 
 def _as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:

@@ -122,5 +122,5 @@ def draft_record(prepared: PreparedRun, plan: Plan, run_id: str, engine: str) ->
         settings=config.model_dump(mode="json"),
         versions=current_versions(),
         engine=engine,
-        method_source=model.method_source,
+        method_source=model.method.source,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipeline.config import RunConfig
 from pipeline.decision import Decision, add_decision
 from pipeline.errors import ConfigError
-from pipeline.model.choose_method import MethodSource, choose_method
+from pipeline.model.choose_method import MethodChoice, choose_method
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.map_scale import Span
 from pipeline.model.open import OpenedModel, open_model
@@ -23,7 +23,7 @@ class RunModel:
 
     Attributes:
         config: all settings; a method left open is chosen.
-        method_source: where the method comes from.
+        method: the methods in them, and where they come from.
         opened: the checkpoint, with its device and precision.
         targets: labels to explain; those expected of each photo come with the plan.
         base_fingerprint: of all settings with an effect on the numbers.
@@ -34,7 +34,7 @@ class RunModel:
     """
 
     config: RunConfig
-    method_source: MethodSource
+    method: MethodChoice
     opened: OpenedModel
     targets: Targets
     base_fingerprint: str
@@ -85,4 +85,4 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
     except ValueError as error:
         raise ConfigError(f"overlays = {config.overlays}: {error}") from None
     span = None if overlays.kind == "none" else find_model_span(config.scale, config.method[0], targets, opened)
-    return RunModel(config, choice.source, opened, targets, base, decision, familiarity, overlays, span)
+    return RunModel(config, choice, opened, targets, base, decision, familiarity, overlays, span)

@@ -43,12 +43,13 @@ def explain(config: ExplainConfig) -> "Explanation":
         # 1. the photo as a file, the model, the label to explain
         ref = _locate_photo(config, Path(folder))
         model = open_model(config)
-        (method,) = choose_method((config.method,), model, target=config.target, versus=config.versus).methods
-        config = config.model_copy(update={"method": method})
+        choice = choose_method((config.method,), model, target=config.target, versus=config.versus)
+        config = config.model_copy(update={"method": choice.methods[0]})
         targets = _choose_targets(config, model)
         span = find_model_span(config.scale, config.method, targets, model)
         # 2. the weights, the layer, the pixels
         log.info("%s", model.description)
+        choice.log_reason()
         classifier = model.load(rescale=config.rescale)
         layer = _layer_from_first(config.layer, len(classifier.encoder))
         sample = _decode_photo(ref, classifier, config)

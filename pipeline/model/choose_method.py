@@ -22,16 +22,26 @@ class MethodChoice:
     Attributes:
         methods: their names, the main one first.
         source: where they come from: the settings, the model's verdict, or the default for models without one.
+        reason: for a choice that the settings leave open, for the log; else empty.
+        is_doubtful: no method holds for the model.
     """
 
     methods: tuple[MethodName, ...]
     source: MethodSource
+    reason: str = ""
+    is_doubtful: bool = False
+
+    def log_reason(self) -> None:
+        """Log the method and the reason, if the settings leave it open."""
+        if self.reason:
+            level = logging.WARNING if self.is_doubtful else logging.INFO
+            log.log(level, "method = %s: %s", self.methods[0], self.reason)
 
 
 def choose_method(
     wanted: tuple[WantedMethod, ...], model: OpenedModel, *, target: str, versus: str | None
 ) -> MethodChoice:
-    """Choose the methods of a run, and log the reason for a choice that the settings leave open.
+    """Choose the methods of a run.
 
     A label to explain needs a method that explains labels: that of the verdict, or else the best trusted one that
     does, or else the default for labels.
@@ -51,13 +61,11 @@ def choose_method(
     if labels:
         return _choose_label_method(verdict, labels)
     if verdict is None:
-        log.info("method = %s: %s", DEFAULT_METHOD, _ask_for_verdict(model.checkpoint.name))
-        return MethodChoice((DEFAULT_METHOD,), "default")
+        return MethodChoice((DEFAULT_METHOD,), "default", _ask_for_verdict(model.checkpoint.name))
     if verdict.method is None:
-        log.warning("method = %s: no method holds for this model, %s", DEFAULT_METHOD, verdict.describe())
-        return MethodChoice((DEFAULT_METHOD,), "default")
-    log.info("method = %s: by the model's verdict, %s", verdict.method, verdict.describe())
-    return MethodChoice((verdict.method,), "verdict")
+        reason = f"no method holds for this model, {verdict.describe()}"
+        return MethodChoice((DEFAULT_METHOD,), "default", reason, is_doubtful=True)
+    return MethodChoice((verdict.method,), "verdict", f"by the model's verdict, {verdict.describe()}")
 
 
 def _choose_label_method(verdict: Verdict | None, labels: Sequence[str]) -> MethodChoice:
@@ -70,8 +78,8 @@ def _choose_label_method(verdict: Verdict | None, labels: Sequence[str]) -> Meth
     names = [verdict.method, *(method.name for method in verdict.trusted)] if verdict else []
     trusted = [name for name in names if name in LABEL_METHODS]
     method = trusted[0] if trusted else DEFAULT_LABEL_METHOD
-    log.info("method = %s: explains labels, as %s needs", method, " and ".join(labels))
-    return MethodChoice((method,), "verdict" if trusted else "default")
+    reason = f"explains labels, as {' and '.join(labels)} needs"
+    return MethodChoice((method,), "verdict" if trusted else "default", reason)
 
 
 def _ask_for_verdict(model: str) -> str:

@@ -36,6 +36,7 @@ def choose(model):
     def choose(*wanted, target="top1", versus=None):
         opened = open_model(ModelSettings(model=str(model)))
         choice = choose_method(wanted or ("auto",), opened, target=target, versus=versus)
+        choice.log_reason()
         return choice.methods, choice.source
 
     return choose
