@@ -2,10 +2,11 @@
 
 DATA is a folder of photos, or a CSV with a column path and, if known, label, split and the boxes of defects, x0, y0,
 x1, y1 in pixels. Every method is measured beside maps computed without the model: a random one, a spot in the middle,
-and the edges in the photo. Ctrl-C ends it early with the results so far.
+and the edges in the photo. --save keeps the verdict with the model, for --method auto of run, nightly and explain.
+Ctrl-C ends it early with the results so far.
 
 vitrollout trust photos/ --model models/mine
-vitrollout trust labels.csv --model models/mine --limit none --out trust
+vitrollout trust labels.csv --model models/mine --limit none --out trust --save
 vitrollout trust photos/ --boxes boxes.csv --methods rollout,relevance,libragrad
 """
 
@@ -39,6 +40,7 @@ def trust_command(**options: Any) -> None:
         "pointed": report.pointed,
         "sentence": report.sentence,
         "trusted": report.trusted,
+        "shortcuts": report.evidence and report.evidence.sentences,
         **{file: str(config.out / f"trust.{file}") for file in ("json", "md", "parquet", "png")},
     }
     click.echo(json.dumps(summary))

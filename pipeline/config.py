@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.maps.methods import LABEL_METHODS, MethodName
+from pipeline.maps.methods import AUTO, LABEL_METHODS, WantedMethod
 from pipeline.overlays.choice import ALL, NONE, OverlayChoice, parse_overlay_choice
 from pipeline.photos.list_names import LIST_EXTENSIONS
 from pipeline.setting_types import (
@@ -53,10 +53,11 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
     out: OutLocation = Field(
         Path("results"), description="results folder, or s3://BUCKET/PREFIX; it belongs to this one input"
     )
-    method: Annotated[tuple[MethodName, ...], BeforeValidator(split_at_commas), AfterValidator(check_any_method)] = (
+    method: Annotated[tuple[WantedMethod, ...], BeforeValidator(split_at_commas), AfterValidator(check_any_method)] = (
         Field(
-            ("rollout",),
-            description="map methods; the first is drawn, the others go to the column more_maps",
+            (AUTO,),
+            description="map methods; the first is drawn, the others go to the column more_maps; auto: the one that "
+            "vitrollout trust --save found to hold for the model, or else rollout",
             json_schema_extra=changes_numbers(),
         )
     )

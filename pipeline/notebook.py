@@ -11,8 +11,9 @@ from PIL import Image, ImageOps
 from pipeline.decision import Decision, Outcome
 from pipeline.errors import ConfigError, DecodeError, PhotoError
 from pipeline.maps.geometry import scale_box
-from pipeline.maps.methods import LABEL_METHODS, MethodName
+from pipeline.maps.methods import AUTO, LABEL_METHODS, MethodName, WantedMethod
 from pipeline.maps.passes import MapPlan
+from pipeline.model.choose_method import choose_method
 from pipeline.model.classifier import Classifier
 from pipeline.model.cpu_streams import split_over_cores
 from pipeline.model.familiarity import Familiarity
@@ -189,15 +190,15 @@ class LoadedModel:
 
 
 class _LoadSettings(MapSettings, ModelSettings):
-    method: MethodName = "rollout"
+    method: WantedMethod = AUTO
 
 
-def load_model(model: str = "bundled", *, method: str = "rollout", **settings: Any) -> LoadedModel:
+def load_model(model: str = "bundled", *, method: str = AUTO, **settings: Any) -> LoadedModel:
     """Load a model for a few images in memory.
 
     Args:
         model: 'bundled', a checkpoint folder, or a Hugging Face id[@revision].
-        method: a map method, see `pipeline.maps.methods.METHODS`.
+        method: a map method, see `pipeline.maps.methods.METHODS`; auto: that of the model's verdict, or else rollout.
         settings: further settings of `vitrollout run`: input_size, precision, device, head_fusion, discard_ratio.
 
     Raises:
@@ -206,7 +207,9 @@ def load_model(model: str = "bundled", *, method: str = "rollout", **settings: A
     """
     config = _LoadSettings(model=model, method=method, **settings)
     opened = open_model(config)
-    return LoadedModel(opened.load(), config.method, config, opened.read_decision(), opened.read_familiarity())
+    choice = choose_method((config.method,), opened, target="top1", versus=None)
+    choice.log_reason()
+    return LoadedModel(opened.load(), choice.methods[0], config, opened.read_decision(), opened.read_familiarity())
 
 
 def _as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:

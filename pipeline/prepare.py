@@ -63,6 +63,7 @@ def prepare_run(config: RunConfig, *, computes_here: bool = True) -> PreparedRun
     with clock("discover"):
         source = find_photos(config)
     model = open_run_model(config, computes_here=computes_here and (devices is None or devices.are_here))
+    config = model.config  # with the method chosen for the model
     if not computes_here:
         config = config.model_copy(update={"precision": model.opened.precision})
     with clock("plan"):
@@ -121,4 +122,5 @@ def draft_record(prepared: PreparedRun, plan: Plan, run_id: str, engine: str) ->
         settings=config.model_dump(mode="json"),
         versions=current_versions(),
         engine=engine,
+        method_source=model.method.source,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipeline.config import RunConfig
 from pipeline.decision import Decision, add_decision
 from pipeline.errors import ConfigError
+from pipeline.model.choose_method import MethodChoice, choose_method
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.map_scale import Span
 from pipeline.model.open import OpenedModel, open_model
@@ -21,7 +22,8 @@ class RunModel:
     """The model of a run, and all that decides its numbers; the weights are not loaded yet.
 
     Attributes:
-        config: all settings.
+        config: all settings; a method left open is chosen.
+        method: the methods in them, and where they come from.
         opened: the checkpoint, with its device and precision.
         targets: labels to explain; those expected of each photo come with the plan.
         base_fingerprint: of all settings with an effect on the numbers.
@@ -32,6 +34,7 @@ class RunModel:
     """
 
     config: RunConfig
+    method: MethodChoice
     opened: OpenedModel
     targets: Targets
     base_fingerprint: str
@@ -59,7 +62,7 @@ class RunModel:
 
 
 def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel:
-    """Find the model of a run, its labels to explain, its decision and its statistics.
+    """Find the model of a run, its map method, its labels to explain, its decision and its statistics.
 
     Args:
         config: all settings.
@@ -71,6 +74,8 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
     """
     opened = open_model(config, computes_here=computes_here)
     decision = opened.read_decision()
+    choice = choose_method(config.method, opened, target=config.target, versus=config.versus)
+    config = config.model_copy(update={"method": choice.methods})
     targets = choose_targets(config, opened.checkpoint, decision.positive if decision else ())
     familiarity = opened.read_familiarity()
     digest = familiarity.digest() if familiarity else None
@@ -80,4 +85,4 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
     except ValueError as error:
         raise ConfigError(f"overlays = {config.overlays}: {error}") from None
     span = None if overlays.kind == "none" else find_model_span(config.scale, config.method[0], targets, opened)
-    return RunModel(config, opened, targets, base, decision, familiarity, overlays, span)
+    return RunModel(config, choice, opened, targets, base, decision, familiarity, overlays, span)

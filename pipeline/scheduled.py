@@ -69,6 +69,7 @@ def plan_shards(config: RunConfig) -> PlannedRun:
     if config.engine == "ray":
         raise ConfigError("engine = ray: Ray needs no plan of its own; use vitrollout run")
     prepared = prepare_run(config, computes_here=False)
+    prepared.model.method.log_reason()
     with ResultsFolder(config.out, config.input, rebind=config.rebind, repair=config.repair) as results:
         while True:
             for opened in read_open_runs(results.out):

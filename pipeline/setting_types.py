@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, InstanceOf, PlainSerializer
 
 from pipeline.errors import ConfigError
-from pipeline.maps.methods import LABEL_METHODS, METHODS, MethodName
+from pipeline.maps.methods import AUTO, LABEL_METHODS, METHODS, WantedMethod
 from pipeline.storage.location import Location, ObjectUrl, is_url, parse_location
 
 Place = TypeVar("Place", bound=Location)
@@ -64,9 +64,9 @@ def check_outside(out: Place, source: Location | None) -> Place:
     return out
 
 
-def check_explained(label: str | None, methods: Collection[MethodName]) -> str | None:
-    """Reject a label to explain if no method explains labels."""
-    if label not in (None, "top1") and not set(methods) & set(LABEL_METHODS):
+def check_explained(label: str | None, methods: Collection[WantedMethod]) -> str | None:
+    """Reject a label to explain if no method explains labels; `auto` takes one that does."""
+    if label not in (None, "top1") and not set(methods) & {AUTO, *LABEL_METHODS}:
         raise ValueError(
             f"{', '.join(methods)} gives the same map for every label; "
             f"add a --method with label-dependent maps: {', '.join(LABEL_METHODS)}"
@@ -74,10 +74,12 @@ def check_explained(label: str | None, methods: Collection[MethodName]) -> str |
     return label
 
 
-def check_any_method(methods: tuple[MethodName, ...]) -> tuple[MethodName, ...]:
-    """Reject an empty list of methods."""
+def check_any_method(methods: tuple[WantedMethod, ...]) -> tuple[WantedMethod, ...]:
+    """Reject an empty list of methods, and `auto` beside others."""
     if not methods:
         raise ValueError(f"must name a method: {', '.join(METHODS)}")
+    if AUTO in methods and len(methods) > 1:
+        raise ValueError(f"{AUTO} chooses one method for the model, and stands alone; name methods, or only {AUTO}")
     return methods
 
 
@@ -104,6 +106,11 @@ def _parse_scale(value: object) -> object:
     if not 0 < number < math.inf:
         raise ValueError(f"must be {', '.join(_SCALE_WORDS)}, or a value of the maps above 0 to draw as the hottest")
     return number
+
+
+def is_model_folder(model: str) -> bool:
+    """Tell whether a model is a folder of the user's own, for files to be saved with it."""
+    return model != "bundled" and os.path.isdir(os.path.expanduser(model))
 
 
 def _number_to_text(value: object) -> object:

@@ -1,7 +1,6 @@
 """Base classes for the settings of all commands, with one error for all mistakes at once."""
 
 import difflib
-import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -18,7 +17,6 @@ from pydantic import (
 )
 
 from pipeline.errors import ConfigError
-from pipeline.maps.methods import DEFAULT_LABEL_METHOD
 from pipeline.photos.limits import DECODE_SECONDS, MAX_PIXELS
 from pipeline.setting_types import (
     AutoCount,
@@ -36,8 +34,6 @@ from pipeline.setting_types import (
     resolve_path,
 )
 from pipeline.storage.location import display_text
-
-log = logging.getLogger(__name__)
 
 FingerprintRule = Literal["always", "attention maps", "label maps"]
 
@@ -122,18 +118,6 @@ class MapSettings(Settings):
         description="share of the weakest attention to drop in each layer",
         json_schema_extra=changes_numbers("attention maps"),
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _choose_label_method(cls, values: Any) -> Any:
-        """Take a method that explains labels for a label to explain, if no method is named."""
-        if not isinstance(values, dict) or "method" in values:
-            return values
-        labels = [name for name in ("target", "versus") if none_or(values.get(name)) not in (None, "top1")]
-        if not labels:
-            return values
-        log.info("method = %s: explains labels, as %s needs", DEFAULT_LABEL_METHOD, " and ".join(labels))
-        return values | {"method": DEFAULT_LABEL_METHOD}
 
 
 class OverlaySettings(Settings):

@@ -43,7 +43,7 @@ def test_defaults_are_those_of_the_readme(photos):
     assert config.model_dump(exclude={"input", "out"}) == {
         "model": "bundled",
         "input_size": None,
-        "method": ("rollout",),
+        "method": ("auto",),
         "target": "top1",
         "versus": None,
         "positive": (),
@@ -128,27 +128,24 @@ def test_missing_input_is_named():
 
 
 @pytest.mark.parametrize(
-    ("explained", "method"),
+    "explained",
     [
-        ({"target": "spur"}, ("libragrad",)),
-        ({"target": 0}, ("libragrad",)),
-        ({"versus": "short"}, ("libragrad",)),
-        ({"target": "expected", "labels": "labels.csv"}, ("libragrad",)),
-        ({"target": "defects", "versus": "good", "positive": "spur, open"}, ("libragrad",)),
-        ({"target": "spur", "method": "rollout,legrad"}, ("rollout", "legrad")),
-        ({"target": "top1", "versus": "none"}, ("rollout",)),
+        {"target": "spur"},
+        {"target": 0},
+        {"versus": "short"},
+        {"target": "expected", "labels": "labels.csv"},
+        {"target": "defects", "versus": "good", "positive": "spur, open"},
+        {"target": "top1", "versus": "none"},
     ],
     ids=str,
 )
-def test_a_label_to_explain_takes_a_method_that_can(photos, monkeypatch, caplog, explained, method):
+def test_a_label_to_explain_leaves_the_method_to_the_model(photos, monkeypatch, explained):
     monkeypatch.chdir(photos.parent)
     (photos.parent / "labels.csv").write_text("path,label\n")
-    with caplog.at_level("INFO"):
-        config = RunConfig(input=photos, **explained)
-    assert config.method == method
-    taken = "method" not in explained and method != ("rollout",)
-    assert [message.partition(":")[0] for message in caplog.messages] == ["method = libragrad"] * taken
+    config = RunConfig(input=photos, **explained)
+    assert config.method == ("auto",)
     assert RunConfig(**config.model_dump()) == config
+    assert RunConfig(input=photos, **explained, method="rollout,legrad").method == ("rollout", "legrad")
 
 
 @pytest.mark.parametrize(
@@ -170,6 +167,7 @@ def test_a_label_is_explained_by_no_attention_alone(photos, explained, words):
     [
         ("method", "gradcam", "must be 'rollout', 'article', 'attention', 'rollout-norm', 'relevance', "),
         ("method", "", "must name a method: rollout, article"),
+        ("method", "auto,rollout", "auto chooses one method for the model, and stands alone"),
         ("method", 3, "must be"),
         ("labels", "labels.csv", "is only read with target = expected"),
         ("positive", "spur", "is only read with target = defects"),

@@ -1,17 +1,12 @@
 """Every setting of an evaluation, checked once, with all errors at once."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.setting_types import AutoCount, OutFolder, PositiveLabels, none_or
+from pipeline.setting_types import AutoCount, OutFolder, PositiveLabels, is_model_folder, none_or
 from pipeline.settings import BatchSettings, GroupedDataSettings
-
-
-def _is_model_folder(model: str) -> bool:
-    return model != "bundled" and os.path.isdir(os.path.expanduser(model))
 
 
 class EvaluateConfig(BatchSettings, GroupedDataSettings):
@@ -49,7 +44,7 @@ class EvaluateConfig(BatchSettings, GroupedDataSettings):
     @field_validator("save_decision")
     @classmethod
     def _check_save_decision(cls, save_decision: bool, info: ValidationInfo) -> bool:
-        if save_decision and not _is_model_folder(info.data.get("model", "bundled")):
+        if save_decision and not is_model_folder(info.data.get("model", "bundled")):
             raise ValueError("a decision can only be saved into a model folder of yours; name it with --model")
         if save_decision and info.data.get("average_turns"):
             raise ValueError("a run averages no turns, so its scores would differ; turn --average-turns off")
@@ -58,6 +53,6 @@ class EvaluateConfig(BatchSettings, GroupedDataSettings):
     @field_validator("update_card")
     @classmethod
     def _check_update_card(cls, update_card: bool, info: ValidationInfo) -> bool:
-        if update_card and not _is_model_folder(info.data.get("model", "bundled")):
+        if update_card and not is_model_folder(info.data.get("model", "bundled")):
             raise ValueError("only the card of a model folder of yours can be written; name it with --model")
         return update_card

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.maps.methods import LABEL_METHODS, MethodName
+from pipeline.maps.methods import AUTO, LABEL_METHODS, WantedMethod
 from pipeline.setting_types import (
     Label,
     NoneOrLabel,
@@ -53,7 +53,11 @@ class ExplainConfig(DecodeSettings, OverlaySettings, MapSettings, ModelSettings)
     layer: Annotated[int, AfterValidator(_check_layer)] = Field(
         -1, description="layer of the heads to show: 1 is the first, -1 the last"
     )
-    method: MethodName = Field("rollout", description="map method")
+    method: WantedMethod = Field(
+        AUTO,
+        description="map method; auto: the one that vitrollout trust --save found to hold for the model, or else "
+        "rollout",
+    )
     target: Label = Field(
         "top1",
         description=f"label, or its id, for {', '.join(LABEL_METHODS)}; top1: the most likely one; defects: all of "

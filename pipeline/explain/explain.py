@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError, PhotoError
 from pipeline.explain.config import ExplainConfig
 from pipeline.explain.fetch import fetch
 from pipeline.maps.methods import METHODS
+from pipeline.model.choose_method import choose_method
 from pipeline.model.open import OpenedModel, open_model
 from pipeline.model.targets import DEFECTS, Targets, find_targets
 from pipeline.overlays.scale import find_model_span
@@ -42,10 +43,13 @@ def explain(config: ExplainConfig) -> "Explanation":
         # 1. the photo as a file, the model, the label to explain
         ref = _locate_photo(config, Path(folder))
         model = open_model(config)
+        choice = choose_method((config.method,), model, target=config.target, versus=config.versus)
+        config = config.model_copy(update={"method": choice.methods[0]})
         targets = _choose_targets(config, model)
         span = find_model_span(config.scale, config.method, targets, model)
         # 2. the weights, the layer, the pixels
         log.info("%s", model.description)
+        choice.log_reason()
         classifier = model.load(rescale=config.rescale)
         layer = _layer_from_first(config.layer, len(classifier.encoder))
         sample = _decode_photo(ref, classifier, config)

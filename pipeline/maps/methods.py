@@ -82,12 +82,17 @@ METHODS = {
     ),
 }
 
+AUTO = "auto"  # in settings, for the method that holds for the model: see `pipeline.model.choose_method`
+
 if TYPE_CHECKING:
     MethodName = str
+    WantedMethod = str
 else:
     MethodName = Literal[tuple(METHODS)]  # for settings: pydantic checks the names, help lists them
+    WantedMethod = Literal[(*METHODS, AUTO)]
 
 ATTENTION_METHODS = tuple(name for name, method in METHODS.items() if not method.needs_gradient)
 GRADIENT_METHODS = tuple(name for name, method in METHODS.items() if method.needs_gradient)
 LABEL_METHODS = tuple(name for name, method in METHODS.items() if method.explains_label)
-DEFAULT_LABEL_METHOD = "libragrad"  # for a label to explain without a method: the best one in docs/trust.md
+DEFAULT_METHOD = "rollout"  # for a model without a verdict
+DEFAULT_LABEL_METHOD = "libragrad"  # the same with a label to explain: the best one in docs/trust.md

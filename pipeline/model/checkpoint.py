@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.model.checkpoint_files import (
 from pipeline.model.familiarity_file import FAMILIARITY_FILE
 from pipeline.model.head import Head, has_sigmoid_scores, read_head
 from pipeline.model.map_scale import SCALE_FILE
+from pipeline.model.verdict import VERDICT_FILE
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # on the hub
@@ -91,6 +93,10 @@ class Checkpoint:
         Raises:
             ModelError: one of the files can't be read.
         """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:  # once: a run asks for its fingerprint, and for each file saved with the model
         digest = hashlib.blake2b(digest_size=16)
         try:
             for name in _SETTINGS:
@@ -180,6 +186,7 @@ def _download_files(model: str) -> Path:
                 DECISION_FILE,
                 FAMILIARITY_FILE,
                 SCALE_FILE,
+                VERDICT_FILE,
                 weights,
                 f"{weights}.index.json",
             ]

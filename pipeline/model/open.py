@@ -11,6 +11,7 @@ from pipeline.model.checkpoint import Checkpoint, resolve_checkpoint
 from pipeline.model.device import Precision, choose_device, choose_precision
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.familiarity_file import FAMILIARITY_FILE, read_familiarity
+from pipeline.model.verdict import VERDICT_FILE, Verdict, check_verdict, read_verdict
 from pipeline.settings import ModelSettings
 
 if TYPE_CHECKING:  # transformers takes seconds to import
@@ -82,6 +83,27 @@ class OpenedModel:
                 _format_size(self.input_size),
             )
         return familiarity
+
+    def read_verdict(self) -> Verdict | None:
+        """Read the verdict on the model's maps, or None; warn of one measured with another input size.
+
+        Raises:
+            ModelError: its file is damaged or was measured with another model, or the model's files can't be read.
+        """
+        folder = self.checkpoint.folder
+        verdict = read_verdict(folder)
+        if verdict is None:
+            return None
+        check_verdict(verdict, folder, self.checkpoint.digest())
+        measured = verdict.measured_on.input_size
+        if measured != self.input_size:
+            log.warning(
+                "%s was measured with --input-size %s: with --input-size %s maps differ, and its method may not hold",
+                folder / VERDICT_FILE,
+                _format_size(measured),
+                _format_size(self.input_size),
+            )
+        return verdict
 
     def load(self, *, rescale: bool = True) -> "Classifier":
         """Load the weights; arguments and errors as of `load_classifier`."""

@@ -119,6 +119,7 @@ class RunRecord:
         settings: all settings of the run.
         versions: of Python and the packages behind the numbers.
         engine: who worked on the shards: "one process", which held the folder's lock, or several.
+        method_source: where the method in `settings` comes from: settings, the model's verdict, or the default.
     """
 
     summary: RunSummary
@@ -132,6 +133,7 @@ class RunRecord:
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str | None] = field(default_factory=dict)
     engine: str = "one process"
+    method_source: str = "settings"
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of the file."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.maps.methods import METHODS, MethodName
 from pipeline.setting_types import (
@@ -11,6 +11,7 @@ from pipeline.setting_types import (
     NoneOrPath,
     OutFolder,
     check_any_method,
+    is_model_folder,
     none_or,
     resolve_file,
     resolve_path,
@@ -48,6 +49,17 @@ class TrustConfig(BatchSettings, LabelledDataSettings):
     steps: int = Field(6, ge=2, le=100, description="points of a deletion or insertion curve; more are slower")
     resamples: int = Field(1000, ge=1, description="bootstrap resamples for the 95% intervals")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the drawn photos, the baselines and the bootstrap")
+    save: bool = Field(
+        False,
+        description="save the verdict with the model: run, nightly and explain then take its method for --method auto",
+    )
+
+    @field_validator("save")
+    @classmethod
+    def _check_save(cls, save: bool, info: ValidationInfo) -> bool:
+        if save and not is_model_folder(info.data.get("model", "bundled")):
+            raise ValueError("a verdict can only be saved into a model folder of yours; name it with --model")
+        return save
 
     @field_validator("boxes")
     @classmethod

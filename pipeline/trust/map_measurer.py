@@ -33,6 +33,7 @@ from pipeline.trust.deletion import (
     rank_pixels,
     remove_content,
 )
+from pipeline.trust.evidence import keep_evidence
 from pipeline.trust.marked_photos import MarkedPhoto
 from pipeline.trust.pointing import measure_on_grid, measure_on_photo
 from pipeline.trust.result import MeasuredMap
@@ -212,6 +213,7 @@ class MapMeasurer:
                 on_photo=None if defect_area is None else measure_on_photo(attention, box, defect_area),
                 other_label=_correlate_maps(attention, photo.other_label_maps.get(method)),
                 shuffled_weights=_correlate_maps(attention, photo.shuffled_maps.get(method)),
+                evidence=keep_evidence(sample.pixels, attention, geometry.patch_size, defect_area),
             )
             for method, attention in photo.maps.items()
         ]

@@ -5,16 +5,20 @@ choose photos -> decode -> maps of all methods and baselines -> deletion, pointi
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from pipeline.atomic_files import make_folder
 from pipeline.errors import DataError, StoppedError
 from pipeline.labelled.splits import check_known
 from pipeline.model.open import open_model
 from pipeline.trust.config import TrustConfig
+from pipeline.trust.locate_evidence import locate_evidence
 from pipeline.trust.map_measurer import MapMeasurer
 from pipeline.trust.marked_photos import choose_photos
 from pipeline.trust.result import TrustReport
+from pipeline.trust.save_scales import save_scales
 from pipeline.trust.summarise import summarise_maps
+from pipeline.trust.verdict import save_verdict
 from pipeline.trust.write import write_results
 
 log = logging.getLogger(__name__)
@@ -51,11 +55,23 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
         raise DataError(f"data = {config.data}: no photo can be read; {measurer.failed} failed, see above")
     # 3. the report
     report = summarise_maps(maps, measurer.median_seconds(), config, failed=measurer.failed)
+    report = replace(report, evidence=locate_evidence(report, config.seed))
     if report.photos < _FEW_PHOTOS:
         log.warning("measured on %d photos only: the intervals are wide; use %d or more",
                     report.photos, _FEW_PHOTOS)  # fmt: skip
     if not report.pointed and any(photo.is_marked for photo in photos):
         log.warning("pointing was not measured: the model gave no photo with a box or mask its right label")
+    _log_evidence(report)
     settings = config.model_dump(mode="json") | {"precision": model.precision, "device": model.device}
     write_results(report, settings, config.out)
+    if config.save:
+        save_verdict(report, config, model)
+        save_scales(photos, classifier, model, stop)
     return report
+
+
+def _log_evidence(report: TrustReport) -> None:
+    evidence = report.evidence
+    if evidence is not None:
+        for sentence in evidence.sentences:
+            log.log(logging.WARNING if evidence.suspects else logging.INFO, "%s", sentence)

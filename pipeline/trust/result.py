@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -11,13 +11,14 @@ from pipeline.maps.methods import METHODS
 from pipeline.trust.baselines import BASELINES
 from pipeline.trust.comparison import Gain
 from pipeline.trust.deletion import FILLS, Curve
+from pipeline.trust.evidence import Evidence, EvidenceReport
 from pipeline.trust.pointing import Pointing
 
 # Rank correlations above these fail a sanity check: the map should differ more from its reference.
 _SHUFFLED_AT_MOST = 0.5
 _OTHER_LABEL_AT_MOST = 0.95
-_GAIN_OF_INTEREST = 0.02  # a smaller gain over a baseline is not worth more photos
-_FEWEST_PHOTOS = 6  # with five, all better than a baseline, chance is still above 5% (sign test)
+GAIN_OF_INTEREST = 0.02  # a smaller gain over a baseline is not worth more photos
+FEWEST_PHOTOS = 6  # with five, all better than a baseline, chance is still above 5% (sign test)
 
 _NO_POINTING = Pointing(math.nan, math.nan, math.nan)
 
@@ -36,6 +37,7 @@ class MeasuredMap:
         on_grid, on_photo: pointing at the map's resolution and at the photo's; None without a known defect.
         other_label: rank correlation with the map for the second most likely label; NaN for baselines.
         shuffled_weights: rank correlation with the map of the model with shuffled weights; NaN for baselines.
+        evidence: the map itself, and the patch that it points at.
     """
 
     path: str
@@ -48,6 +50,7 @@ class MeasuredMap:
     on_photo: Pointing | None
     other_label: float
     shuffled_weights: float
+    evidence: Evidence
 
     def metrics(self) -> dict[str, float]:
         """Return all metrics by name, NaN for undefined ones.
@@ -78,6 +81,8 @@ class TrustReport:
         failed: number of photos left out.
         pointed: number of photos behind the metrics of pointing.
         gains: differences in faithfulness, by method and other method, baselines included.
+        hit_gains: the same in pointing, on the photos behind its metrics; empty without any.
+        evidence: where it lies, class by class; None: not looked for yet.
     """
 
     maps: Sequence[MeasuredMap]
@@ -87,6 +92,8 @@ class TrustReport:
     failed: int
     pointed: int
     gains: dict[str, dict[str, Gain]]
+    hit_gains: dict[str, dict[str, Gain]] = field(default_factory=dict)
+    evidence: EvidenceReport | None = None
 
     @property
     def baseline(self) -> str:
@@ -108,7 +115,7 @@ class TrustReport:
     @property
     def trusted(self) -> list[str]:
         """The methods better than every baseline, photo by photo, and sane; best first."""
-        if self.photos < _FEWEST_PHOTOS:
+        if self.photos < FEWEST_PHOTOS:
             return []
         return [method for method in self._sane_methods if self.gain(method).mean.low > 0]
 
@@ -119,7 +126,7 @@ class TrustReport:
             method
             for method in self._sane_methods
             if method not in self.trusted
-            and min(self.gains[method][baseline].mean.high for baseline in BASELINES) > _GAIN_OF_INTEREST
+            and min(self.gains[method][baseline].mean.high for baseline in BASELINES) > GAIN_OF_INTEREST
         ]
 
     @property

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from pipeline.intervals import Estimate, bootstrap, normal_mean_interval, share_interval
 from pipeline.trust.baselines import BASELINES
-from pipeline.trust.comparison import compare_in_pairs
+from pipeline.trust.comparison import Gain, compare_in_pairs
 from pipeline.trust.config import TrustConfig
 from pipeline.trust.result import MeasuredMap, TrustReport
 
@@ -45,13 +45,20 @@ def summarise_maps(
         }
         for row, method in enumerate(methods)
     }
-    faithfulness = dict(zip(methods, values[:, :, names.index("faithfulness")], strict=True))
+    faithfulness, hits = (values[:, :, names.index(name)] for name in ("faithfulness", "hit_grid"))  # (methods, photos)
+    is_pointed = ~np.isnan(hits[0])
+
+    def compare(values: npt.NDArray[np.float64]) -> dict[str, dict[str, Gain]]:
+        by_method = dict(zip(methods, values, strict=True))
+        return compare_in_pairs(by_method, resamples=config.resamples, seed=config.seed)
+
     return TrustReport(
         *(maps, estimates, seconds),
         photos=values.shape[1],
         failed=failed,
-        pointed=int((~np.isnan(values[0, :, names.index("hit_grid")])).sum()),
-        gains=compare_in_pairs(faithfulness, resamples=config.resamples, seed=config.seed),
+        pointed=int(is_pointed.sum()),
+        gains=compare(faithfulness),
+        hit_gains=compare(hits[:, is_pointed]) if is_pointed.any() else {},
     )
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pipeline.atomic_files import atomic_write_path
 from pipeline.markdown import markdown_table
 from pipeline.trust.baselines import BASELINES
+from pipeline.trust.evidence import EvidenceReport
 from pipeline.trust.figure import draw_figure
 from pipeline.trust.result import MeasuredMap, TrustReport, format_estimate
 
@@ -69,6 +70,7 @@ def _report_as_json(report: TrustReport, settings: Mapping[str, Any]) -> dict[st
         "trusted": report.trusted,
         "undecided": report.undecided,
         "not_sane": report.failed_sanity_checks,
+        "evidence": report.evidence and report.evidence.as_json(),
         "methods": methods,
         "settings": settings,
     }
@@ -82,8 +84,22 @@ def _format_markdown(report: TrustReport, model: str) -> str:
         f"Measured on {report.photos} photos with the model {model}; 95% intervals. Gains are photo by photo.",
         _format_table(report, _DELETION_COLUMNS, _format_gains(report) | {"s an image": seconds}),
         _format_table(report, _POINTING_AND_SANITY_COLUMNS, {}),
+        *(_format_evidence(report.evidence) if report.evidence else []),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _format_evidence(evidence: EvidenceReport) -> list[str]:
+    """Format the place of the evidence: sentences, then a row per class if defects are marked."""
+    sentences = " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in evidence.sentences)
+    if not evidence.outside:
+        return [sentences]
+    rows = [
+        [one.label, str(one.photos), format_estimate(one.outside), f"{one.marked_share:.3f}"]
+        for one in evidence.outside
+    ]
+    header = ["class", "photos", f"evidence outside the marks ({evidence.method})", "share of the photo inside them"]
+    return [sentences, markdown_table(header, rows)]
 
 
 def _format_gains(report: TrustReport) -> dict[str, dict[str, str]]:

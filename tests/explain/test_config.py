@@ -14,7 +14,7 @@ def test_settings_shared_with_a_run_are_the_same():
     for name in shared:
         ours, theirs = ExplainConfig.model_fields[name], RunConfig.model_fields[name]
         assert (ours.default, ours.metadata) == (theirs.default, theirs.metadata), name
-    assert RunConfig.model_fields["method"].default == (ExplainConfig.model_fields["method"].default,)
+    assert RunConfig.model_fields["method"].default == (ExplainConfig.model_fields["method"].default,) == ("auto",)
 
 
 def test_all_wrong_settings_are_named_at_once(photo):

@@ -77,9 +77,9 @@ def test_labels_to_explain_are_checked(photo, tiny_vit):
 def test_a_label_to_explain_takes_a_method_that_can(photo, tiny_vit):
     settings = {"image": photo, "model": str(tiny_vit)}
     for label in ({"target": "class-2"}, {"versus": "class-0", "target": "1"}):
-        assert ExplainConfig(**label, **settings).method == "libragrad"
-        assert explain(ExplainConfig(**label, **settings)).target == f"class-{label['target'][-1]}"
-    assert ExplainConfig(target="top1", **settings).method == "rollout"
+        explanation = explain(ExplainConfig(**label, **settings))
+        assert (explanation.method, explanation.target) == ("libragrad", f"class-{label['target'][-1]}")
+    assert explain(ExplainConfig(target="top1", **settings)).method == "rollout"
 
 
 def test_family_without_rollout_is_refused(tmp_path, photo):

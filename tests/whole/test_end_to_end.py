@@ -45,6 +45,21 @@ def test_first_line_names_the_model_and_what_it_was_trained_for(first_run):
     assert "circuit board" in first
 
 
+def test_maps_are_those_of_the_models_verdict(first_run):
+    """They point inside the boxes, unlike rollout's."""
+    frame = pipeline.read_results(first_run[0])
+    assert set(frame["method"]) == {"attention"}
+    assert "method = attention: by the model's verdict, measured on " in first_run[1].stderr
+    boxes = {path: [float(row[corner]) for corner in ("x0", "y0", "x1", "y1")] for path, row in truth().items()
+             if row["x0"]}  # fmt: skip
+    hits = 0
+    for row in frame[frame["path"].isin(boxes)].itertuples():
+        y, x = divmod(int(row.attention.argmax()), row.grid_w)
+        x0, y0, x1, y1 = boxes[row.path]
+        hits += x0 <= (x + 0.5) * row.width / row.grid_w <= x1 and y0 <= (y + 0.5) * row.height / row.grid_h <= y1
+    assert hits >= 0.9 * len(boxes)
+
+
 def test_labels_of_the_samples_are_right(first_run):
     frame = pipeline.read_results(first_run[0]).set_index("path")
     labels = truth()
@@ -73,7 +88,8 @@ def precisions(tmp_path_factory):
     frames = {}
     for precision in ("fp32", "bf16"):
         out = tmp_path_factory.mktemp(precision)
-        pipeline.run(pipeline.RunConfig(input=SAMPLES, out=out, precision=precision, overlay_size=None))
+        config = pipeline.RunConfig(input=SAMPLES, out=out, method="rollout", precision=precision, overlay_size=None)
+        pipeline.run(config)
         frames[precision] = pipeline.read_results(out)
     return frames
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 
 ROOT = Path(__file__).parents[2]
-MODEL = ("README.md", "config.json", "model.safetensors", "preprocessor_config.json")
+MODEL = ("README.md", "config.json", "model.safetensors", "preprocessor_config.json", "verdict.json")
 
 
 @pytest.fixture(scope="module")
