@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.records import UNFAMILIAR_FROM
 from pipeline.report.archive import Archive
 from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.status import Status, status_of_archive
+from pipeline.report.unfamiliar_photos import UnfamiliarPhotos
 from pipeline.reviews.truth import Truth
 from pipeline.storage.location import Location
 
@@ -36,6 +38,9 @@ class Findings:
         relabelled: (label before, label now, photos) of the labels changed by the newest run.
         relabelled_examples: some of these photos.
         choice: one sentence about the photos in the gallery; empty if it shows all.
+        unfamiliar: photos unlike the training photos.
+        least_familiar: some of them, the least familiar first.
+        map: one sentence about the map of the archive; empty without one.
     """
 
     verdict: str
@@ -48,6 +53,9 @@ class Findings:
     relabelled: Sequence[tuple[str, str, int]]
     relabelled_examples: Sequence[Example]
     choice: str
+    unfamiliar: UnfamiliarPhotos
+    least_familiar: Sequence[Example]
+    map: str
 
 
 def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]) -> Findings:
@@ -63,6 +71,8 @@ def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]
     frame, choice = archive.gallery.frame, archive.gallery.choice
     low = frame[frame["score"] < LOW_CONFIDENCE].sort_values("score", kind="stable").head(_MOST_EXAMPLES)
     relabelled = frame[frame["before"].notna()].head(_MOST_EXAMPLES)
+    unlike = frame[frame["unfamiliar"] > UNFAMILIAR_FROM]
+    unlike = unlike.sort_values("unfamiliar", ascending=False, kind="stable").head(_MOST_EXAMPLES)
     now = relabelled["label"].astype(object).fillna("failed")
     return Findings(
         verdict=verdict,
@@ -83,6 +93,12 @@ def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]
             )
         ],
         choice=choice.describe() if choice.groups else "",
+        unfamiliar=archive.unfamiliar,
+        least_familiar=[
+            Example(row, path, label)
+            for row, path, label in zip(unlike.index.tolist(), unlike["path"], unlike["label"], strict=True)
+        ],
+        map=archive.gallery.map.describe(archive.photos) if archive.gallery.map else "",
     )
 
 

@@ -21,7 +21,7 @@ from pipeline.report.archive import Archive, read_archive
 from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.findings import gather_findings
 from pipeline.report.gallery_choice import MOST_SHOWN
-from pipeline.report.gallery_files import build_data_files
+from pipeline.report.gallery_files import build_data_files, build_map_file
 from pipeline.results.input_of_results import input_folder_of_results
 from pipeline.results.names import REPORT_DATA, REPORT_PAGE
 from pipeline.results.report_age import date_report_before
@@ -89,7 +89,9 @@ def _build_files(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the files of a report, the page last."""
     yield from build_data_files(archive.gallery.frame, truths, out)
-    for name in ("report.js", "report.css"):
+    if archive.gallery.map:
+        yield build_map_file(archive.gallery.map)
+    for name in ("report.js", "map_view.js", "report.css"):
         yield name, (resources.files("pipeline.report") / "page" / name).read_bytes()
     yield REPORT_PAGE, _render_page(out, archive, truths, data).encode()
 

@@ -103,7 +103,8 @@ def make_columns(labels):
     return TableColumns(
         parts=[], ends=none, is_current=np.ones(count, bool), path_hash=np.arange(count, dtype=np.uint64),
         run=np.zeros(count, np.int32), label=labels, score=np.full(count, 0.5, np.float32),
-        decision=np.full(count, -1, np.int8), is_failed=np.zeros(count, bool), is_reviewed=np.zeros(count, bool),
+        decision=np.full(count, -1, np.int8), unfamiliar=np.full(count, np.nan, np.float32),
+        is_failed=np.zeros(count, bool), is_reviewed=np.zeros(count, bool),
         failures=FailedRows(none, none, none, none.astype(bool), []), runs=["20260101T000000Z"],
         labels=["often", "rare", "seldom"],
     )  # fmt: skip
