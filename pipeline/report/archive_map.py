@@ -33,11 +33,9 @@ class ArchiveMap:
         Args:
             photos: number of photos in the table.
         """
-        shown = f"{len(self.places):,}"
-        some = (
-            f"{shown} photos" if len(self.places) == photos else f"{shown} of {photos:,} photos, spread over the labels"
-        )
-        return f"{some}: the closer two points, the more alike the photos are to the model ({self.method})."
+        shown = len(self.places)
+        which = f"{shown:,} photos" if shown == photos else f"{shown:,} of {photos:,} photos, spread over the labels"
+        return f"Photos that look alike to the model lie close together. The map shows {which} ({self.method})."
 
 
 def draw_archive_map(columns: TableColumns, rows: Integers) -> ArchiveMap | None:

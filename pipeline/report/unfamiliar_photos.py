@@ -46,7 +46,7 @@ class UnfamiliarPhotos:
 
     @property
     def warning(self) -> str:
-        """One sentence if most photos of the table, or of the newest run, are unlike the training photos; else empty."""
+        """One sentence if most photos of the table, or of the newest run, are unfamiliar; else empty."""
         if self.table.share >= _MOST:
             return f"{self.table.share:.0%} of these photos are {_UNLIKE}; {_SO}."
         if self.newest.share >= _MOST:

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.atomic_files import cannot_write
 from pipeline.folder_lock import FolderLock
+from pipeline.records import UNFAMILIAR_FROM
 from pipeline.report.archive import Archive, read_archive
 from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.findings import gather_findings
@@ -117,6 +118,7 @@ def _render_page(out: Location, archive: Archive, truths: Mapping[str, Truth], d
     return environment.get_template("report.html.j2").render(
         findings=gather_findings(out, archive, truths),
         low_confidence=LOW_CONFIDENCE,
+        unfamiliar_from=UNFAMILIAR_FROM,
         name=out.resolve().name if isinstance(out, Path) else str(out),
         photos_at=Path(source).as_uri() if source and not is_url(source) else "",
         data=f"{REPORT_DATA}/{data}",

@@ -15,12 +15,21 @@
   let selected = [];    // rows that pass the filters, in the chosen order
   let page = 0;
   let open = null;      // place in `selected` of the row in the viewer
+  let opener = null;    // element outside the gallery that opened the viewer
 
   function element(tag, properties = {}, ...children) {
     const made = Object.assign(document.createElement(tag), properties);
     made.append(...children);
     return made;
   }
+
+  // What map_view.js needs of the gallery; it hears `selected` after each change of the filters.
+
+  window.vitrolloutGallery = {
+    form, element, details, select, open: openRow, isUnlike,
+    get index() { return index; },
+    get selected() { return selected; },
+  };
 
   // Rows: index.js calls the first function, rows-<n>.js the second.
 
@@ -76,6 +85,7 @@
       if (wanted.status && failed !== (wanted.status === "failed")) continue;
       if (lowest !== null && (failed || score < lowest)) continue;
       if (highest !== null && (failed || score > highest)) continue;
+      if (wanted.familiar && (failed || isUnlike(row) !== (wanted.familiar === "unlike"))) continue;
       if (wanted.review && !isReview(wanted.review, index.review?.[row])) continue;
       if (path && !lowered[row].includes(path)) continue;
       selected.push(row);
@@ -86,10 +96,16 @@
       "-score": (a, b) => (score[b] ?? -1) - (score[a] ?? -1),
       "label": (a, b) => (labels[a] < 0 ? Infinity : labels[a]) - (labels[b] < 0 ? Infinity : labels[b]) || a - b,
       "run": (a, b) => runs[a] - runs[b],
+      "-unfamiliar": (a, b) => (index.unfamiliar[b] ?? -1) - (index.unfamiliar[a] ?? -1),
     };
     if (orders[wanted.sort]) selected.sort(orders[wanted.sort]);  // rows come sorted by path
     page = 0;
     show();
+    document.dispatchEvent(new Event("selected"));
+  }
+
+  function isUnlike(row) {  // the training photos
+    return (index.unfamiliar?.[row] ?? 0) > index.unfamiliarFrom;
   }
 
   function isReview(wanted, review) {
@@ -119,6 +135,7 @@
         element("span", { textContent: failed ? "failed" : index.labels[index.label[row]] }),
         element("span", { textContent: failed ? "" : index.score[row].toFixed(3) })),
       decision(row),
+      badge(row),
       element("span", { className: "path", textContent: index.path[row] }));
     button.dataset.place = place;
     details(row).then((more) => {
@@ -132,6 +149,10 @@
   function decision(row) {
     const name = index.decision?.[row];
     return name ? element("span", { className: `decision ${name}`, textContent: name }) : "";
+  }
+
+  function badge(row) {
+    return isUnlike(row) ? element("span", { className: "unlike", textContent: "unlike the training photos" }) : "";
   }
 
   function turn(by) {
@@ -150,7 +171,7 @@
     get("viewer-path").textContent = index.path[row];
     get("viewer-verdict").textContent = failed ? more.error : `${index.labels[index.label[row]]}  ${index.score[row].toFixed(3)}`;
     get("viewer-verdict").classList.toggle("failed", failed);
-    get("viewer-verdict").append(" ", decision(row));
+    get("viewer-verdict").append(" ", decision(row), " ", badge(row));
     showPictures(index.path[row], more);
     const top = get("viewer-top");
     top.hidden = !more.top.length;
@@ -164,6 +185,7 @@
         element("td", { textContent: score.toFixed(3) }));
     })));
     const facts = {
+      "Less typical than": index.unfamiliar?.[row] != null && `${(100 * index.unfamiliar[row]).toFixed(1)}% of training photos kept aside`,
       "Defect score": more.defectScore?.toFixed(3), "Reviewed": more.review,
       "Note": more.note, "Size": more.size && `${more.size[0]} × ${more.size[1]} pixels`,
       "Processed": more.processed, "Run": index.runs[index.run[row]],
@@ -198,6 +220,15 @@
     full.src = original;
   }
 
+  function openRow(row, from = null) {
+    if (!selected.includes(row)) {
+      form.reset();
+      select();
+    }
+    opener = from;
+    look(selected.indexOf(row));
+  }
+
   function step(by) {
     const place = open + by;
     if (place >= 0 && place < selected.length) look(place);
@@ -226,8 +257,8 @@
     const buttons = [...cards.querySelectorAll("button")];
     if (by) buttons[buttons.indexOf(document.activeElement) + by]?.focus();
   });
-  document.querySelector(".panels").addEventListener("click", (event) => {
-    const { row, filter } = event.target.closest("button")?.dataset ?? {};
+  document.addEventListener("click", (event) => {
+    const { row, filter } = event.target.closest?.("button")?.dataset ?? {};
     if (!index || (!row && !filter)) return;
     form.reset();
     if (filter) for (const [name, value] of Object.entries(JSON.parse(filter))) form.elements[name].value = value;
@@ -247,7 +278,8 @@
   viewer.addEventListener("close", () => {
     page = Math.floor(open / PAGE);
     show();
-    cards.querySelector(`[data-place="${open}"]`)?.focus();
+    (opener ?? cards.querySelector(`[data-place="${open}"]`))?.focus();
+    opener = null;
   });
   get("wipe").addEventListener("input", (event) => {
     viewer.querySelector(".stage").style.setProperty("--wipe", `${event.target.value}%`);
