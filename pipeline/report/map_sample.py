@@ -22,7 +22,7 @@ MOST_POINTS = 5000
 _UNFAMILIAR_SHARE = 0.25  # of the points, at most, before the labels have their turn
 _BLOCK = 1024  # rows, about a row group: 1.5 MB of embeddings with 768 values
 _MOST_BLOCKS = 256
-_BLOCKS_AT_ONCE = 32
+_BLOCKS_AT_ONCE = 16
 _SEED = 0  # the same table has the same map
 
 
@@ -93,7 +93,8 @@ def _may_be_embedded(columns: TableColumns, rows: Integers) -> Mask:
         place, low, high = item
         return find_filled_rows(columns.parts[place], "embedding")[rows[low:high] - starts[place]]
 
-    return np.concatenate([np.empty(0, bool), *map_in_threads(find, wanted, waits=columns.is_remote)])
+    result: Mask = np.concatenate([np.empty(0, bool), *map_in_threads(find, wanted, waits=columns.is_remote)])
+    return result
 
 
 def _split_rows(rows: Integers) -> Iterator[Integers]:

@@ -76,5 +76,8 @@ def count_unfamiliar(columns: TableColumns) -> UnfamiliarPhotos:
 
 def _count_rows(columns: TableColumns, mask: Mask) -> UnfamiliarCount:
     values = columns.unfamiliar[mask]
-    counts = (np.count_nonzero(values > UNFAMILIAR_FROM), np.count_nonzero(~np.isnan(values)), len(values))
-    return UnfamiliarCount(*map(int, counts))
+    return UnfamiliarCount(
+        unfamiliar=int(np.count_nonzero(values > UNFAMILIAR_FROM)),
+        measured=int(np.count_nonzero(~np.isnan(values))),
+        ok=len(values),
+    )
