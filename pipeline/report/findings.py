@@ -1,7 +1,9 @@
 """Table and records of a results folder -> the head of its report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from pipeline.records import UNFAMILIAR_FROM
 from pipeline.report.archive import Archive
@@ -80,26 +82,23 @@ def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]
         status=status,
         histogram=archive.histogram,
         unsure=archive.unsure,
-        least_sure=[
-            Example(row, path, f"{label}, {score:.2f}")
-            for row, path, label, score in zip(low.index.tolist(), low["path"], low["label"], low["score"], strict=True)
-        ],
+        least_sure=_list_examples(
+            low, (f"{label}, {score:.2f}" for label, score in zip(low["label"], low["score"], strict=True))
+        ),
         new=archive.new,
         relabelled=archive.relabelled,
-        relabelled_examples=[
-            Example(row, path, f"{before} → {label}")
-            for row, path, before, label in zip(
-                relabelled.index.tolist(), relabelled["path"], relabelled["before"], now, strict=True
-            )
-        ],
+        relabelled_examples=_list_examples(
+            relabelled, (f"{before} → {label}" for before, label in zip(relabelled["before"], now, strict=True))
+        ),
         choice=choice.describe() if choice.groups else "",
         unfamiliar=archive.unfamiliar,
-        least_familiar=[
-            Example(row, path, label)
-            for row, path, label in zip(unlike.index.tolist(), unlike["path"], unlike["label"], strict=True)
-        ],
+        least_familiar=_list_examples(unlike, unlike["label"]),
         map=archive.gallery.map.describe(archive.photos) if archive.gallery.map else "",
     )
+
+
+def _list_examples(frame: pd.DataFrame, reasons: Iterable[str]) -> list[Example]:
+    return [Example(*values) for values in zip(frame.index.tolist(), frame["path"], reasons, strict=True)]
 
 
 def _phrase_verdict(status: Status) -> tuple[str, bool]:

@@ -92,7 +92,7 @@ def _build_files(
     yield from build_data_files(archive.gallery.frame, truths, out)
     if archive.gallery.map:
         yield build_map_file(archive.gallery.map)
-    for name in ("report.js", "map_view.js", "report.css"):
+    for name in ("report.js", "viewer.js", "map_legend.js", "map_view.js", "report.css"):
         yield name, (resources.files("pipeline.report") / "page" / name).read_bytes()
     yield REPORT_PAGE, _render_page(out, archive, truths, data).encode()
 

@@ -167,7 +167,7 @@ def test_names_labels_and_reasons_are_data(tmp_path):
     write_report(tmp_path / "<script>out")
     page = page_of(tmp_path / "<script>out")
     scripts = [attributes["src"] for tag, attributes in page.tags if tag == "script"]
-    assert [name.rsplit("/", 1)[1] for name in scripts] == ["report.js", "index.js"]
+    assert [name.rsplit("/", 1)[1] for name in scripts] == ["report.js", "viewer.js", "index.js"]
     assert not [attributes for _, attributes in page.tags if any(name.startswith("on") for name in attributes)]
     for text in ("<script>alert(1)</script>.png", "<script>alert(2)</script>", "</td><script>alert(3)</script>"):
         assert text in page.text
@@ -424,6 +424,7 @@ def test_the_map_comes_with_embeddings(out, tmp_path):
     write_report(out)
     page = page_of(out)
     scripts = [attributes["src"] for tag, attributes in page.tags if tag == "script"]
-    assert [name.rsplit("/", 1)[1] for name in scripts] == ["report.js", "map_view.js", "index.js", "map.js"]
+    names = [name.rsplit("/", 1)[1] for name in scripts]
+    assert names == ["report.js", "viewer.js", "map_legend.js", "map_view.js", "index.js", "map.js"]
     assert all((out / name).is_file() for name in scripts)
     assert "The map shows 4 of 8 photos, spread over the labels (PCA, 100% of the variance)." in page.text

@@ -6,10 +6,9 @@
   const REACH = 16;      // pixels from the pointer to the photo that it means
   const MARGIN = 18;     // pixels around the points
   const GAP = 18;        // pixels between a photo and the tip about it
-  const UNLIKE = "unlike the training photos";
 
   const get = (id) => document.getElementById(id);
-  const gallery = window.vitrolloutGallery, { form, element } = gallery;
+  const gallery = window.vitrolloutGallery, { element } = gallery;
   const canvas = get("map-canvas"), stage = get("map-stage"), tip = get("map-tip");
 
   let points = [];        // row, x, y, colour, unlike; and at: where it is drawn
@@ -26,7 +25,7 @@
     }));
     points.sort((a, b) => a.unlike - b.unlike);  // the last are drawn on top
     showAll();
-    makeLegend();
+    window.vitrolloutLegend(points);
     get("map").hidden = false;
     new ResizeObserver(draw).observe(stage);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
@@ -43,48 +42,7 @@
 
   function filter() {
     shown = new Set(gallery.selected);
-    for (const button of get("map-legend").querySelectorAll("button")) {
-      button.setAttribute("aria-pressed", form.elements[button.dataset.field].value === button.dataset.value);
-    }
     draw();
-  }
-
-  // Legend: its buttons set the filters of the gallery
-
-  function makeLegend() {
-    const { index } = gallery, counts = new Map();
-    for (const { row } of points) counts.set(index.label[row], (counts.get(index.label[row]) ?? 0) + 1);
-    let others = 0;
-    for (const [label, count] of [...counts].sort(([a], [b]) => a - b)) {
-      if (label < COLOURS) addEntry({ field: "label", value: label }, dot(label), index.labels[label], count);
-      else others += count;
-    }
-    if (others) {
-      get("map-legend").append(element("span", {}, dot("other"), `other labels (${others.toLocaleString("en")})`));
-    }
-    const unlike = points.filter((point) => point.unlike).length;
-    if (unlike) addEntry({ field: "familiar", value: "unlike" }, symbol("path", { d: "M6 1 L11.2 11 L0.8 11 Z" }), UNLIKE, unlike);
-  }
-
-  function addEntry(filter, sign, text, count) {
-    const button = element("button", { type: "button" }, sign, `${text} (${count.toLocaleString("en")})`);
-    Object.assign(button.dataset, filter);
-    get("map-legend").append(button);
-  }
-
-  function dot(colour) {
-    const svg = symbol("circle", { cx: 6, cy: 6, r: 5 });
-    svg.style.setProperty("--colour", `var(--label-${colour})`);
-    return svg;
-  }
-
-  function symbol(tag, attributes) {
-    const [svg, shape] = ["svg", tag].map((name) => document.createElementNS("http://www.w3.org/2000/svg", name));
-    for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, value);
-    svg.setAttribute("viewBox", "0 0 12 12");
-    svg.setAttribute("aria-hidden", "true");
-    svg.append(shape);
-    return svg;
   }
 
   // Drawing
@@ -174,7 +132,7 @@
     const label = `${index.labels[index.label[row]]} ${index.score[row].toFixed(3)}`;
     tip.replaceChildren(
       element("strong", { textContent: label }),
-      ...(point.unlike ? [element("span", { className: "unlike", textContent: UNLIKE })] : []),
+      ...(point.unlike ? [element("span", { className: "unlike", textContent: "unlike the training photos" })] : []),
       element("span", { className: "path", textContent: index.path[row] }));
     pause = setTimeout(() => showThumbnail(point), 60);  // not of every photo on the pointer's way
   }
@@ -228,7 +186,7 @@
     grip = null;
     if (dragged) return;
     activate(pointUnder(event));
-    if (active) gallery.open(active.row, canvas);
+    if (active) gallery.openRow(active.row, canvas);
   });
   canvas.addEventListener("pointercancel", () => (grip = null));
   canvas.addEventListener("pointerleave", () => {
@@ -242,7 +200,7 @@
 
   const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   canvas.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && active) gallery.open(active.row, canvas);
+    if (event.key === "Enter" && active) gallery.openRow(active.row, canvas);
     else if (event.key === "+" || event.key === "=") zoomBy(2, active);
     else if (event.key === "-") zoomBy(0.5, active);
     else if (event.key === "Escape") activate(null);
@@ -270,12 +228,5 @@
   stage.addEventListener("click", (event) => {
     const factor = event.target.closest("[data-zoom]")?.dataset.zoom;
     if (factor) zoomBy(Number(factor), active);
-  });
-  get("map-legend").addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (!button) return;
-    const { field, value } = button.dataset, control = form.elements[field];
-    control.value = control.value === value ? "" : value;
-    gallery.select();
   });
 })();

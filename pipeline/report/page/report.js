@@ -4,18 +4,14 @@
 (() => {
   const PAGE = 48;
   const files = document.body.dataset.files;
-  const photos = document.body.dataset.photos;
-  const SHOWN_BY_BROWSERS = /\.(png|apng|jpe?g|jpe|jfif|gif|webp|avif|bmp)$/i;
 
   const get = (id) => document.getElementById(id);
-  const form = get("filters"), cards = get("cards"), viewer = get("viewer");
+  const form = get("filters"), cards = get("cards");
 
   let index = null;     // columns of the gallery's rows: path, label (-1: failed), score, run
   let lowered = [];     // paths in lower case
   let selected = [];    // rows that pass the filters, in the chosen order
   let page = 0;
-  let open = null;      // place in `selected` of the row in the viewer
-  let opener = null;    // element outside the gallery that opened the viewer
 
   function element(tag, properties = {}, ...children) {
     const made = Object.assign(document.createElement(tag), properties);
@@ -23,10 +19,10 @@
     return made;
   }
 
-  // What map_view.js needs of the gallery; it hears `selected` after each change of the filters.
+  // For viewer.js and the map; the event `selected` follows each change of the filters.
 
   window.vitrolloutGallery = {
-    form, element, details, select, open: openRow, isUnlike,
+    form, element, details, select, isUnlike, decision, badge, showPageOf, openRow,
     get index() { return index; },
     get selected() { return selected; },
   };
@@ -161,77 +157,18 @@
     get("gallery").scrollIntoView();
   }
 
-  // The viewer
-
-  async function look(place) {
-    open = place;
-    const row = selected[place], more = await details(row);
-    if (open !== place) return;  // another photo was opened meanwhile
-    const failed = index.label[row] < 0;
-    get("viewer-path").textContent = index.path[row];
-    get("viewer-verdict").textContent = failed ? more.error : `${index.labels[index.label[row]]}  ${index.score[row].toFixed(3)}`;
-    get("viewer-verdict").classList.toggle("failed", failed);
-    get("viewer-verdict").append(" ", decision(row), " ", badge(row));
-    showPictures(index.path[row], more);
-    const top = get("viewer-top");
-    top.hidden = !more.top.length;
-    top.tBodies[0]?.remove();
-    top.append(element("tbody", {}, ...more.top.map(([label, score]) => {
-      const bar = element("span", { className: "bar" });
-      bar.style.setProperty("--share", score);
-      return element("tr", {},
-        element("th", { scope: "row", textContent: index.labels[label] }),
-        element("td", {}, bar),
-        element("td", { textContent: score.toFixed(3) }));
-    })));
-    const facts = {
-      "Less typical than": index.unfamiliar?.[row] != null && `${(100 * index.unfamiliar[row]).toFixed(1)}% of training photos kept aside`,
-      "Defect score": more.defectScore?.toFixed(3), "Reviewed": more.review,
-      "Note": more.note, "Size": more.size && `${more.size[0]} × ${more.size[1]} pixels`,
-      "Processed": more.processed, "Run": index.runs[index.run[row]],
-    };
-    get("viewer-facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value).flatMap(([name, value]) =>
-      [element("dt", { textContent: name }), element("dd", { textContent: value })]));
-    viewer.querySelector("[data-do='before']").disabled = place === 0;
-    viewer.querySelector("[data-do='next']").disabled = place === selected.length - 1;
-    if (!viewer.open) viewer.showModal();
+  function showPageOf(place) {  // returns the button of its card
+    page = Math.floor(place / PAGE);
+    show();
+    return cards.querySelector(`[data-place="${place}"]`);
   }
 
-  function showPictures(path, more) {
-    const photo = get("viewer-photo"), overlay = get("viewer-overlay"), original = `${photos}/${more.photo}`;
-    viewer.querySelector(".pictures").classList.toggle("none", !more.overlay);
-    get("open-photo").href = original;
-    get("open-overlay").hidden = !more.overlay;
-    if (!more.overlay) return;
-    get("open-overlay").href = overlay.src = more.overlay;
-    viewer.querySelector(".pictures").style.setProperty("--aspect", more.size[0] / more.size[1]);
-    const small = () => {  // the thumbnail's left half: for formats that browsers don't show, and photos that moved
-      photo.style.backgroundSize = "200% 100%";
-      photo.style.backgroundImage = more.thumbnail ? `url("${more.thumbnail}")` : "none";
-    };
-    small();
-    if (!SHOWN_BY_BROWSERS.test(path)) return;
-    const full = new Image();
-    full.onload = () => {
-      if (overlay.getAttribute("src") !== more.overlay) return;
-      photo.style.backgroundSize = "100% 100%";
-      photo.style.backgroundImage = `url("${original}")`;
-    };
-    full.src = original;
-  }
-
-  function openRow(row, from = null) {
+  function openRow(row, opener) {
     if (!selected.includes(row)) {
       form.reset();
       select();
     }
-    opener = from;
-    look(selected.indexOf(row));
-  }
-
-  function step(by) {
-    const place = open + by;
-    if (place >= 0 && place < selected.length) look(place);
+    window.vitrolloutViewer.look(selected.indexOf(row), opener);
   }
 
   // Events
@@ -250,7 +187,7 @@
   });
   cards.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button) look(Number(button.dataset.place));
+    if (button) window.vitrolloutViewer.look(Number(button.dataset.place));
   });
   cards.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -263,29 +200,7 @@
     form.reset();
     if (filter) for (const [name, value] of Object.entries(JSON.parse(filter))) form.elements[name].value = value;
     select();
-    if (row) look(selected.indexOf(Number(row)));
+    if (row) openRow(Number(row));
     else get("gallery").scrollIntoView();
-  });
-  viewer.addEventListener("click", (event) => {
-    const action = event.target.closest("[data-do]")?.dataset.do;
-    if (action === "close" || event.target === viewer) viewer.close();
-    else if (action) step(action === "next" ? 1 : -1);
-  });
-  viewer.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (by && event.target !== get("wipe")) step(by);
-  });
-  viewer.addEventListener("close", () => {
-    page = Math.floor(open / PAGE);
-    show();
-    (opener ?? cards.querySelector(`[data-place="${open}"]`))?.focus();
-    opener = null;
-  });
-  get("wipe").addEventListener("input", (event) => {
-    viewer.querySelector(".stage").style.setProperty("--wipe", `${event.target.value}%`);
-  });
-  get("beside").addEventListener("click", (event) => {
-    const beside = viewer.querySelector(".pictures").classList.toggle("beside");
-    event.target.setAttribute("aria-pressed", beside);
   });
 })();
