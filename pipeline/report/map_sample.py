@@ -91,7 +91,7 @@ def _may_be_embedded(columns: TableColumns, rows: Integers) -> Mask:
 
     def find(item: tuple[int, int, int]) -> Mask:
         place, low, high = item
-        return find_filled_rows(columns.parts[place], "embedding")[rows[low:high] - starts[place]]
+        return np.asarray(find_filled_rows(columns.parts[place], "embedding")[rows[low:high] - starts[place]])
 
     result: Mask = np.concatenate([np.empty(0, bool), *map_in_threads(find, wanted, waits=columns.is_remote)])
     return result
