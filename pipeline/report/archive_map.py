@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.records import Doubles
-from pipeline.report.map_sample import read_map_photos
+from pipeline.report.map_sample import MOST_POINTS, read_map_photos
 from pipeline.report.part_columns import Integers
 from pipeline.report.projection import project_embeddings
 from pipeline.report.table_columns import TableColumns
@@ -31,11 +31,12 @@ class ArchiveMap:
         """Return one sentence for the page.
 
         Args:
-            photos: number of photos in the table.
+            photos: number of photos in the table, without the failed ones.
         """
-        shown = len(self.places)
-        which = f"{shown:,} photos" if shown == photos else f"{shown:,} of {photos:,} photos, spread over the labels"
-        return f"Photos that look alike to the model lie close together. The map shows {which} ({self.method})."
+        shown = f"{len(self.places):,}" + (f" of {photos:,}" if photos > len(self.places) else "")
+        spread = ", spread over the labels" if len(self.places) == MOST_POINTS else ""
+        which = f"The map shows {shown} photos{spread} ({self.method})."
+        return f"Photos that look alike to the model lie close together. {which}"
 
 
 def draw_archive_map(columns: TableColumns, rows: Integers) -> ArchiveMap | None:

@@ -93,7 +93,7 @@ def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]
         choice=choice.describe() if choice.groups else "",
         unfamiliar=archive.unfamiliar,
         least_familiar=_list_examples(unlike, unlike["label"]),
-        map=archive.gallery.map.describe(archive.photos) if archive.gallery.map else "",
+        map=archive.gallery.map.describe(archive.photos - archive.failed) if archive.gallery.map else "",
     )
 
 

@@ -61,8 +61,11 @@ def test_no_map_without_a_gallery(tmp_path):
 
 def test_sentence():
     drawn = ArchiveMap(np.arange(5000), np.zeros((5000, 2)), "PCA, 40% of the variance")
-    assert drawn.describe(5000).endswith("The map shows 5,000 photos (PCA, 40% of the variance).")
+    assert drawn.describe(10_000_000).endswith("spread over the labels (PCA, 40% of the variance).")
     assert "The map shows 5,000 of 10,000,000 photos, spread over the labels (" in drawn.describe(10_000_000)
+    few = ArchiveMap(np.arange(40), np.zeros((40, 2)), "UMAP")
+    assert few.describe(40).endswith("close together. The map shows 40 photos (UMAP).")
+    assert few.describe(90).endswith("The map shows 40 of 90 photos (UMAP).")  # the others have no embeddings
 
 
 def test_data_file():

@@ -427,4 +427,4 @@ def test_the_map_comes_with_embeddings(out, tmp_path):
     names = [name.rsplit("/", 1)[1] for name in scripts]
     assert names == ["report.js", "viewer.js", "map_legend.js", "map_view.js", "index.js", "map.js"]
     assert all((out / name).is_file() for name in scripts)
-    assert "The map shows 4 of 8 photos, spread over the labels (PCA, 100% of the variance)." in page.text
+    assert "The map shows 4 of 7 photos (PCA, 100% of the variance)." in page.text
