@@ -8,6 +8,7 @@ import pandas as pd
 from pipeline.records import UNFAMILIAR_FROM
 from pipeline.report.archive import Archive
 from pipeline.report.drift import LOW_CONFIDENCE
+from pipeline.report.overlay_scale import has_shared_scale
 from pipeline.report.status import Status, status_of_archive
 from pipeline.report.unfamiliar_photos import UnfamiliarPhotos
 from pipeline.reviews.truth import Truth
@@ -43,6 +44,7 @@ class Findings:
         unfamiliar: photos unlike the training photos.
         least_familiar: some of them, the least familiar first.
         map: one sentence about the map of the archive; empty without one.
+        one_scale: the newest run drew its overlays on one scale for all photos.
     """
 
     verdict: str
@@ -58,6 +60,7 @@ class Findings:
     unfamiliar: UnfamiliarPhotos
     least_familiar: Sequence[Example]
     map: str
+    one_scale: bool
 
 
 def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]) -> Findings:
@@ -94,6 +97,7 @@ def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]
         unfamiliar=archive.unfamiliar,
         least_familiar=_list_examples(unlike, unlike["label"]),
         map=archive.gallery.map.describe(archive.photos - archive.failed) if archive.gallery.map else "",
+        one_scale=bool(status.runs) and has_shared_scale(out, status.runs[0]),
     )
 
 

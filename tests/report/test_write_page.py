@@ -428,3 +428,21 @@ def test_the_map_comes_with_embeddings(out, tmp_path):
     assert names == ["report.js", "viewer.js", "map_legend.js", "map_view.js", "index.js", "map.js"]
     assert all((out / name).is_file() for name in scripts)
     assert "The map shows 4 of 7 photos (PCA, 100% of the variance)." in page.text
+
+
+@pytest.mark.parametrize(
+    ("scale", "kept", "one"),
+    [("photo", "run", False), (None, "run", False), (2.5, "", True), ("run", "run", True), ("run", "model", False),
+     ("auto", "model", True), ("auto", "", False), ("model", "model", True)],
+)  # fmt: skip
+def test_the_gallery_of_maps_on_one_scale(out, tmp_path, scale, kept, one):
+    with ResultsFolder(out, tmp_path / "photos") as results:
+        settings = {"model": "mine", "method": ["legrad"]} | ({"scale": scale} if scale else {})
+        record = make_record(tmp_path / "photos", run_id=results.run_id, settings=settings, fingerprint="f1-decision")
+        results.write_record(record)
+    if kept:
+        (out / "runs" / f"f1.{kept}-scale").write_text("{}")
+    write_report(out)
+    text = page_of(out).text
+    assert ("The maps of the last run are on one scale" in text) == one
+    assert ("Each map is scaled by itself" in text) == (not one)
