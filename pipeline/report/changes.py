@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.report.table_columns import Integers, TableColumns
+from pipeline.report.part_columns import Integers
+from pipeline.report.table_columns import TableColumns
 from pipeline.results.current_rows import Hashes
 from pipeline.results.names import run_id_of_part
 

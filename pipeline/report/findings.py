@@ -1,11 +1,16 @@
 """Table and records of a results folder -> the head of its report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
+from pipeline.records import UNFAMILIAR_FROM
 from pipeline.report.archive import Archive
 from pipeline.report.drift import LOW_CONFIDENCE
+from pipeline.report.overlay_scale import has_shared_scale
 from pipeline.report.status import Status, status_of_archive
+from pipeline.report.unfamiliar_photos import UnfamiliarPhotos
 from pipeline.reviews.truth import Truth
 from pipeline.storage.location import Location
 
@@ -36,6 +41,10 @@ class Findings:
         relabelled: (label before, label now, photos) of the labels changed by the newest run.
         relabelled_examples: some of these photos.
         choice: one sentence about the photos in the gallery; empty if it shows all.
+        unfamiliar: photos unlike the training photos.
+        least_familiar: some of them, the least familiar first.
+        map: one sentence about the map of the archive; empty without one.
+        one_scale: the newest run drew its overlays on one scale for all photos.
     """
 
     verdict: str
@@ -48,6 +57,10 @@ class Findings:
     relabelled: Sequence[tuple[str, str, int]]
     relabelled_examples: Sequence[Example]
     choice: str
+    unfamiliar: UnfamiliarPhotos
+    least_familiar: Sequence[Example]
+    map: str
+    one_scale: bool
 
 
 def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]) -> Findings:
@@ -63,6 +76,8 @@ def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]
     frame, choice = archive.gallery.frame, archive.gallery.choice
     low = frame[frame["score"] < LOW_CONFIDENCE].sort_values("score", kind="stable").head(_MOST_EXAMPLES)
     relabelled = frame[frame["before"].notna()].head(_MOST_EXAMPLES)
+    unlike = frame[frame["unfamiliar"] > UNFAMILIAR_FROM]
+    unlike = unlike.sort_values("unfamiliar", ascending=False, kind="stable").head(_MOST_EXAMPLES)
     now = relabelled["label"].astype(object).fillna("failed")
     return Findings(
         verdict=verdict,
@@ -70,20 +85,24 @@ def gather_findings(out: Location, archive: Archive, truths: Mapping[str, Truth]
         status=status,
         histogram=archive.histogram,
         unsure=archive.unsure,
-        least_sure=[
-            Example(row, path, f"{label}, {score:.2f}")
-            for row, path, label, score in zip(low.index.tolist(), low["path"], low["label"], low["score"], strict=True)
-        ],
+        least_sure=_list_examples(
+            low, (f"{label}, {score:.2f}" for label, score in zip(low["label"], low["score"], strict=True))
+        ),
         new=archive.new,
         relabelled=archive.relabelled,
-        relabelled_examples=[
-            Example(row, path, f"{before} → {label}")
-            for row, path, before, label in zip(
-                relabelled.index.tolist(), relabelled["path"], relabelled["before"], now, strict=True
-            )
-        ],
+        relabelled_examples=_list_examples(
+            relabelled, (f"{before} → {label}" for before, label in zip(relabelled["before"], now, strict=True))
+        ),
         choice=choice.describe() if choice.groups else "",
+        unfamiliar=archive.unfamiliar,
+        least_familiar=_list_examples(unlike, unlike["label"]),
+        map=archive.gallery.map.describe(archive.photos - archive.failed) if archive.gallery.map else "",
+        one_scale=bool(status.runs) and has_shared_scale(out, status.runs[0]),
     )
+
+
+def _list_examples(frame: pd.DataFrame, reasons: Iterable[str]) -> list[Example]:
+    return [Example(*values) for values in zip(frame.index.tolist(), frame["path"], reasons, strict=True)]
 
 
 def _phrase_verdict(status: Status) -> tuple[str, bool]:

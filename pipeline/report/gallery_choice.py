@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.decision import OUTCOMES
+from pipeline.records import UNFAMILIAR_FROM
 from pipeline.report.changes import Changes
-from pipeline.report.table_columns import Integers, Mask, TableColumns
+from pipeline.report.part_columns import Integers, Mask
+from pipeline.report.table_columns import TableColumns
 
 MOST_SHOWN = 100_000  # photos; the gallery of a larger table shows a choice
 _CHOSEN = 20_000  # photos in such a choice, if there are enough
@@ -110,6 +112,8 @@ def _list_reasons(
 
     failures = columns.failures
     yield 0.15, "failed", failures.row[np.argsort(-failures.processed_at, kind="stable")]
+    unfamiliar = np.flatnonzero(columns.is_current & (columns.unfamiliar > UNFAMILIAR_FROM))
+    yield 0.1, "unlike the training photos", newest_first(unfamiliar)
     for outcome in ("reject", "review"):
         decided = np.flatnonzero(columns.is_current & (columns.decision == OUTCOMES.index(outcome)))
         yield 0.1, f"with the decision {outcome}", newest_first(decided)

@@ -2,7 +2,7 @@
 
 A page opened from the disk may not fetch files, but it may load scripts. So each file is one call of a function of
 report.js with JSON: index.js has the fields for filters and sorting, of every row; rows-<n>.js has the rest of a few
-rows, and is loaded to show one of them.
+rows, and is loaded to show one of them; map.js has the points of the map.
 """
 
 import json
@@ -17,6 +17,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from pipeline.records import UNFAMILIAR_FROM
+from pipeline.report.archive_map import ArchiveMap
 from pipeline.results.names import thumbnail_name
 from pipeline.reviews.truth import Truth
 from pipeline.storage.location import Location
@@ -43,10 +45,13 @@ def build_data_files(frame: pd.DataFrame, truths: Mapping[str, Truth], out: Loca
         "runs": runs,
         "path": frame["path"].tolist(),
         "label": [numbers.get(label, -1) for label in frame["label"]],  # -1: failed
-        "score": [None if math.isnan(score) else round(score, 6) for score in frame["score"].astype(float)],
+        "score": _round_values(frame["score"], 6),
         "decision": _index_decisions(frame),
         "run": frame["run_id"].astype(str).map({run: number for number, run in enumerate(runs)}).tolist(),
     }
+    if frame["unfamiliar"].notna().any():
+        index["unfamiliarFrom"] = UNFAMILIAR_FROM
+        index["unfamiliar"] = _round_values(frame["unfamiliar"], 7)  # as many digits as tell 0.99 from the next value
     found = [truths.get(content_hash) for content_hash in frame["content_hash"]]
     if any(found):
         index["review"] = [_review_state(truth, label) for truth, label in zip(found, frame["label"], strict=True)]
@@ -65,6 +70,17 @@ def build_data_files(frame: pd.DataFrame, truths: Mapping[str, Truth], out: Loca
                     f"{answer}, by {who}" for answer, who in zip(truth.answers, truth.who, strict=True)
                 )
         yield f"rows-{number}.js", _format_call("vitrolloutRows", number, rows)
+
+
+def build_map_file(archive_map: ArchiveMap) -> tuple[str, bytes]:
+    """Return name and content of the data file of a map: rows of the gallery, and their places."""
+    points = archive_map.points.round(4)
+    content = {"row": archive_map.places.tolist(), "x": points[:, 0].tolist(), "y": points[:, 1].tolist()}
+    return "map.js", _format_call("vitrolloutMap", content)
+
+
+def _round_values(column: pd.Series, digits: int) -> list[float | None]:
+    return [None if math.isnan(value) else round(value, digits) for value in column.astype(float)]
 
 
 def _find_thumbnails(out: Location, overlays: Iterable[Any]) -> list[str | None]:

@@ -1,30 +1,24 @@
-"""The small columns of a whole table in memory, 23 bytes a row: enough to count rows and to choose among them."""
+"""The small columns of a whole table in memory, 27 bytes a row: enough to count rows and to choose among them."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline.decision import OUTCOMES
+from pipeline.records import Floats
+from pipeline.report.part_columns import COLUMN_TYPES, Integers, Mask, PartColumns, PartReader
 from pipeline.report.threads import map_in_threads
-from pipeline.results.current_rows import Hashes, find_newest, hash_paths, rank_texts
-from pipeline.results.parts import concatenate_parts, read_part, read_part_rows
+from pipeline.results.current_rows import Hashes, find_newest, rank_texts
+from pipeline.results.parts import concatenate_parts, read_part_rows
 from pipeline.storage.location import Location
 
-Integers = npt.NDArray[np.signedinteger[Any]]
-Mask = npt.NDArray[np.bool_]
-
-_SMALL = ["path", "run_id", "status", "label", "score", "decision"]
-_OF_FAILED = ["error", "processed_at", "content_hash"]
-_OF_ROWS = ("path_hash", "run", "label", "score", "decision", "is_failed", "is_reviewed")
+_OF_ROWS = ("path_hash", "run", "label", "score", "decision", "unfamiliar", "is_failed", "is_reviewed")
+_BLOCK = 2**18  # rows; the arrays of small parts are joined early, or they leave memory in pieces
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,7 @@ class TableColumns:
         label: number of the label in `labels`; -1 without one, as in failed rows.
         score: NaN in failed rows.
         decision: number of the decision in `OUTCOMES`; -1 without one.
+        unfamiliar: share of held-out training photos that are more typical; NaN without a value.
         is_failed: failed rows.
         is_reviewed: rows of photos with reviews.
         failures: the failed rows in more detail.
@@ -53,13 +48,19 @@ class TableColumns:
     path_hash: Hashes
     run: Integers
     label: Integers
-    score: npt.NDArray[np.float32]
+    score: Floats
     decision: Integers
+    unfamiliar: Floats
     is_failed: Mask
     is_reviewed: Mask
     failures: "FailedRows"
     runs: Sequence[str]
     labels: Sequence[str]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the parts lie in a store of objects."""
+        return _are_remote(self.parts)
 
     def label_name(self, number: int) -> str:
         """Return the label behind a number, "failed" for -1."""
@@ -87,7 +88,7 @@ class TableColumns:
             for part, start, (low, high) in zip(self.parts, starts, pairwise(bounds), strict=False)
             if low < high
         ]
-        tables = list(map_in_threads(read, wanted, waits=_are_remote(self.parts)))
+        tables = list(map_in_threads(read, wanted, waits=self.is_remote))
         frame: pd.DataFrame = concatenate_parts(tables, columns).to_pandas()
         return frame
 
@@ -111,88 +112,6 @@ class FailedRows:
     reasons: Sequence[str]
 
 
-class _Numbers:
-    """Numbers for texts, in the order of their first appearance; shared by threads."""
-
-    def __init__(self, texts: Iterable[str] = ()) -> None:
-        self.of_text = {text: number for number, text in enumerate(texts)}
-        self._lock = Lock()
-
-    def number(self, column: pa.ChunkedArray) -> Integers:
-        """Number the texts of a column; -1 for missing ones."""
-        result = np.empty(len(column), np.int32)
-        start = 0
-        for chunk in column.chunks:
-            encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-            texts = encoded.dictionary.to_pylist()
-            with self._lock:
-                numbers = [self.of_text.setdefault(text, len(self.of_text)) for text in texts]
-            indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-            result[start : start + len(chunk)] = np.array([*numbers, -1], np.int32)[indices]
-            start += len(chunk)
-        return result
-
-
-class _PartColumns(NamedTuple):
-    """The columns of one part; the last four have its failed rows only."""
-
-    path_hash: Hashes
-    run: Integers
-    label: Integers
-    score: npt.NDArray[np.float32]
-    decision: Integers
-    is_failed: Mask
-    is_reviewed: Mask
-    row: Integers
-    reason: Integers
-    processed_at: Integers
-    is_broken: Mask
-
-
-_TYPES = dict(zip(_PartColumns._fields, ("u8", "i4", "i4", "f4", "i1", "?", "?", "i8", "i4", "i8", "?"), strict=True))
-
-
-class _PartReader:
-    """Reads the columns of one part after another; may be used by several threads.
-
-    Attributes:
-        runs, labels, reasons: numbers of the texts read so far.
-    """
-
-    def __init__(self, reviewed: Collection[str]) -> None:
-        self.runs, self.labels, self.reasons = _Numbers(), _Numbers(), _Numbers()
-        self._outcomes, self._failed = _Numbers(OUTCOMES), _Numbers(["failed"])
-        self._reviewed = pa.array(list(reviewed), pa.string())
-
-    def read(self, part: Location) -> _PartColumns:
-        """Read the columns of one part."""
-        names = [*_SMALL, "content_hash"] if len(self._reviewed) else _SMALL
-        table = concatenate_parts([read_part(part, names)], names)
-        is_failed = self._failed.number(table["status"]) == 0
-        is_reviewed = np.zeros(len(table), bool)
-        if len(self._reviewed):
-            is_reviewed = pc.is_in(table["content_hash"], self._reviewed).to_numpy()
-        failed_row = np.flatnonzero(is_failed)
-        return _PartColumns(
-            hash_paths(table["path"]),
-            self.runs.number(table["run_id"]),
-            self.labels.number(table["label"]),
-            pc.fill_null(table["score"], np.nan).to_numpy(),
-            self._outcomes.number(table["decision"]).astype(np.int8),
-            is_failed,
-            is_reviewed,
-            failed_row,
-            *self._read_failed(part, failed_row),
-        )
-
-    def _read_failed(self, part: Location, rows: Integers) -> tuple[Integers, Integers, Mask]:
-        if not len(rows):
-            return np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, bool)
-        failed = read_part_rows(part, _OF_FAILED, rows)
-        reason = self.reasons.number(failed["error"])
-        return reason, failed["processed_at"].cast(pa.int64()).to_numpy(), failed["content_hash"].is_valid().to_numpy()
-
-
 def read_table_columns(parts: Sequence[Location], reviewed: Collection[str] = ()) -> TableColumns:
     """Read the small columns of all parts, several at a time.
 
@@ -204,7 +123,7 @@ def read_table_columns(parts: Sequence[Location], reviewed: Collection[str] = ()
         FileNotFoundError: a part is gone; a compaction has put its rows into other parts.
         StoreError: a part is damaged.
     """
-    reader = _PartReader(reviewed)
+    reader = PartReader(reviewed)
     columns, failures, lengths = _join_parts(map_in_threads(reader.read, parts, waits=_are_remote(parts)))
     ranks = rank_texts(reader.runs.of_text)
     labels, reasons = list(reader.labels.of_text), list(reader.reasons.of_text)
@@ -223,13 +142,25 @@ def _are_remote(parts: Sequence[Location]) -> bool:
     return any(not isinstance(part, Path) for part in parts)
 
 
-def _join_parts(parts: Iterable[_PartColumns]) -> tuple[dict[str, Any], dict[str, Any], list[int]]:
+def _join_parts(parts: Iterable[PartColumns]) -> tuple[dict[str, Any], dict[str, Any], list[int]]:
     """Join the columns of parts: those of all rows, those of failed rows; and the number of rows of each part."""
     lengths: list[int] = []
-    pieces: dict[str, list[Any]] = {name: [np.empty(0, dtype)] for name, dtype in _TYPES.items()}
+    blocks: dict[str, list[Any]] = {name: [np.empty(0, dtype)] for name, dtype in COLUMN_TYPES.items()}
+    waiting: list[PartColumns] = []
+
+    def add_block() -> None:
+        for pieces, block in zip(zip(*waiting, strict=True), blocks.values(), strict=False):
+            block.append(np.concatenate(pieces))
+        waiting.clear()
+
+    rows = rows_in_blocks = 0
     for part in parts:
-        for name, values in part._asdict().items():
-            pieces[name].append(values + sum(lengths) if name == "row" else values)
+        waiting.append(part._replace(row=part.row + rows))
         lengths.append(len(part.path_hash))
-    joined = {name: np.concatenate(pieces.pop(name)) for name in _TYPES}
+        rows += lengths[-1]
+        if rows - rows_in_blocks >= _BLOCK:
+            add_block()
+            rows_in_blocks = rows
+    add_block()
+    joined = {name: np.concatenate(blocks.pop(name)) for name in COLUMN_TYPES}
     return {name: joined.pop(name) for name in _OF_ROWS}, joined, lengths

@@ -17,11 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.atomic_files import cannot_write
 from pipeline.folder_lock import FolderLock
+from pipeline.records import UNFAMILIAR_FROM
 from pipeline.report.archive import Archive, read_archive
 from pipeline.report.drift import LOW_CONFIDENCE
 from pipeline.report.findings import gather_findings
 from pipeline.report.gallery_choice import MOST_SHOWN
-from pipeline.report.gallery_files import build_data_files
+from pipeline.report.gallery_files import build_data_files, build_map_file
 from pipeline.results.input_of_results import input_folder_of_results
 from pipeline.results.names import REPORT_DATA, REPORT_PAGE
 from pipeline.results.report_age import date_report_before
@@ -89,7 +90,9 @@ def _build_files(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the files of a report, the page last."""
     yield from build_data_files(archive.gallery.frame, truths, out)
-    for name in ("report.js", "report.css"):
+    if archive.gallery.map:
+        yield build_map_file(archive.gallery.map)
+    for name in ("report.js", "viewer.js", "map_legend.js", "map_view.js", "report.css"):
         yield name, (resources.files("pipeline.report") / "page" / name).read_bytes()
     yield REPORT_PAGE, _render_page(out, archive, truths, data).encode()
 
@@ -115,6 +118,7 @@ def _render_page(out: Location, archive: Archive, truths: Mapping[str, Truth], d
     return environment.get_template("report.html.j2").render(
         findings=gather_findings(out, archive, truths),
         low_confidence=LOW_CONFIDENCE,
+        unfamiliar_from=UNFAMILIAR_FROM,
         name=out.resolve().name if isinstance(out, Path) else str(out),
         photos_at=Path(source).as_uri() if source and not is_url(source) else "",
         data=f"{REPORT_DATA}/{data}",

@@ -47,6 +47,23 @@ def read_part_rows(part: Location, columns: Sequence[str], rows: npt.NDArray[np.
     return table.take(pa.array(rows - left_out[group_of_row]))
 
 
+def find_filled_rows(part: Location, column: str) -> npt.NDArray[np.bool_]:
+    """Mark the rows of row groups with any value of a column of numbers, or of lists of numbers.
+
+    From the part's metadata, so the column is not read. Errors as of `read_part`.
+    """
+    with _open_part(part) as file:
+        metadata = file.metadata
+    masks = [np.empty(0, bool)]
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        chunks = (group.column(place) for place in range(group.num_columns))
+        chunk = next((chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column), None)
+        counted = chunk and chunk.statistics  # without statistics, values must be expected
+        masks.append(np.full(group.num_rows, chunk is not None and (not counted or counted.num_values > 0)))
+    return np.concatenate(masks)
+
+
 def read_part_metadata(part: Location) -> dict[bytes, bytes]:
     """Read the key-value metadata of one part.
 

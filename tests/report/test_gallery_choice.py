@@ -8,8 +8,8 @@ import pytest
 from pipeline.report.archive import read_archive
 from pipeline.report.changes import Changes
 from pipeline.report.gallery_choice import Choice, Group, ReviewedRows, choose_rows
-from pipeline.report.table_columns import FailedRows, TableColumns
 from pipeline.reviews.read import read_truths
+from tests.helpers.columns import make_columns
 from tests.helpers.reviews import make_review, write_reviews
 from tests.helpers.tables import FAILED, make_row, write_run
 
@@ -97,18 +97,6 @@ def test_photos_of_a_first_run_are_not_called_new(tmp_path):
     assert whats == ["least sure", "others spread over the labels"]
 
 
-def make_columns(labels):
-    """Return the columns of ok rows of one run, with these labels' numbers and no sure ones among them."""
-    count, none = len(labels), np.empty(0, np.int64)
-    return TableColumns(
-        parts=[], ends=none, is_current=np.ones(count, bool), path_hash=np.arange(count, dtype=np.uint64),
-        run=np.zeros(count, np.int32), label=labels, score=np.full(count, 0.5, np.float32),
-        decision=np.full(count, -1, np.int8), is_failed=np.zeros(count, bool), is_reviewed=np.zeros(count, bool),
-        failures=FailedRows(none, none, none, none.astype(bool), []), runs=["20260101T000000Z"],
-        labels=["often", "rare", "seldom"],
-    )  # fmt: skip
-
-
 def test_the_sample_of_a_huge_table_touches_few_blocks_but_every_label():
     labels = np.zeros(1_000_000, np.int32)
     labels[::100_000] = 1
@@ -128,3 +116,16 @@ def test_a_large_table_of_failures(tmp_path):
     write_run(tmp_path / "out", tmp_path / "photos", rows)
     gallery = read_gallery(tmp_path / "out", 40)
     assert gallery.choice.describe() == "The gallery shows 6 of 50 photos: 6 of 50 failed."
+
+
+def test_some_unfamiliar_photos_are_always_shown(tmp_path):
+    rows = [make_row(f"{number:03}.png", score=0.5, unfamiliar=0.5 + number / 400) for number in range(200)]
+    write_run(tmp_path / "out", tmp_path / "photos", rows)
+    gallery = read_gallery(tmp_path / "out", 30)
+    groups = {group.what: (group.shown, group.photos) for group in gallery.choice.groups}
+    assert groups["unlike the training photos"] == (3, 3)
+    assert {"197.png", "198.png", "199.png"} <= set(gallery.frame["path"])
+    assert "3 unlike the training photos" in gallery.choice.describe()
+    write_run(tmp_path / "most", tmp_path / "photos", [make_row(row.path, unfamiliar=0.999) for row in rows])
+    groups = {group.what: (group.shown, group.photos) for group in read_gallery(tmp_path / "most", 30).choice.groups}
+    assert groups["unlike the training photos"] == (3, 200)  # and no more than their share

@@ -5,6 +5,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -166,7 +167,7 @@ def test_names_labels_and_reasons_are_data(tmp_path):
     write_report(tmp_path / "<script>out")
     page = page_of(tmp_path / "<script>out")
     scripts = [attributes["src"] for tag, attributes in page.tags if tag == "script"]
-    assert [name.rsplit("/", 1)[1] for name in scripts] == ["report.js", "index.js"]
+    assert [name.rsplit("/", 1)[1] for name in scripts] == ["report.js", "viewer.js", "index.js"]
     assert not [attributes for _, attributes in page.tags if any(name.startswith("on") for name in attributes)]
     for text in ("<script>alert(1)</script>.png", "<script>alert(2)</script>", "</td><script>alert(3)</script>"):
         assert text in page.text
@@ -356,3 +357,92 @@ def test_the_gallery_says_how_maps_are_scaled(out):
     write_report(out)
     gallery = page_of(out).text.partition("Photos Each map is scaled by itself: ")[2]
     assert gallery.startswith("its highest values glow, on good parts too.")
+
+
+UNLIKE = "unlike those that this model learned from"
+
+
+def test_no_word_of_the_training_photos_in_tables_without_the_column(out):
+    write_report(out)
+    index, rows = data_of(out)
+    assert "nfamiliar" not in " ".join((*index, *rows[0]))
+    page = page_of(out)
+    assert "unlike" not in page.text
+    assert "raining photos" not in page.text
+    assert [attributes for tag, attributes in page.tags if tag == "select" and attributes["name"] == "familiar"] == []
+
+
+def write_photos(tmp_path, *unfamiliar):
+    """Write a run over one photo for each value; return the results folder."""
+    (tmp_path / "photos").mkdir(exist_ok=True)
+    rows = [make_row(f"{number}.png", unfamiliar=value) for number, value in enumerate(unfamiliar)]
+    write_run(tmp_path / "out", tmp_path / "photos", rows)
+    write_report(tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_unfamiliar_photos_are_counted_and_named(tmp_path):
+    out = write_photos(tmp_path, 0.5, 0.995, 0.99, 0.1, 0.999)
+    index, _ = data_of(out)
+    assert index["unfamiliar"] == pytest.approx([0.5, 0.995, 0.99, 0.1, 0.999], abs=1e-6)
+    assert [value > index["unfamiliarFrom"] for value in index["unfamiliar"]] == [False, True, False, False, True]
+    page = page_of(out)
+    assert f"2 of 5 photos are {UNLIKE}." in page.text
+    assert "mean little" not in page.text
+    assert "Unlike the training photos 2 photos." in page.text
+    buttons = [attributes for tag, attributes in page.tags if tag == "button" and "data-row" in attributes]
+    assert [button["data-row"] for button in buttons] == ["4", "1"]  # the least familiar first
+    assert [attributes for tag, attributes in page.tags if tag == "select" and attributes["name"] == "familiar"]
+
+
+def test_banner_of_mostly_unfamiliar_photos(tmp_path):
+    out = write_photos(tmp_path, 0.5, 0.995, 0.995)
+    warned = r'<p class="verdict warn"[^>]*>67% of these photos are ' + UNLIKE + "; its labels for them mean little"
+    assert re.search(warned, (out / "report.html").read_text())
+
+
+def test_all_photos_are_familiar(tmp_path):
+    page = page_of(write_photos(tmp_path, 0.5, 0.2))
+    assert f"No photo is {UNLIKE}." in page.text
+    assert "Unlike the training photos" not in page.text
+
+
+def test_banner_of_a_last_run_unlike_the_others(tmp_path):
+    out = write_photos(tmp_path, *[0.5] * 40)
+    write_run(out, tmp_path / "photos", [make_row("new.png", unfamiliar=1.0), make_row("more.png", unfamiliar=0.2)])
+    write_report(out)
+    assert f"50% of the last run's photos (1 of 2) are {UNLIKE}; its labels" in page_of(out).text
+
+
+def test_the_map_comes_with_embeddings(out, tmp_path):
+    write_report(out)
+    scripts = [attributes["src"] for tag, attributes in page_of(out).tags if tag == "script"]
+    assert not [name for name in scripts if "map" in name]
+    assert "Map of the photos" not in page_of(out).text
+    rows = [make_row(f"{number}.png", embedding=np.float16([number, number**2])) for number in range(4)]
+    write_run(out, tmp_path / "photos", rows)
+    write_report(out)
+    page = page_of(out)
+    scripts = [attributes["src"] for tag, attributes in page.tags if tag == "script"]
+    names = [name.rsplit("/", 1)[1] for name in scripts]
+    assert names == ["report.js", "viewer.js", "map_legend.js", "map_view.js", "index.js", "map.js"]
+    assert all((out / name).is_file() for name in scripts)
+    assert "The map shows 4 of 7 photos (PCA, 100% of the variance)." in page.text
+
+
+@pytest.mark.parametrize(
+    ("scale", "kept", "one"),
+    [("photo", "run", False), (None, "run", False), (2.5, "", True), ("run", "run", True), ("run", "model", False),
+     ("auto", "model", True), ("auto", "", False), ("model", "model", True)],
+)  # fmt: skip
+def test_the_gallery_of_maps_on_one_scale(out, tmp_path, scale, kept, one):
+    with ResultsFolder(out, tmp_path / "photos") as results:
+        settings = {"model": "mine", "method": ["legrad"]} | ({"scale": scale} if scale else {})
+        record = make_record(tmp_path / "photos", run_id=results.run_id, settings=settings, fingerprint="f1-decision")
+        results.write_record(record)
+    if kept:
+        (out / "runs" / f"f1.{kept}-scale").write_text("{}")
+    write_report(out)
+    text = page_of(out).text
+    assert ("The maps of the last run are on one scale" in text) == one
+    assert ("Each map is scaled by itself" in text) == (not one)

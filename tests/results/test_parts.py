@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.results.parts import read_part_rows
+from pipeline.results.parts import find_filled_rows, read_part_rows
 from pipeline.results.schema import to_table
 from tests.helpers.tables import flip_a_bit, make_row
 
@@ -37,3 +37,21 @@ def test_only_row_groups_with_wanted_rows_are_read(part):
 def test_part_that_is_gone(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_part_rows(tmp_path / "part.parquet", ["path"], np.array([0]))
+
+
+def test_rows_of_row_groups_with_values(tmp_path):
+    embedding = np.array([1, 2], np.float16)
+    rows = [make_row(f"{number}.png", embedding=embedding if number == 5 else None) for number in range(10)]
+    table = to_table(rows)
+    pq.write_table(table, tmp_path / "part.parquet", row_group_size=4)
+    assert find_filled_rows(tmp_path / "part.parquet", "embedding").tolist() == [False] * 4 + [True] * 4 + [False] * 2
+    assert find_filled_rows(tmp_path / "part.parquet", "logits").all()
+    assert not find_filled_rows(tmp_path / "part.parquet", "unfamiliar").any()
+
+
+def test_values_are_expected_without_statistics_but_not_without_the_column(part, tmp_path):
+    assert not find_filled_rows(part, "decision").any()
+    pq.write_table(pq.read_table(part), tmp_path / "other.parquet", write_statistics=False)
+    assert find_filled_rows(tmp_path / "other.parquet", "embedding").all()
+    pq.write_table(pq.read_table(part).slice(0, 0), tmp_path / "empty.parquet")
+    assert find_filled_rows(tmp_path / "empty.parquet", "embedding").tolist() == []

@@ -4,23 +4,28 @@
 (() => {
   const PAGE = 48;
   const files = document.body.dataset.files;
-  const photos = document.body.dataset.photos;
-  const SHOWN_BY_BROWSERS = /\.(png|apng|jpe?g|jpe|jfif|gif|webp|avif|bmp)$/i;
 
   const get = (id) => document.getElementById(id);
-  const form = get("filters"), cards = get("cards"), viewer = get("viewer");
+  const form = get("filters"), cards = get("cards");
 
   let index = null;     // columns of the gallery's rows: path, label (-1: failed), score, run
   let lowered = [];     // paths in lower case
   let selected = [];    // rows that pass the filters, in the chosen order
   let page = 0;
-  let open = null;      // place in `selected` of the row in the viewer
 
   function element(tag, properties = {}, ...children) {
     const made = Object.assign(document.createElement(tag), properties);
     made.append(...children);
     return made;
   }
+
+  // For viewer.js and the map; the event `selected` follows each change of the filters.
+
+  window.vitrolloutGallery = {
+    form, element, details, select, isUnlike, decision, badge, showPageOf, openRow,
+    get index() { return index; },
+    get selected() { return selected; },
+  };
 
   // Rows: index.js calls the first function, rows-<n>.js the second.
 
@@ -76,6 +81,7 @@
       if (wanted.status && failed !== (wanted.status === "failed")) continue;
       if (lowest !== null && (failed || score < lowest)) continue;
       if (highest !== null && (failed || score > highest)) continue;
+      if (wanted.familiar && (failed || isUnlike(row) !== (wanted.familiar === "unlike"))) continue;
       if (wanted.review && !isReview(wanted.review, index.review?.[row])) continue;
       if (path && !lowered[row].includes(path)) continue;
       selected.push(row);
@@ -86,10 +92,16 @@
       "-score": (a, b) => (score[b] ?? -1) - (score[a] ?? -1),
       "label": (a, b) => (labels[a] < 0 ? Infinity : labels[a]) - (labels[b] < 0 ? Infinity : labels[b]) || a - b,
       "run": (a, b) => runs[a] - runs[b],
+      "-unfamiliar": (a, b) => (index.unfamiliar[b] ?? -1) - (index.unfamiliar[a] ?? -1),
     };
     if (orders[wanted.sort]) selected.sort(orders[wanted.sort]);  // rows come sorted by path
     page = 0;
     show();
+    document.dispatchEvent(new Event("selected"));
+  }
+
+  function isUnlike(row) {  // the training photos
+    return (index.unfamiliar?.[row] ?? 0) > index.unfamiliarFrom;
   }
 
   function isReview(wanted, review) {
@@ -119,6 +131,7 @@
         element("span", { textContent: failed ? "failed" : index.labels[index.label[row]] }),
         element("span", { textContent: failed ? "" : index.score[row].toFixed(3) })),
       decision(row),
+      badge(row),
       element("span", { className: "path", textContent: index.path[row] }));
     button.dataset.place = place;
     details(row).then((more) => {
@@ -134,73 +147,28 @@
     return name ? element("span", { className: `decision ${name}`, textContent: name }) : "";
   }
 
+  function badge(row) {
+    return isUnlike(row) ? element("span", { className: "unlike", textContent: "unlike the training photos" }) : "";
+  }
+
   function turn(by) {
     page += by;
     show();
     get("gallery").scrollIntoView();
   }
 
-  // The viewer
-
-  async function look(place) {
-    open = place;
-    const row = selected[place], more = await details(row);
-    if (open !== place) return;  // another photo was opened meanwhile
-    const failed = index.label[row] < 0;
-    get("viewer-path").textContent = index.path[row];
-    get("viewer-verdict").textContent = failed ? more.error : `${index.labels[index.label[row]]}  ${index.score[row].toFixed(3)}`;
-    get("viewer-verdict").classList.toggle("failed", failed);
-    get("viewer-verdict").append(" ", decision(row));
-    showPictures(index.path[row], more);
-    const top = get("viewer-top");
-    top.hidden = !more.top.length;
-    top.tBodies[0]?.remove();
-    top.append(element("tbody", {}, ...more.top.map(([label, score]) => {
-      const bar = element("span", { className: "bar" });
-      bar.style.setProperty("--share", score);
-      return element("tr", {},
-        element("th", { scope: "row", textContent: index.labels[label] }),
-        element("td", {}, bar),
-        element("td", { textContent: score.toFixed(3) }));
-    })));
-    const facts = {
-      "Defect score": more.defectScore?.toFixed(3), "Reviewed": more.review,
-      "Note": more.note, "Size": more.size && `${more.size[0]} × ${more.size[1]} pixels`,
-      "Processed": more.processed, "Run": index.runs[index.run[row]],
-    };
-    get("viewer-facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value).flatMap(([name, value]) =>
-      [element("dt", { textContent: name }), element("dd", { textContent: value })]));
-    viewer.querySelector("[data-do='before']").disabled = place === 0;
-    viewer.querySelector("[data-do='next']").disabled = place === selected.length - 1;
-    if (!viewer.open) viewer.showModal();
+  function showPageOf(place) {  // returns the button of its card
+    page = Math.floor(place / PAGE);
+    show();
+    return cards.querySelector(`[data-place="${place}"]`);
   }
 
-  function showPictures(path, more) {
-    const photo = get("viewer-photo"), overlay = get("viewer-overlay"), original = `${photos}/${more.photo}`;
-    viewer.querySelector(".pictures").classList.toggle("none", !more.overlay);
-    get("open-photo").href = original;
-    get("open-overlay").hidden = !more.overlay;
-    if (!more.overlay) return;
-    get("open-overlay").href = overlay.src = more.overlay;
-    viewer.querySelector(".pictures").style.setProperty("--aspect", more.size[0] / more.size[1]);
-    const small = () => {  // the thumbnail's left half: for formats that browsers don't show, and photos that moved
-      photo.style.backgroundSize = "200% 100%";
-      photo.style.backgroundImage = more.thumbnail ? `url("${more.thumbnail}")` : "none";
-    };
-    small();
-    if (!SHOWN_BY_BROWSERS.test(path)) return;
-    const full = new Image();
-    full.onload = () => {
-      if (overlay.getAttribute("src") !== more.overlay) return;
-      photo.style.backgroundSize = "100% 100%";
-      photo.style.backgroundImage = `url("${original}")`;
-    };
-    full.src = original;
-  }
-
-  function step(by) {
-    const place = open + by;
-    if (place >= 0 && place < selected.length) look(place);
+  function openRow(row, opener) {
+    if (!selected.includes(row)) {
+      form.reset();
+      select();
+    }
+    window.vitrolloutViewer.look(selected.indexOf(row), opener);
   }
 
   // Events
@@ -219,41 +187,20 @@
   });
   cards.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button) look(Number(button.dataset.place));
+    if (button) window.vitrolloutViewer.look(Number(button.dataset.place));
   });
   cards.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const buttons = [...cards.querySelectorAll("button")];
     if (by) buttons[buttons.indexOf(document.activeElement) + by]?.focus();
   });
-  document.querySelector(".panels").addEventListener("click", (event) => {
-    const { row, filter } = event.target.closest("button")?.dataset ?? {};
+  document.addEventListener("click", (event) => {
+    const { row, filter } = event.target.closest?.("button")?.dataset ?? {};
     if (!index || (!row && !filter)) return;
     form.reset();
     if (filter) for (const [name, value] of Object.entries(JSON.parse(filter))) form.elements[name].value = value;
     select();
-    if (row) look(selected.indexOf(Number(row)));
+    if (row) openRow(Number(row));
     else get("gallery").scrollIntoView();
-  });
-  viewer.addEventListener("click", (event) => {
-    const action = event.target.closest("[data-do]")?.dataset.do;
-    if (action === "close" || event.target === viewer) viewer.close();
-    else if (action) step(action === "next" ? 1 : -1);
-  });
-  viewer.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (by && event.target !== get("wipe")) step(by);
-  });
-  viewer.addEventListener("close", () => {
-    page = Math.floor(open / PAGE);
-    show();
-    cards.querySelector(`[data-place="${open}"]`)?.focus();
-  });
-  get("wipe").addEventListener("input", (event) => {
-    viewer.querySelector(".stage").style.setProperty("--wipe", `${event.target.value}%`);
-  });
-  get("beside").addEventListener("click", (event) => {
-    const beside = viewer.querySelector(".pictures").classList.toggle("beside");
-    event.target.setAttribute("aria-pressed", beside);
   });
 })();
