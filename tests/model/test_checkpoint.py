@@ -424,6 +424,7 @@ def test_pickled_weights_are_fetched_only_where_there_are_no_safetensors(folder,
     assert len(fetched) == 1
     assert "model*.safetensors" in fetched[0]
     assert {"config.json", "preprocessor_config.json", "processor_config.json"} <= set(fetched[0])
+    assert {"decision.json", "familiarity.safetensors", "map_scale.json"} <= set(fetched[0])
     assert not any(pattern.endswith((".bin", ".py", "*")) for pattern in fetched[0])
     as_pickle(folder)
     fetched.clear()
