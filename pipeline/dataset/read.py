@@ -4,12 +4,11 @@ folder of classes | folder of splits | CSV | results folder with reviews
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.dataset.reviewed import (
-    ReviewedData,
     find_input_folder,
     is_results_folder,
     read_class_order,
@@ -17,6 +16,7 @@ from pipeline.dataset.reviewed import (
 )
 from pipeline.errors import ConfigError
 from pipeline.labelled.deal_groups import Shares
+from pipeline.labelled.equal_photos import find_equal_photos
 from pipeline.labelled.groups import GroupRule, find_groups, parse_group_rule, read_group_column, refuse_similar
 from pipeline.labelled.read import find_root, read_labelled_photos
 from pipeline.labelled.splits import LabelledPhoto
@@ -85,7 +85,7 @@ def read_dataset(settings: GroupedDataSettings, request: SplitRequest) -> Datase
     rule = parse_group_rule(settings.group) if settings.group else None
     if settings.splits is None:
         if rule is not None and not rule.is_similar:
-            photos = _name_groups(photos, rule, settings, root)
+            photos = _name_groups(photos, rule, settings, root, _find_copies(photos) if rule.is_photo else None)
         return Dataset(photos, root)
     refuse_similar(rule, f"splits = {settings.splits}")
     if any(photo.split for photo in photos):
@@ -110,11 +110,11 @@ def _read_results_folder(settings: GroupedDataSettings, request: SplitRequest) -
     rule = parse_group_rule(settings.group) if settings.group else None
     refuse_similar(rule, f"{file}")
     plan = choose_split_plan(file, rule, request.shares, request.seed, names)
-    reviewed = _name_groups(data.photos, plan.rule, settings, data.root, data)
+    reviewed = _name_groups(data.photos, plan.rule, settings, data.root, data.contents)
     photos = assign_sticky_splits(reviewed, file, plan)
     if data.sure:
         # dealt after the reviewed ones, whose classes are known; groups of validation and test are left out
-        sure = _name_groups(data.sure, plan.rule, settings, data.root, data)
+        sure = _name_groups(data.sure, plan.rule, settings, data.root, data.contents)
         dealt = assign_sticky_splits([*reviewed, *sure], file, plan)[len(reviewed) :]
         kept = [photo for photo in dealt if photo.split == "train"]
         log.info("%d unreviewed photos are of validation and test groups and left out", len(dealt) - len(kept))
@@ -124,11 +124,15 @@ def _read_results_folder(settings: GroupedDataSettings, request: SplitRequest) -
 
 def _name_groups(
     photos: Sequence[LabelledPhoto], rule: GroupRule, settings: GroupedDataSettings, root: Path,
-    reviewed: ReviewedData | None = None,
+    contents: Mapping[str, str] | None = None,
 ) -> list[LabelledPhoto]:  # fmt: skip
     """Set the group of each photo."""
     csv = settings.labels or (settings.data if settings.data.is_file() else None)
     columns = read_group_column(rule, csv, None if csv == settings.data else root)
-    contents = reviewed.contents if reviewed else None
     groups = find_groups(rule, [photo.name for photo in photos], columns=columns, contents=contents)
     return [replace(photo, group=groups[photo.name]) for photo in photos]
+
+
+def _find_copies(photos: Sequence[LabelledPhoto]) -> dict[str, str]:
+    """Name the first of each group of byte-identical photos, by the names of all."""
+    return {photo.name: group[0].name for group in find_equal_photos(photos) for photo in group}

@@ -122,3 +122,25 @@ def test_a_csv_has_its_own_columns(tmp_path):
         read(file, group="column:lot", splits=tmp_path / "splits.csv")
     with pytest.raises(ConfigError, match=r"also: .*labels\.csv is not a results folder"):
         read(file, SplitRequest(None, 0, least_score=0.9))
+
+
+def test_likeness_leaves_the_groups_to_the_model(tmp_path, out):
+    """Groups that hold for good can't come from likeness; other data gets them once a model has seen the photos."""
+    save_photos(tmp_path / "classes" / "ok", 4)
+    photos = read(tmp_path / "classes", group="similar").photos
+    assert {photo.group for photo in photos} == {None}
+    with pytest.raises(ConfigError, match=r"group = similar: not possible for splits = .*splits\.csv"):
+        read(tmp_path / "classes", group="similar", splits=tmp_path / "splits.csv")
+    review_photos(out, first_of(40))
+    with pytest.raises(ConfigError, match=r"group = similar: not possible for .*reviews/splits\.csv"):
+        read(out, group="similar")
+
+
+def test_copies_of_a_photo_are_one_group(tmp_path):
+    folder = tmp_path / "classes" / "ok"
+    first, second, *_ = save_photos(folder, 3)
+    (folder / "z-copy.png").write_bytes((folder / second).read_bytes())
+    groups = {photo.name: photo.group for photo in read(tmp_path / "classes", group="photo").photos}
+    assert groups["ok/z-copy.png"] == groups[f"ok/{second}"] == f"ok/{second}"
+    assert groups[f"ok/{first}"] == f"ok/{first}"
+    assert len(set(groups.values())) == 3

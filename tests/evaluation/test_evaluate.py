@@ -253,3 +253,30 @@ def test_no_photo_can_be_read(labelled, model, tmp_path):
         photo.write_bytes(b"")
     with pytest.raises(DataError, match=r"no photo can be read, photo-0006.png: empty file"):
         evaluate(settings(labelled, model, tmp_path))
+
+
+def test_groups_of_the_models_split_csv_are_the_units(labelled, tmp_path):
+    model = save_tiny_vit(tmp_path / "tiny")
+    names = [line.partition(",")[0] for line in labelled.read_text().splitlines()[1:]]
+    rows = [f"{name},x,test,.,{index // 2}" for index, name in enumerate(names)]
+    (model / "split.csv").write_text("\n".join(["path,label,split,root,group", *rows]) + "\n")
+    evaluate(settings(labelled, model, tmp_path))
+    report = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert (report["photos"], report["resampled"]) == (5, "groups")
+    evaluate(settings(labelled, model, tmp_path, group="photo"))
+    assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["resampled"] == "photos"
+
+
+def test_photos_that_look_alike_are_one_witness(labelled, model, tmp_path):
+    """Under `similar`, a photo saved twice counts once; the comparison with a second model resamples groups too."""
+    folder = labelled.parent
+    names = [line.partition(",")[0] for line in labelled.read_text().splitlines()[1:]]
+    with Image.open(folder / names[6]) as photo:
+        photo.save(folder / "again.png", compress_level=1)
+    labelled.write_text(labelled.read_text() + "again.png,class-0,test\n")
+    found = evaluate(settings(labelled, model, tmp_path, group="similar", against=str(model)))
+    assert found.resampled == "groups"
+    assert len(set(found.families.tolist())) == len(found.families) - 1
+    assert found.comparison.resampled == "groups"
+    card = format_card_section(found)
+    assert f"with 95% intervals from {len(found.families) - 1} groups of photos, drawn as a whole" in card

@@ -273,6 +273,11 @@ def test_the_command_reports_numbers_and_faults(tmp_path, tiny_vit):
     assert sum(sum(labels.values()) for labels in coco["photos"].values()) == 36
 
 
+def test_groups_by_likeness_are_refused(archive):
+    with pytest.raises(ConfigError, match=r"group = similar: not possible for .*splits\.csv"):
+        export(configure(archive, group="similar"))
+
+
 def test_the_command_asks_for_groups(archive):
     done = run_vitrollout("export", archive.results, "--format", "csv", "--out", archive.results.parent / "data")
     assert done.returncode == 2

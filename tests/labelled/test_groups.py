@@ -9,6 +9,7 @@ from pipeline.labelled.groups import (
     parse_group_rule,
     propose_group_rule,
     read_group_column,
+    refuse_similar,
 )
 
 BOARDS = [f"lot-1/board-{board}_{view}.png" for board in range(20) for view in range(4)]
@@ -81,3 +82,14 @@ def test_families_in_the_paths_are_proposed():
 def test_other_paths_get_no_proposal(names):
     assert propose_group_rule(names) is None
     assert "the paths suggest" not in explain_group_rules(names)
+
+
+def test_likeness_needs_photos_seen_by_a_model():
+    rule = parse_group_rule("similar")
+    assert (rule.is_similar, rule.is_photo, rule.column) == (True, False, None)
+    with pytest.raises(ConfigError, match=r"group = similar: not possible for this command.* finetune and evaluate"):
+        find_groups(rule, ["a.png"])
+    with pytest.raises(ConfigError, match=r"not possible for splits\.csv"):
+        refuse_similar(rule, "splits.csv")
+    refuse_similar(None, "splits.csv")
+    refuse_similar(parse_group_rule("photo"), "splits.csv")
