@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.records import Floats, Halves
+from pipeline.records import Floats
 from pipeline.results.read import read_results
 from pipeline.storage.location import Location
 
@@ -22,7 +22,7 @@ _SIMILARITIES_AT_ONCE = 2**23  # in memory
 _PAIRS_AT_ONCE = 2**20
 
 
-def nearest_photos(results: Results, photo: str | Floats | Halves, count: int = 10) -> "pd.DataFrame":
+def nearest_photos(results: Results, photo: str | Floats, count: int = 10) -> "pd.DataFrame":
     """Find the photos most similar to one.
 
     Args:

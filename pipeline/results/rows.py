@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.decision import Decision, Outcome
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.targets import Targets
-from pipeline.records import Box, Failure, Floats, Halves, ImageRef, Prediction, Scoring, best_scores
+from pipeline.records import Box, Failure, Floats, ImageRef, Prediction, Scoring, best_scores
 from pipeline.results.schema import Row, set_columns
 
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -132,13 +132,13 @@ class RowBuilder:
         }
 
 
-def to_embedding(features: Floats | None) -> Halves | None:
-    """Convert features (D,) to the column embedding: float16, with larger values clipped at ±65,504.
+def to_embedding(features: Floats | None) -> Floats | None:
+    """Round features (D,) to the precision of float16 for the column embedding; clip values at ±65,504, where it ends.
 
-    Trained networks normalise their features, so values past this range are rare, and their direction is kept best by
-    the largest number. A photo with an infinite feature fails before, see `Prediction.failure`.
+    As float32 they are readable for every program, and compress to the size of float16. Trained networks normalise
+    their features, so larger values are rare. A photo with an infinite feature fails before, see `Prediction.failure`.
     """
     if features is None:
         return None
-    clipped: Halves = features.clip(-_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
-    return clipped
+    rounded: Floats = features.clip(-_LARGEST_HALF, _LARGEST_HALF).astype(np.float16).astype(np.float32)
+    return rounded

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.records import Floats, Halves
+from pipeline.records import Floats
 
 SCHEMA_VERSION = "1"
 
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
-_HALVES = pa.list_(pa.float16())
 _FLOATS = pa.list_(pa.float32())  # no fixed size: parts from models with other grids must open together
 
 SCHEMA = pa.schema(
@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
         pa.field("defect_score", pa.float32()),
         pa.field("decision", _CATEGORY),
         pa.field("unfamiliar", pa.float32()),
-        pa.field("embedding", _HALVES),
+        pa.field("embedding", _FLOATS),
     ],
     metadata={"schema_version": SCHEMA_VERSION},
 )
@@ -96,27 +96,24 @@ class Row:
     defect_score: float | None = None
     decision: str | None = None
     unfamiliar: float | None = None
-    embedding: Halves | None = None
+    embedding: Floats | None = None
 
 
 def to_table(rows: Sequence[Row]) -> pa.Table:
     """Convert rows to an Arrow table of `SCHEMA`."""
-    columns = [
-        pa.array([getattr(row, field.name) for row in rows], type=field.type)
-        if field.type != _HALVES
-        else _list_halves([getattr(row, field.name) for row in rows])
-        for field in SCHEMA
-    ]
+    columns = [_to_array([getattr(row, field.name) for row in rows], field) for field in SCHEMA]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
-def _list_halves(lists: Sequence[Halves | None]) -> pa.Array:
-    """Return lists of float16, or nulls, as an array of one buffer: `pa.array` takes 1 ms for a list of 768."""
-    empty = np.empty(0, np.float16)
-    values = [empty if halves is None else halves for halves in lists]
-    offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    is_null = np.array([halves is None for halves in lists], bool)
-    flat = pa.array(np.concatenate([empty, *values]))
+def _to_array(values: Sequence[Any], field: pa.Field) -> pa.Array:
+    """Convert the values of a column; embeddings in one buffer, since `pa.array` takes 1 ms for a list of 768."""
+    if field.name != "embedding":
+        return pa.array(values, type=field.type)
+    empty = np.empty(0, np.float32)
+    lists = [empty if floats is None else floats for floats in values]
+    offsets = np.cumsum([0, *map(len, lists)], dtype=np.int32)
+    is_null = np.array([floats is None for floats in values], bool)
+    flat = pa.array(np.concatenate([empty, *lists]), pa.float32())
     return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=pa.array(is_null))
 
 

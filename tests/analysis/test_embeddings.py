@@ -17,7 +17,7 @@ WIDTH = 16
 
 def frame_of(embeddings, **changes) -> pd.DataFrame:
     """A frame as of `read_results`, one photo for each row of the array."""
-    halves = np.asarray(embeddings).astype(np.float16)
+    halves = np.asarray(embeddings).astype(np.float32)
     return to_table(
         [make_row(f"{place:03d}.png", embedding=row, **changes) for place, row in enumerate(halves)]
     ).to_pandas()
@@ -25,7 +25,7 @@ def frame_of(embeddings, **changes) -> pd.DataFrame:
 
 @pytest.fixture
 def vectors():
-    return np.random.default_rng(0).normal(size=(60, WIDTH)).astype(np.float16)
+    return np.random.default_rng(0).normal(size=(60, WIDTH)).astype(np.float32)
 
 
 def cosines_of(vectors):
@@ -87,7 +87,7 @@ def test_groups_are_those_of_all_pairs(vectors, monkeypatch):
     copies = np.concatenate(
         [vectors[place] + random.normal(0, 0.05, (size, WIDTH)) for place, size in [(0, 4), (1, 3), (2, 2)]]
     )
-    alike = np.concatenate([vectors, copies]).astype(np.float16)
+    alike = np.concatenate([vectors, copies]).astype(np.float32)
     order = random.permutation(len(alike))
     frame, cosines = frame_of(alike[order]), cosines_of(alike[order])
     expected = {frozenset(np.flatnonzero(row >= 0.98).tolist()) for row in cosines}
@@ -111,7 +111,7 @@ def test_a_chain_of_similar_photos_is_one_group():
 
 
 def test_many_equal_photos_need_no_square_of_memory():
-    rows = pd.DataFrame({"embedding": list(np.ones((12_000, 4), np.float16))})
+    rows = pd.DataFrame({"embedding": list(np.ones((12_000, 4), np.float32))})
     tracemalloc.start()
     found = near_duplicates(rows)
     peak = tracemalloc.get_traced_memory()[1]

@@ -17,7 +17,7 @@ GROUPS = {"b": [0, 0, 0], "a": [8, 0, 0], "c": [0, 4, 0]}
 def make_embedded_row(path, **changes):
     """Return a row with an embedding near those of its folder."""
     noise = np.random.default_rng(sum(map(ord, path))).normal(size=3) / 20
-    return make_row(path, embedding=(GROUPS[path[0]] + noise).astype(np.float16), **changes)
+    return make_row(path, embedding=(GROUPS[path[0]] + noise).astype(np.float32), **changes)
 
 
 def read_gallery(out):
@@ -49,7 +49,7 @@ def test_no_map_of_one_photo_or_two(tmp_path, embedded):
 
 
 def test_equal_photos_lie_in_one_place(tmp_path):
-    rows = [make_row(f"{number}.png", embedding=np.ones(4, np.float16)) for number in range(5)]
+    rows = [make_row(f"{number}.png", embedding=np.ones(4, np.float32)) for number in range(5)]
     write_run(tmp_path / "out", tmp_path / "photos", rows)
     np.testing.assert_array_equal(read_gallery(tmp_path / "out").map.points, np.zeros((5, 2)))
 

@@ -14,7 +14,7 @@ from tests.helpers.tables import FAILED, make_row, write_run
 
 def make_embedded_row(number, **changes):
     """Return a row whose embedding begins with its number."""
-    embedding = np.array([number, 1, 2], np.float16)
+    embedding = np.array([number, 1, 2], np.float32)
     return make_row(f"{number:04}.png", **{"embedding": embedding} | changes)
 
 
@@ -103,7 +103,7 @@ def test_every_photo_failed(tmp_path):
 
 def test_only_the_model_with_most_photos(tmp_path):
     other = [make_embedded_row(number, fingerprint="f2") for number in range(5)]
-    wide = [make_embedded_row(5, embedding=np.zeros(8, np.float16))]
+    wide = [make_embedded_row(5, embedding=np.zeros(8, np.float32))]
     kept = [make_embedded_row(number, fingerprint="f1" + "-decision" * (number % 2)) for number in range(10, 17)]
     write_run(tmp_path / "out", tmp_path / "photos", other + wide + kept)
     assert read_photos(tmp_path / "out").embeddings[:, 0].tolist() == [*range(10, 17)]
@@ -111,6 +111,6 @@ def test_only_the_model_with_most_photos(tmp_path):
 
 def test_embeddings_that_overflowed_are_left_out(tmp_path):
     rows = [make_embedded_row(number) for number in range(4)]
-    rows[2] = make_embedded_row(2, embedding=np.array([np.inf, 0, 0], np.float16))
+    rows[2] = make_embedded_row(2, embedding=np.array([np.inf, 0, 0], np.float32))
     write_run(tmp_path / "out", tmp_path / "photos", rows)
     assert read_photos(tmp_path / "out").rows.tolist() == [0, 1, 3]

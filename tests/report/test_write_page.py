@@ -419,7 +419,7 @@ def test_the_map_comes_with_embeddings(out, tmp_path):
     scripts = [attributes["src"] for tag, attributes in page_of(out).tags if tag == "script"]
     assert not [name for name in scripts if "map" in name]
     assert "Map of the photos" not in page_of(out).text
-    rows = [make_row(f"{number}.png", embedding=np.float16([number, number**2])) for number in range(4)]
+    rows = [make_row(f"{number}.png", embedding=np.float32([number, number**2])) for number in range(4)]
     write_run(out, tmp_path / "photos", rows)
     write_report(out)
     page = page_of(out)

@@ -40,7 +40,7 @@ def test_part_that_is_gone(tmp_path):
 
 
 def test_rows_of_row_groups_with_values(tmp_path):
-    embedding = np.array([1, 2], np.float16)
+    embedding = np.array([1, 2], np.float32)
     rows = [make_row(f"{number}.png", embedding=embedding if number == 5 else None) for number in range(10)]
     table = to_table(rows)
     pq.write_table(table, tmp_path / "part.parquet", row_group_size=4)

@@ -52,7 +52,7 @@ def test_rows_have_no_embedding_unless_asked_for():
     assert (plain.needs_features, asked.needs_features) == (False, True)
     assert plain.build_ok(prediction, (0, 0, 30, 20), None).embedding is None
     embedding = asked.build_ok(prediction, (0, 0, 30, 20), None).embedding
-    assert embedding.dtype == np.float16
+    assert embedding.dtype == np.float32
     assert embedding.tolist() == [0.5, -2, 65504, -65504], "float16 ends there"
 
 

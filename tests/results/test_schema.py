@@ -19,7 +19,7 @@ def test_rows_have_the_columns_of_the_schema():
 
 def test_embeddings_of_any_width_and_none_are_lists():
     """As by `pa.array` alone, which takes a millisecond for each."""
-    embeddings = [np.array([1.5, -2], np.float16), None, np.zeros(0, np.float16), np.array([65504], np.float16), None]
+    embeddings = [np.array([1.5, -2], np.float32), None, np.zeros(0, np.float32), np.array([65504], np.float32), None]
     table = to_table([make_row(f"{number}.jpg", embedding=values) for number, values in enumerate(embeddings)])
     assert table["embedding"].to_pylist() == [[1.5, -2], None, [], [65504], None]
     assert table.schema == SCHEMA

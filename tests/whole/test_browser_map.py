@@ -37,7 +37,7 @@ def make_rows():
         x, y = divmod(number, 10)
         rows.append(
             make_row(
-                f"{number:03}.png", label=LABELS[y], score=number / 100, embedding=np.float16([1.5 * x, y]),
+                f"{number:03}.png", label=LABELS[y], score=number / 100, embedding=np.float32([1.5 * x, y]),
                 unfamiliar=0.991 + x / 1000 if x == 9 else number / 200,
             )
         )  # fmt: skip

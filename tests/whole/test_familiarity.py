@@ -77,7 +77,7 @@ def test_a_run_tells_known_from_strange_photos(material, tmp_path, caplog):
     assert summary.unfamiliar == {"count": STRANGE, "share": 0.6}
     features = features_of(material / "model", [Image.open(material / "photos" / path) for path in frame.index])
     np.testing.assert_allclose(np.stack(frame["embedding"]), features, rtol=2e-3, atol=1e-3)
-    assert np.stack(frame["embedding"]).dtype == np.float16
+    assert np.stack(frame["embedding"]).dtype == np.float32
     (warning,) = [record for record in caplog.records if "learned from" in record.getMessage()]
     assert warning.getMessage() == "60% of these photos are unlike those that this model learned from"
     assert warning.levelno == logging.WARNING
@@ -208,9 +208,9 @@ def test_statistics_of_the_bundled_model_are_its_own(tmp_path):
     model = shutil.copytree(BUNDLED, tmp_path / "model")
     boards = [Image.open(file).convert("RGB") for file in sorted(SAMPLES.glob("*.png"))]
     fitted = save_familiarity(model, boards)
-    opened = open_model(ModelSettings(model=str(model)))
-    assert opened.read_familiarity().digest() == fitted.digest()
+    settings_of_a_run = ModelSettings(model=str(model))
+    assert open_model(settings_of_a_run).read_familiarity().digest() == fitted.digest()
     settings = json.loads((model / "preprocessor_config.json").read_text())
     (model / "preprocessor_config.json").write_text(json.dumps(settings | {"resample": 2}))
     with pytest.raises(ModelError, match="it was made for other weights or another preprocessing"):
-        opened.read_familiarity()
+        open_model(settings_of_a_run).read_familiarity()
