@@ -64,7 +64,7 @@ def choose_map_rows(columns: TableColumns, rows: Integers) -> Integers:
     """
     rows = np.random.default_rng(_SEED).permutation(rows)
     is_unfamiliar = columns.unfamiliar[rows] > UNFAMILIAR_FROM
-    turn = np.empty(len(rows))
+    turn = np.empty(len(rows))  # every fourth is an unfamiliar photo's while there are any; the labels share the rest
     turn[is_unfamiliar] = np.arange(np.count_nonzero(is_unfamiliar)) / _UNFAMILIAR_SHARE
     others = np.argsort(_rank_in_group(columns.label[rows[~is_unfamiliar]]), kind="stable")
     turn[np.flatnonzero(~is_unfamiliar)[others]] = np.arange(len(others)) / (1 - _UNFAMILIAR_SHARE)
