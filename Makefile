@@ -49,7 +49,7 @@ soak: $(VENV)/.dev ## [MINUTES=30] [SEED=0]: test with random kills, stops, full
 	$(BIN)/pytest -m soak tests/whole/test_soak.py tests/whole/test_soak_bucket.py tests/whole/test_odd_disks.py tests/reviews/test_session.py $(ARGS)
 
 test-browser: $(VENV)/.browser ## test the report and the review's page in a headless Chromium
-	$(BIN)/pytest -m browser tests/whole/test_browser.py tests/whole/review_page $(ARGS)
+	$(BIN)/pytest -m browser tests/whole/test_browser.py tests/whole/test_browser_map.py tests/whole/review_page $(ARGS)
 
 test-ray: $(VENV)/.ray ## test runs on a Ray cluster of three nodes on this machine, with kills; as root: it needs a network of its own
 	unshare --net --pid --fork --kill-child --mount-proc sh -c \
