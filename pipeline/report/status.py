@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.report.archive import Archive, read_archive
 from pipeline.report.training_photos import find_training_photos
+from pipeline.report.unfamiliar_photos import UnfamiliarPhotos
 from pipeline.results.input_of_results import was_pruned_since
 from pipeline.results.open_run import read_open_runs
 from pipeline.results.run_record import RunRecord, newest_run_records
@@ -49,6 +50,7 @@ class Status:
         failures: (path, reason) of the newest failures.
         reviews: people's decisions in numbers; None without any.
         open_runs: planned runs not finished yet, oldest first.
+        unfamiliar: photos unlike the training photos.
     """
 
     runs: Sequence[RunRecord]
@@ -63,6 +65,7 @@ class Status:
     failures: Sequence[tuple[str, str]]
     reviews: ReviewSummary | None = None
     open_runs: Sequence[OpenShards] = ()
+    unfamiliar: UnfamiliarPhotos | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the status for programs, with the records as in their files."""
@@ -118,6 +121,7 @@ def status_of_archive(out: Location, archive: Archive, truths: Mapping[str, Trut
         failures=archive.failures,
         reviews=_summarise_reviews(out, archive, truths),
         open_runs=[OpenShards(run.run_id, len(run.committed()), run.shards) for run in read_open_runs(out)],
+        unfamiliar=archive.unfamiliar,
     )
 
 
@@ -146,6 +150,8 @@ def format_status(status: Status) -> str:
     if status.decisions:
         counts = ", ".join(f"{outcome} {count}" for outcome, count in status.decisions.items())
         paragraphs.append(f"decisions: {counts}")
+    if status.unfamiliar and status.unfamiliar.sentence:
+        paragraphs.append(f"unfamiliar: {status.unfamiliar.sentence}")
     if status.reviews:
         paragraphs.append(f"reviews: {status.reviews.describe()}")
     paragraphs.append("last runs:\n" + (_format_runs(status.runs) if status.runs else "  none has finished yet"))

@@ -106,6 +106,8 @@ def test_two_devices_say_what_one_says_in_the_last_line_and_status(material, tmp
     pd.testing.assert_frame_equal(one, two, rtol=2e-3, atol=2e-3)
     status = format_status(read_status(tmp_path / "out"))
     assert "newest run: 60% of these photos are unlike those that this model learned from" in status
+    assert f"unfamiliar: {STRANGE} of {KNOWN + STRANGE} photos are unlike those that this model learned from" in status
+    assert read_status(tmp_path / "out").as_json()["unfamiliar"]["table"]["unfamiliar"] == STRANGE
     assert read_status(tmp_path / "out").as_json()["runs"][0]["unfamiliar"]["count"] == STRANGE
 
 
