@@ -63,11 +63,10 @@ def find_contradicted(probabilities: Doubles, label_ids: Ids, count: int) -> lis
     for label_id in np.unique(label_ids):
         bars[label_id] = min(_MOST_BAR, probabilities[label_ids == label_id, label_id].mean())
     confident = np.where(probabilities >= bars, probabilities, -1.0)
-    confident[rows, label_ids] = -1.0
     likely_ids = confident.argmax(axis=1)
     own, likely = probabilities[rows, label_ids], confident[rows, likely_ids]
     margins = likely - own
-    order = [row for row in np.argsort(-margins, kind="stable").tolist() if margins[row] > 0 and likely[row] >= 0]
+    order = [row for row in np.argsort(-margins, kind="stable").tolist() if margins[row] > 0]
     return [
         DoubtfulLabel(row, int(label_ids[row]), int(likely_ids[row]), float(own[row]), float(likely[row]))
         for row in order[:count]

@@ -17,7 +17,7 @@ CLASSES = [("ok", "crack", "hole")[family % 3] for family in FAMILIES]
 
 def name_photos(pattern):
     return [
-        pattern.format(family=family + 100, take=take, label=label, index=index)
+        pattern.format(family=family + 100, lot=family // 5, take=take, label=label, index=index)
         for index, (family, take, label) in enumerate(zip(FAMILIES, TAKES, CLASSES, strict=True))
     ]
 
@@ -42,7 +42,9 @@ def test_the_pattern_behind_the_families_is_found(pattern):
     assert re.compile(proposed.pattern).groups == 1
 
 
-@pytest.mark.parametrize("pattern", ["{label}/{index}.png", "{index}.png", "lot_{take}/{label}_{index}.png"])
+@pytest.mark.parametrize(
+    "pattern", ["{label}/{index}.png", "{index}.png", "lot_{take}/{label}_{index}.png", "lot-{lot}_{index}.png"]
+)
 def test_names_without_families_get_no_proposal(pattern):
     assert propose_pattern(compare_photos(FEATURES), name_photos(pattern), CLASSES) is None
 
