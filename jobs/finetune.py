@@ -1,6 +1,7 @@
 """Make a classifier from labelled photos.
 
-vitrollout finetune photos/ --model facebook/dinov2-small --out models/mine
+vitrollout finetune photos/ --out models/mine
+vitrollout finetune photos/ --model facebook/dinov2-small --group similar --minutes 60 --out models/mine
 vitrollout finetune labels.csv --model models/mine --blocks 8 --train-blocks 4 --epochs 5 --out models/small
 vitrollout finetune results/photos --model models/mine --group '(.+)_' --out models/next
 """
@@ -38,5 +39,6 @@ def finetune_command(**options: Any) -> None:
         **result.metrics,
         "f1": result.f1,
         "untested": result.untested,
+        "advice": result.advice,
     }
     click.echo(json.dumps(summary))

@@ -5,13 +5,13 @@ files -> model card
 """
 
 import logging
+import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -33,6 +33,7 @@ from pipeline.labelled.splits import (
 )
 from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import SPLIT_FILE, resolve_checkpoint
+from pipeline.training.advice import advise, is_of_little_use
 from pipeline.training.choose_recipe import Budget
 from pipeline.training.classes import choose_classes
 from pipeline.training.config import FinetuneConfig
@@ -47,6 +48,7 @@ from pipeline.training.pixel_cache import CachedSplit
 from pipeline.training.prepare import PreparedTraining, TrainingPreparation
 from pipeline.training.recipe import plain_recipe
 from pipeline.training.result import FinetuneResult
+from pipeline.training.validation import Metrics
 from pipeline.training.work_folder import open_work_folder
 
 log = logging.getLogger(__name__)
@@ -81,11 +83,14 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
             dataset = _deal_photos(config, replace(dataset, photos=families))
         preparation = TrainingPreparation(config, labels, folders, budget)
         ready = preparation.prepare(dataset.photos, partial(_check_readable_photos, dataset))
-        _warn_of_near_duplicates(ready.splits)
+        if ready.findings.leak is None or not ready.findings.leak.is_serious:
+            _warn_of_near_duplicates(ready.splits)
         _log_start(config, ready)
         training = TrainingLoop(ready.recipe, ready.classifier.model, ready.data, work, stop)
         training.run()
         folder = _save_model(config, ready, work)
+        measured = _measure_saved_model(ready, folder, training.device, stop)
+        advice = advise(ready, measured, training.judged, config.minutes)
         result = FinetuneResult(
             out=config.out,
             labels=ready.classifier.labels,
@@ -93,7 +98,9 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
             unreadable=sum(len(split.cache.unreadable) for split in ready.splits.values()),
             epochs=len(training.history),
             seconds=training.seconds,
-            **_measure_saved_model(ready, folder, training.device, stop),
+            metrics={split: _select_metrics(metrics) for split, metrics in measured.items()},
+            f1={split: dict(zip(ready.data.labels, each.f1, strict=True)) for split, each in measured.items()},
+            advice=advice,
         )
         _write_split(config, ready.splits, folder)
         first_epoch = 0 if training.start else 1
@@ -102,6 +109,7 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
         facts = CardFacts(config, start.config, ready, result, training.judged, training.device.describe())
         write_model_card(facts, folder / "README.md")
         _move_into_place(work, config.out)
+        _log_end(measured, result)
         return result
 
 
@@ -201,19 +209,29 @@ def _save_model(config: FinetuneConfig, ready: PreparedTraining, work: Path) -> 
 
 def _measure_saved_model(
     ready: PreparedTraining, folder: Path, device: TrainingDevice, stop: Callable[[], bool]
-) -> dict[str, Any]:
-    """Measure the saved files as evaluate does, and write the files beside them; return metrics and F1 of a result."""
+) -> dict[str, Metrics]:
+    """Measure the saved files as evaluate does, and write the files beside them; return the metrics by split."""
     saved = SavedModel(folder, ready.data, device, ready.recipe.precision, stop)
     measured = saved.measure()
     saved.write_familiarity(ready.recipe.seed)
     saved.write_map_scales()
-    return {
-        "metrics": {
-            split: {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "loss": metrics.loss}
-            for split, metrics in measured.items()
-        },
-        "f1": {split: dict(zip(ready.data.labels, metrics.f1, strict=True)) for split, metrics in measured.items()},
-    }
+    return measured
+
+
+def _select_metrics(metrics: Metrics) -> dict[str, float]:
+    """Return the metrics of all classes together by name, without undefined ones."""
+    names = ("accuracy", "macro_f1", "loss", "defect_recall", "false_alarms")
+    values = {name: getattr(metrics, name) for name in names}
+    return {name: value for name, value in values.items() if name == "loss" or not math.isnan(value)}
+
+
+def _log_end(measured: Mapping[str, Metrics], result: FinetuneResult) -> None:
+    """Say what the model is good for, and what to try next."""
+    split = "test" if "test" in measured else "validation"
+    if is_of_little_use(measured[split]):
+        log.warning("with an accuracy of %.2f on %s, this model is of little use yet", measured[split].accuracy, split)
+    for sentence in result.advice:
+        log.info("%s", sentence)
 
 
 def _move_into_place(work: Path, out: Path) -> None:

@@ -15,8 +15,10 @@ class FinetuneResult:
         unreadable: number of photos left out.
         epochs: number of epochs trained.
         seconds: wall-clock seconds of training, all sessions.
-        metrics: accuracy, macro_f1 and loss by split, measured on the saved files after reloading them.
+        metrics: accuracy, macro_f1 and loss by split, and with a good class defect_recall and false_alarms (see
+            `Metrics`), measured on the saved files after reloading them.
         f1: F1 of each class by split, measured like `metrics`; None for a class without photos in the split.
+        advice: what holds the model back, what to try next, and labels to look at again; a sentence each.
     """
 
     out: Path
@@ -27,6 +29,7 @@ class FinetuneResult:
     seconds: float
     metrics: dict[str, dict[str, float]]
     f1: dict[str, dict[str, float | None]]
+    advice: tuple[str, ...] = ()
 
     @property
     def untested(self) -> list[str]:

@@ -20,6 +20,7 @@ from pipeline.training.device import TrainingDevice
 log = logging.getLogger(__name__)
 
 _FALSE_ALARMS = 0.1  # share of the good photos
+_WANTED_RECALL = 0.99
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Metrics:
         f1: F1 score of each class by id, 0..1; None for a class without photos.
         defect_recall: share of defects found, 0..1, mean over all thresholds with false alarms up to a tenth of the
             good photos; NaN without a good class, or without photos on one side.
+        false_alarms: share of good photos at or above the score of "any defect" that finds 99% of the defects; NaN
+            as above.
     """
 
     accuracy: float
@@ -40,6 +43,7 @@ class Metrics:
     loss: float
     f1: tuple[float | None, ...] = ()
     defect_recall: float = math.nan
+    false_alarms: float = math.nan
 
 
 def compute_logits(model: Any, batch: PhotoBatch, device: TrainingDevice) -> Tensor:
@@ -94,26 +98,28 @@ def compute_metrics(logits: Tensor, label_ids: Tensor, weights: Tensor, labels: 
     """
     losses = cross_entropy(logits, label_ids, reduction="none") * weights  # (n,)
     predicted, present = logits.argmax(1), sorted(set(label_ids.tolist()))
+    defect_recall, false_alarms = _measure_defects(logits, label_ids, labels)
     scores = f1_score(label_ids, predicted, labels=list(range(logits.shape[1])), average=None, zero_division=0)
     return Metrics(
         accuracy=float(accuracy_score(label_ids, predicted)),
         macro_f1=float(scores[present].mean()),
         loss=float(losses[losses.isfinite()].mean()),
         f1=tuple(float(score) if label_id in present else None for label_id, score in enumerate(scores)),
-        defect_recall=_measure_defect_recall(logits, label_ids, labels),
+        defect_recall=defect_recall,
+        false_alarms=false_alarms,
     )
 
 
-def _measure_defect_recall(logits: Tensor, label_ids: Tensor, labels: Sequence[str]) -> float:
-    """Compute the area under the ROC curve of "any defect" up to a tenth of false alarms, by that tenth."""
+def _measure_defects(logits: Tensor, label_ids: Tensor, labels: Sequence[str]) -> tuple[float, float]:
+    """Compute `defect_recall` and `false_alarms` from the ROC curve of "any defect"."""
     is_good = torch.tensor([is_good_label(label) for label in labels])
     is_defect = ~is_good[label_ids]
-    finite = logits.isfinite().all(1)
-    if not finite.all() or is_defect.all() or not is_defect.any():
-        return math.nan
+    if not logits.isfinite().all() or is_defect.all() or not is_defect.any():
+        return math.nan, math.nan
     false_alarms, recall, _ = roc_curve(is_defect, logits.double().softmax(1)[:, ~is_good].sum(1))
     rates = np.linspace(0, _FALSE_ALARMS, 101)
-    return float(np.trapezoid(np.interp(rates, false_alarms, recall), rates) / _FALSE_ALARMS)
+    area = np.trapezoid(np.interp(rates, false_alarms, recall), rates)
+    return float(area / _FALSE_ALARMS), float(false_alarms[np.searchsorted(recall, _WANTED_RECALL)])
 
 
 def worst_classes(metrics: Metrics, count: int) -> list[int]:
