@@ -90,7 +90,8 @@ model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/b
 trust: $(VENV)/.dev ## DEEPPCB=clone: measure how far the bundled model's maps can be trusted, on 1,000 test windows; an hour on 2 cores
 	@if [ -z "$$DEEPPCB" ]; then echo 'make trust: no data given; use make trust DEEPPCB=folder, a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
 	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.datasets.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
-	$(BIN)/vitrollout trust "$$WORK/windows/labels.csv" --limit 1000 --steps 4 --out "$$WORK/trust"
+	$(BIN)/vitrollout trust "$$WORK/windows/labels.csv" --model pipeline/bundled --limit 1000 --steps 4 \
+		--out "$$WORK/trust" --save
 
 elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's solar cells, two kinds of split, three seeds
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
