@@ -8,12 +8,12 @@ BACKBONE ?= facebook/dinov2-small
 WORK ?= work
 export INPUT OUT MODEL CONFIG DEEPPCB BACKBONE WORK
 
-BUNDLED_RECIPE := --blocks 8 --train-blocks all --input-size 224 --epochs 3 --batch-size 32 --learning-rate 8e-5 \
+BUNDLED_RECIPE := --recipe plain --blocks 8 --train-blocks all --input-size 224 --epochs 3 --batch-size 32 --learning-rate 8e-5 \
 	--layer-decay 0.8 --weight-decay 0.05 --brightness 0.1 --contrast 0.1 --crop 0 --patience none --save-dtype fp16
 BUNDLED_PURPOSE := "finds six kinds of defects (open, short, mousebite, spur, copper, pinhole) on windows of bare \
 circuit boards, black-and-white line-scan images (DeepPCB)"
 ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
-ELPV_RECIPE := --train-blocks 5 --input-size 280 --epochs 7 --learning-rate 1.2e-4 --class-weights sqrt --patience none \
+ELPV_RECIPE := --recipe plain --train-blocks 5 --input-size 280 --epochs 7 --learning-rate 1.2e-4 --class-weights sqrt --patience none \
 	--best-by loss
 
 .DEFAULT_GOAL := help
@@ -84,7 +84,8 @@ model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/b
 		$(BUNDLED_RECIPE) --licence apache-2.0 --purpose $(BUNDLED_PURPOSE) --notes jobs/datasets/deeppcb_card.md; \
 	$(BIN)/vitrollout evaluate "$$WORK/windows/labels.csv" --model "$$made" --out "$$WORK/evaluation" --update-card; \
 	mkdir -p pipeline/bundled; \
-	cd "$$made" && cp README.md config.json model.safetensors preprocessor_config.json "$(CURDIR)/pipeline/bundled/"
+	cd "$$made" && cp README.md config.json model.safetensors preprocessor_config.json familiarity.safetensors map_scale.json \
+		"$(CURDIR)/pipeline/bundled/"
 	$(BIN)/python -m jobs.datasets.deeppcb samples "$$DEEPPCB" --out sample_images
 
 trust: $(VENV)/.dev ## DEEPPCB=clone: measure how far the bundled model's maps can be trusted, on 1,000 test windows; an hour on 2 cores
