@@ -69,7 +69,9 @@ class CachedSplit:
 def decode_splits(
     photos: Sequence[LabelledPhoto], processors: dict[str, Any], work: Path, stop: Callable[[], bool]
 ) -> dict[str, CachedSplit]:
-    """Decode each split, or reuse the pixels of an earlier session. Unreadable photos are logged and left out.
+    """Decode each split, or reuse the pixels of an earlier session with equal processors.
+
+    Unreadable photos are logged and left out.
 
     Args:
         photos: photos of all splits.
@@ -98,13 +100,16 @@ def decode_splits(
 def _open_or_build_cache(
     photos: Sequence[LabelledPhoto], processor: Any, file: Path, stop: Callable[[], bool]
 ) -> PixelCache:
-    marker = file.with_suffix(".json")  # written after the last pixel
+    marker, settings = file.with_suffix(".json"), json.loads(processor.to_json_string())
     if marker.is_file():
-        return PixelCache(file, _input_side(processor), json.loads(marker.read_text()))
+        saved = json.loads(marker.read_text())
+        if saved["processor"] == settings:
+            return PixelCache(file, _input_side(processor), saved["unreadable"])
+        marker.unlink()  # the interrupted training measured other times, and chose another size
     cache = _build_cache(photos, processor, file, stop)
     log.info("decoded %d photos for %s, %d unreadable", len(photos), file.stem, len(cache.unreadable))
-    with atomic_write_path(marker, marker.parent) as temporary:
-        temporary.write_text(json.dumps(cache.unreadable))
+    with atomic_write_path(marker, marker.parent) as temporary:  # after the last pixel
+        temporary.write_text(json.dumps({"processor": settings, "unreadable": cache.unreadable}))
     return cache
 
 
