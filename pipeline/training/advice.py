@@ -1,11 +1,13 @@
 """Three sentences after a training: what holds the model back, what to try next, and which labels to look at again."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from pipeline.training.choose_recipe import MOST_EPOCHS
 from pipeline.training.findings import Findings
 from pipeline.training.prepare import PreparedTraining
-from pipeline.training.validation import Metrics, best_epoch, worst_classes
+from pipeline.training.validation import Metrics, best_epoch, has_stalled, worst_classes
 
 _LISTED = 5  # labels to look at again
 _LITTLE_USE = 0.7  # macro F1
@@ -40,9 +42,11 @@ def _describe_weakness(ready: PreparedTraining, metrics: Metrics, split: str) ->
     """Name the worst class with its number of photos, and the price of finding nearly all defects."""
     (worst,) = worst_classes(metrics, 1)
     label = ready.data.labels[worst]
-    in_training = sum(photo.label == label for photo in ready.splits["train"].photos)
-    sentence = f"{label} is told apart worst (F1 {metrics.f1[worst]:.2f} on {split}), learnt from {in_training} photos"
-    if in_training < max(_count_photos(ready).values()):
+    counts = Counter(photo.label for photo in ready.splits["train"].photos)
+    in_training = counts[label]
+    photos = "1 photo" if in_training == 1 else f"{in_training} photos"
+    sentence = f"{label} is recognised worst (F1 {metrics.f1[worst]:.2f} on {split}), learnt from {photos}"
+    if in_training < max(counts.values()):
         sentence += ": more photos of it help most"
     if math.isfinite(metrics.false_alarms):
         sentence += f"; finding 99% of the defects costs {metrics.false_alarms:.0%} false alarms among good photos"
@@ -52,16 +56,17 @@ def _describe_weakness(ready: PreparedTraining, metrics: Metrics, split: str) ->
 def _describe_next_step(ready: PreparedTraining, judged: Sequence[Metrics], minutes: float | None) -> str:
     """Name the first of the usual remedies that fits."""
     recipe, leak = ready.recipe, ready.findings.leak
-    best = best_epoch(judged, recipe.best_by) - (1 if recipe.judges_start else 0)
-    more = None if minutes is None else f"--minutes {2 * minutes:g}"
+    beat_start = best_epoch(judged, recipe.best_by) > 1
+    is_short_of_time = minutes is not None and recipe.epochs < MOST_EPOCHS
+    more = f"--minutes {max(1, 2 * minutes):g}" if is_short_of_time else f"--epochs {2 * recipe.epochs}"
     if leak is not None and leak.is_serious:
         return f"{leak.describe()}."
     if recipe.epochs == 0:
-        return f"The time was enough for a linear probe alone; try {more or 'more epochs'}, or a smaller --input-size."
-    if recipe.judges_start and best == 0:
-        return "Fine-tuning did not beat the linear probe it began with: more photos help, more training does not."
-    if best == len(judged) - (1 if recipe.judges_start else 0) and more:
-        return f"The last epoch was the best one, so more time may help: {more}."
+        return f"The time was enough for the starting point alone; try {more}, or a smaller --input-size."
+    if recipe.judges_start and not beat_start:
+        return "Fine-tuning did not beat its starting point: more photos help, more training does not."
+    if not has_stalled(judged, recipe.best_by, 1):
+        return f"The last epoch was the best one, so more of them may help: {more}."
     return "More photos help most, above all of what the model gets wrong: vitrollout review, then finetune again."
 
 
@@ -71,10 +76,3 @@ def _describe_labels(findings: Findings) -> str:
     if not doubts:
         return "No label of a training photo is clearly contradicted."
     return f"Labels to look at again: {'; '.join(doubts[:_LISTED])}."
-
-
-def _count_photos(ready: PreparedTraining) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for photo in ready.splits["train"].photos:
-        counts[photo.label] = counts.get(photo.label, 0) + 1
-    return counts

@@ -10,6 +10,7 @@ from pipeline.labelled.similar_photos import Ids, compare_photos, find_nearest
 from pipeline.records import Doubles
 
 _MOST_BAR = 0.5
+_LEAST_MARGIN = 0.1
 _TWIN_COSINE = 0.9  # of the whitened features: the same picture but for light and noise
 
 
@@ -51,7 +52,7 @@ def find_contradicted(probabilities: Doubles, label_ids: Ids, count: int) -> lis
 
     Confident learning (Northcutt, Jiang & Chuang 2021, arXiv:1911.00068): a photo is confidently of a class if its
     probability reaches the mean of that class over the photos labelled so; here also if it is over one half. Labels of
-    photos confidently of another, more probable class are doubtful; those with the widest margin come first.
+    photos confidently of another, clearly more probable class are doubtful; the widest margins come first.
 
     Args:
         probabilities: (n, C), each row from a model trained without this photo (cross-validation).
@@ -66,7 +67,7 @@ def find_contradicted(probabilities: Doubles, label_ids: Ids, count: int) -> lis
     likely_ids = confident.argmax(axis=1)
     own, likely = probabilities[rows, label_ids], confident[rows, likely_ids]
     margins = likely - own
-    order = [row for row in np.argsort(-margins, kind="stable").tolist() if margins[row] > 0]
+    order = [row for row in np.argsort(-margins, kind="stable").tolist() if margins[row] > _LEAST_MARGIN]
     return [
         DoubtfulLabel(row, int(label_ids[row]), int(likely_ids[row]), float(own[row]), float(likely[row]))
         for row in order[:count]
