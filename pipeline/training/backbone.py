@@ -158,6 +158,7 @@ def resample_positions(tokens: Tensor, old: tuple[int, int], new: tuple[int, int
 def _load_original(folder: Path) -> Any:
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
     try:
         config = load_config(resolve_checkpoint(str(folder)))
         with hide_adapter(folder) as plain:

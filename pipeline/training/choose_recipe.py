@@ -6,13 +6,15 @@ Each choice is logged with its reason, and every setting given by the user stays
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from pipeline.labelled.good_labels import is_good_label
+from pipeline.errors import ConfigError
+from pipeline.labelled.good_labels import GOOD_LABELS, tells_defects
 from pipeline.model.architecture import encoder_layers
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.device import TrainingDevice
@@ -25,7 +27,7 @@ _BASE_SIZE = 224
 _ZOOMS = (1.0, 1.25, 1.5, 2.0)  # of the base size
 _FAR_FROM_SQUARE = 1.6  # longer side by shorter side
 _FEWEST_EPOCHS = 8  # for a larger input
-_MOST_EPOCHS = 30
+MOST_EPOCHS = 30
 _STEP_COST = 1.5  # a training step by a forward pass of the whole backbone, at usual depths
 _USED_SHARE = 0.85  # of the time left; the rest is for validations, files and the last measurement
 _TIMED_PHOTOS = 8
@@ -46,6 +48,19 @@ class Budget:
     def left(self) -> float:
         """Return the seconds left, at least 0."""
         return max(0.0, self.seconds - (self._clock() - self._started))
+
+
+def check_goal(config: FinetuneConfig, labels: Sequence[str]) -> None:
+    """Refuse a metric without meaning for these classes.
+
+    Raises:
+        ConfigError: names the classes expected.
+    """
+    if config.best_by == "defect_recall" and not tells_defects(labels):
+        raise ConfigError(
+            f"best_by = defect_recall: needs a class of good photos ({', '.join(GOOD_LABELS)}) and one of defects; "
+            "rename a class, or use macro_f1"
+        )
 
 
 def choose_resize(config: FinetuneConfig, recipe: Recipe, sizes: Sequence[tuple[int, int]]) -> Recipe:
@@ -89,16 +104,24 @@ def choose_input_size(
     return recipe.choose(config, reason, input_size=chosen)
 
 
-def choose_goal(config: FinetuneConfig, recipe: Recipe, counts: Sequence[int], labels: Sequence[str]) -> Recipe:
-    """Choose class weights and the metric that decides; counts of training photos by class."""
-    rarest, most = min(counts), max(counts)
+def choose_goal(
+    config: FinetuneConfig, recipe: Recipe, labels: Sequence[str], counts: Mapping[str, Counter[str]]
+) -> Recipe:
+    """Choose class weights and the metric that decides.
+
+    Args:
+        config, recipe: all settings.
+        labels: class names.
+        counts: photos per split and class.
+    """
+    rarest, most = min(counts["train"].values()), max(counts["train"].values())
     weights, reason = (
         ("none", "classes are of similar size")
         if most < 2 * rarest
         else ("sqrt", f"the rarest class has {rarest} photos, the largest {most}")
     )
     recipe = recipe.choose(config, reason, class_weights=weights)
-    if len(labels) == 2 and any(map(is_good_label, labels)):
+    if len(labels) == 2 == len(counts["validation"]) and tells_defects(labels):
         return recipe.choose(config, "one class is good, the other a defect", best_by="defect_recall")
     return recipe.choose(config, "a smooth measure of all classes", best_by="loss")
 
@@ -120,12 +143,15 @@ def choose_training(
     freeze_below(model, recipe.train_blocks)
     step, forward = time_step(model, recipe.input_size, device), time_forward(model, recipe.input_size, device)
     epoch = photos * step + held_out * forward
-    possible = int(_USED_SHARE * left / epoch) if math.isfinite(left) else _MOST_EPOCHS
-    epochs = min(_MOST_EPOCHS, possible)
-    recipe = recipe.choose(config, f"an epoch takes {epoch:.0f} s, and {left:.0f} s are left", epochs=epochs)
+    possible = int(_USED_SHARE * left / epoch) if math.isfinite(left) else MOST_EPOCHS
+    epochs = min(MOST_EPOCHS, possible)
+    time_left = f"{left:.0f} s are left" if math.isfinite(left) else "time has no limit"
+    recipe = recipe.choose(config, f"an epoch takes {max(epoch, 0.1):.1f} s, and {time_left}", epochs=epochs)
+    if recipe.epochs == 0:
+        return recipe
     steps = recipe.epochs * math.ceil(photos / recipe.batch_size)
     recipe = recipe.choose(
-        config, "fine-tuning starts from a fitted head", learning_rate=1e-4, patience=max(3, epochs // 3)
+        config, "fine-tuning starts from a fitted head", learning_rate=1e-4, patience=max(3, recipe.epochs // 3)
     )
     return recipe.choose(
         config, f"the last tenth of {steps} steps", averaging=round(max(0.0, 1 - 10 / max(10, steps)), 4)

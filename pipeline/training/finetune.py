@@ -34,7 +34,7 @@ from pipeline.labelled.splits import (
 from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import SPLIT_FILE, resolve_checkpoint
 from pipeline.training.advice import advise, is_of_little_use
-from pipeline.training.choose_recipe import Budget
+from pipeline.training.choose_recipe import Budget, check_goal
 from pipeline.training.classes import choose_classes
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.device import TrainingDevice
@@ -76,6 +76,7 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
     is_grouped = config.group != SIMILAR
     dataset = _deal_photos(config, dataset) if is_grouped else dataset
     labels = choose_classes(start.config, dataset.photos, dataset.class_order, keep_unseen=dataset.is_results)
+    check_goal(config, labels)
     with open_work_folder(config, dataset.photos, start.digest()) as work:
         folders = TrainingFolders(start.folder, work, stop)
         if not is_grouped:

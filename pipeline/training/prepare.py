@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from safetensors.torch import load_file
-from transformers.utils import logging as transformers_logging
 
 from pipeline.labelled.splits import LabelledPhoto, split_counts
 from pipeline.model.architecture import size_pair, vision_config
@@ -94,9 +93,10 @@ class TrainingPreparation:
         splits = decode_splits(photos, processors, self._folders.work, self._folders.stop)
         check(splits)
         classifier = self._build_classifier(recipe)
+        freeze_below(classifier.model, recipe.train_blocks)  # refuses too many blocks before the probe
         if is_open:
             recipe, classifier = self._choose_start(recipe, classifier, splits, processors["validation"])
-        freeze_below(classifier.model, recipe.train_blocks)
+            freeze_below(classifier.model, recipe.train_blocks)
         if self._chosen is None:  # the recipe last: with it, everything else is there
             save_weights(classifier.model, self._folders.work / _START_FILE)
             write_recipe(recipe, self._folders.work)
@@ -134,20 +134,13 @@ class TrainingPreparation:
         """Choose the goal, the starting point, and the course of the training."""
         config = self._config
         counts = split_counts(photo for split in splits.values() for photo in split.photos)
-        in_training = [counts["train"][label] for label in classifier.labels]
-        recipe = choose_goal(config, recipe, [count for count in in_training if count], classifier.labels)
-        if all(in_training):
+        recipe = choose_goal(config, recipe, classifier.labels, counts)
+        if all(counts["train"][label] for label in classifier.labels):
             data = build_training_data(recipe, classifier.labels, splits, processor)
             photos = {split: cached.photos for split, cached in splits.items()}
             embedder = Embedder(recipe, data, photos, MOST_PROBED, self._folders.stop)
-            start = find_starting_point(
-                config,
-                recipe,
-                classifier,
-                embedder,
-                self._build_classifier,
-            )
-            recipe, classifier = replace(start.recipe, judges_start=True), start.classifier
+            start = find_starting_point(config, recipe, classifier, embedder, self._build_classifier)
+            recipe, classifier = start.recipe, start.classifier
             test = embedder.embed(classifier.model, "test") if "test" in splits else None
             write_findings(find_doubts(start, test), self._folders.work)
         recipe = choose_training(
@@ -158,7 +151,7 @@ class TrainingPreparation:
             held_out=counts["validation"].total(),
             left=self._budget.left(),
         )
-        return recipe, classifier
+        return replace(recipe, judges_start=True), classifier
 
     def _build_processors(self, recipe: Recipe, photos: Sequence[LabelledPhoto]) -> dict[str, Any]:
         """Build the image processor of each split; training photos stay larger, to be cropped."""
@@ -167,7 +160,6 @@ class TrainingPreparation:
         return {split: build_processor(self._folders.start, size, recipe.resize) for split, size in sizes.items()}
 
     def _build_classifier(self, recipe: Recipe) -> TrainableClassifier:
-        transformers_logging.disable_progress_bar()
         return build_classifier(
             self._folders.start, self._labels, input_size=recipe.input_size, blocks=recipe.blocks, seed=recipe.seed
         )

@@ -7,7 +7,7 @@ would bend the features first (LP-FT: Kumar et al., ICLR 2022, arXiv:2202.10054)
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -79,8 +79,16 @@ class Probe:
         ]
         return likelihoods
 
+    @classmethod
+    def read(cls, model: Any) -> Self:
+        """Read the head of a network; of two heads, whose logits are averaged, the features stand side by side."""
+        heads = find_heads(model)
+        weight = torch.cat([head.weight for head in heads], dim=1) / len(heads)  # (C, F)
+        bias = torch.stack([head.bias for head in heads]).mean(dim=0)
+        return cls(*(tensor.detach().cpu().double().numpy() for tensor in (weight, bias)))
+
     def install(self, model: Any) -> None:
-        """Write the probe into the network's head; of two heads, whose logits are averaged, each gets its features."""
+        """Write the probe into the head of a network, the inverse of `read`."""
         heads = find_heads(model)
         parts = np.split(self.weight * len(heads), len(heads), axis=1)
         with torch.no_grad():

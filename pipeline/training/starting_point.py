@@ -7,27 +7,22 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.model.architecture import encoder_layers
-from pipeline.model.features import find_heads
 from pipeline.training.backbone import TrainableClassifier
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.data import TrainingData, View
 from pipeline.training.depth_features import embed_photos
 from pipeline.training.device import TrainingDevice
-from pipeline.training.probe import (
-    Probe,
-    ProbeData,
-    choose_depth,
-    count_harmless_views,
-    fit_probe,
-)
+from pipeline.training.probe import Probe, ProbeData, choose_depth, count_harmless_views, fit_probe
 from pipeline.training.recipe import Recipe, is_given
 
 log = logging.getLogger(__name__)
 
 MOST_PROBED = 4000  # photos of a split: a linear head learns little from more
+_FEWEST_PROBED = 20  # photos of a class, or all it has, beyond that number
 _COPIES: tuple[tuple[View, str], ...] = (("mirrored", "flips"), ("turned", "quarter_turns"))
 
 
@@ -57,13 +52,13 @@ class Embedder:
             recipe: all settings.
             data: the data sets of all splits.
             photos: of each split, in the order of its data set.
-            most: number of photos to choose from a split, at most.
+            most: number of photos to choose from a split, plus a few of rare classes.
             stop: asked after each batch.
         """
         self._recipe, self._data, self._stop = recipe, data, stop
         self._device = TrainingDevice.choose(recipe.precision)
         rng = np.random.default_rng(recipe.seed)
-        self._chosen = {split: np.sort(rng.permutation(len(those))[:most]).tolist() for split, those in photos.items()}
+        self._chosen = {split: _choose_rows(data.datasets[split].label_ids, most, rng) for split in photos}
         self._photos = {split: [photos[split][index] for index in rows] for split, rows in self._chosen.items()}
         groups = {photo.group or photo.name: number for number, photo in enumerate(chain(*self._photos.values()))}
         self._groups = {
@@ -136,21 +131,33 @@ def find_starting_point(
     return StartingPoint(classifier, recipe, train, validation, strength)
 
 
+def _choose_rows(label_ids: Sequence[int], most: int, rng: np.random.Generator) -> list[int]:
+    """Choose photos by chance, and of each class at least 20 or all of them."""
+    order = rng.permutation(len(label_ids))
+    shuffled = pd.Series(np.asarray(label_ids)[order])
+    number_in_class = shuffled.groupby(shuffled).cumcount().to_numpy()
+    rows: list[int] = np.sort(order[(np.arange(len(order)) < most) | (number_in_class < _FEWEST_PROBED)]).tolist()
+    return rows
+
+
 def _list_depths(config: FinetuneConfig, classifier: TrainableClassifier) -> list[int]:
-    """List the numbers of blocks to try: the deeper half, or the present one if it is given or fits its head."""
+    """List the numbers of blocks to try: the deeper half, or the present one if it is given or fits its head.
+
+    Blocks to train, where their number is given, are blocks to keep.
+    """
     blocks = classifier.blocks
     if is_given(config, "blocks") or classifier.head_kept:
         return [blocks]
-    return list(range((blocks + 1) // 2, blocks + 1))
+    trained = config.train_blocks if isinstance(config.train_blocks, int) else 1
+    return list(range(max((blocks + 1) // 2, trained), blocks + 1))
 
 
 def _has_better_head(classifier: TrainableClassifier, probe: Probe, validation: ProbeData) -> bool:
     """Tell whether the head of the starting model is kept, and does better on the validation photos."""
     if not classifier.head_kept or classifier.new_classes:
         return False
-    (head,) = find_heads(classifier.model)
-    own = Probe(*(tensor.detach().cpu().double().numpy() for tensor in (head.weight, head.bias)))
-    losses = [-float(candidate.log_likelihoods(validation) @ validation.weights) for candidate in (own, probe)]
+    candidates = (Probe.read(classifier.model), probe)
+    losses = [-float(candidate.log_likelihoods(validation) @ validation.weights) for candidate in candidates]
     log.info(
         "the starting model's own head: validation loss %.3f, a new one: %.3f",
         *(loss / validation.weights.sum() for loss in losses),

@@ -113,7 +113,13 @@ def test_copies_that_contradict_the_photos_are_harmful():
     data = draw_data(classes=2, distance=1.5)
     mirrored = 2 * data.features.mean(axis=0) - data.features
     turned = data.features + np.random.default_rng(3).normal(0, 0.01, data.features.shape).astype(np.float32)
-    for views, harmless in (((), 0), ((mirrored,), 0), ((turned,), 1), ((turned, mirrored), 1), ((mirrored, turned), 0)):
+    for views, harmless in (
+        ((), 0),
+        ((mirrored,), 0),
+        ((turned,), 1),
+        ((turned, mirrored), 1),
+        ((mirrored, turned), 0),
+    ):
         count, losses = count_harmless_views(data, views, STRENGTH, seed=0)
         assert (count, len(losses)) == (harmless, 1 + len(views))
 
