@@ -30,6 +30,7 @@ _FEWEST_EPOCHS = 8  # for a larger input
 MOST_EPOCHS = 30
 _STEP_COST = 1.5  # a training step by a forward pass of the whole backbone, at usual depths
 _USED_SHARE = 0.85  # of the time left; the rest is for validations, files and the last measurement
+_MUCH_EXPLAINED = 0.35  # of the labels' entropy: then the upper half of the blocks is trained, else all of them
 _TIMED_PHOTOS = 8
 
 
@@ -127,19 +128,22 @@ def choose_goal(
 
 
 def choose_training(
-    config: FinetuneConfig, recipe: Recipe, model: Any, *, photos: int, held_out: int, left: float
+    config: FinetuneConfig, recipe: Recipe, model: Any, *, explained: float, photos: int, held_out: int, left: float
 ) -> Recipe:
     """Choose blocks to train, epochs, rate and averaging, by a measured step of this model.
 
     Args:
         config, recipe: all settings.
         model: the classifier, its depth decided; parameters are frozen and thawed in place.
+        explained: share of the labels' entropy explained by frozen features.
         photos, held_out: numbers of photos in training, and in validation.
         left: seconds left for the training.
     """
     device = TrainingDevice.choose(config.precision)
     depth = len(encoder_layers(model))
-    recipe = recipe.choose(config, "half of the blocks kept", train_blocks=max(1, depth // 2))
+    trained = max(1, depth // 2) if explained >= _MUCH_EXPLAINED else None
+    reason = f"frozen features explain {max(0, explained):.0%} of the labels"
+    recipe = recipe.choose(config, reason, train_blocks=trained)
     freeze_below(model, recipe.train_blocks)
     step, forward = time_step(model, recipe.input_size, device), time_forward(model, recipe.input_size, device)
     epoch = photos * step + held_out * forward

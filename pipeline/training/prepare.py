@@ -135,18 +135,20 @@ class TrainingPreparation:
         config = self._config
         counts = split_counts(photo for split in splits.values() for photo in split.photos)
         recipe = choose_goal(config, recipe, classifier.labels, counts)
+        explained = 1.0
         if all(counts["train"][label] for label in classifier.labels):
             data = build_training_data(recipe, classifier.labels, splits, processor)
             photos = {split: cached.photos for split, cached in splits.items()}
             embedder = Embedder(recipe, data, photos, MOST_PROBED, self._folders.stop)
             start = find_starting_point(config, recipe, classifier, embedder, self._build_classifier)
-            recipe, classifier = start.recipe, start.classifier
+            recipe, classifier, explained = start.recipe, start.classifier, start.explained
             test = embedder.embed(classifier.model, "test") if "test" in splits else None
             write_findings(find_doubts(start, test), self._folders.work)
         recipe = choose_training(
             config,
             recipe,
             classifier.model,
+            explained=explained,
             photos=counts["train"].total(),
             held_out=counts["validation"].total(),
             left=self._budget.left(),

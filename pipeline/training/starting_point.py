@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import entropy
 
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.model.architecture import encoder_layers
@@ -90,6 +91,8 @@ class StartingPoint:
         recipe: with the depth and the harmless changes of orientation.
         train, validation: features (n, F) at this depth.
         strength: of the probe's regularisation.
+        explained: share of the labels' entropy explained by frozen features, at most 1; 0 by a guess of each class's
+            share.
     """
 
     classifier: TrainableClassifier
@@ -97,6 +100,7 @@ class StartingPoint:
     train: Embedded
     validation: Embedded
     strength: float
+    explained: float
 
 
 def find_starting_point(
@@ -113,9 +117,9 @@ def find_starting_point(
     """
     depths = _list_depths(config, classifier)
     train, validation = (embedder.embed(classifier.model, split, depths) for split in ("train", "validation"))
-    index, strength, losses = choose_depth(train.data, validation.data, recipe.seed)
+    index, strength, losses_by_depth = choose_depth(train.data, validation.data, recipe.seed)
     if len(depths) > 1:
-        listed = ", ".join(f"{depth}: {loss:.3f}" for depth, loss in zip(depths, losses, strict=True))
+        listed = ", ".join(f"{depth}: {loss:.3f}" for depth, loss in zip(depths, losses_by_depth, strict=True))
         recipe = recipe.choose(config, f"loss of a linear probe by number of blocks: {listed}", blocks=depths[index])
         classifier = build(recipe)
     train, validation = (Embedded(split.photos, split.data.at(index)) for split in (train, validation))
@@ -128,7 +132,9 @@ def find_starting_point(
     probe = fit_probe(train.data, strength, views[:harmless])
     if not _has_better_head(classifier, probe, validation.data):
         probe.install(classifier.model)
-    return StartingPoint(classifier, recipe, train, validation, strength)
+    shares = np.bincount(train.data.label_ids, train.data.weights) / train.data.weights.sum()
+    explained = 1 - float(losses_by_depth.min() / entropy(shares))
+    return StartingPoint(classifier, recipe, train, validation, strength, explained)
 
 
 def _choose_rows(label_ids: Sequence[int], most: int, rng: np.random.Generator) -> list[int]:
