@@ -63,8 +63,7 @@ def test_resize_by_the_shapes(choose, caplog, sizes, resize, reason):
     [
         (100, math.inf, 224),  # the base size, also for smaller photos: the backbone knows it
         (270, math.inf, 280),
-        (400, math.inf, 336),
-        (4000, math.inf, 448),
+        (4000, math.inf, 280),
         (4000, 0, 224),
     ],
 )
