@@ -3,8 +3,11 @@
 import json
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification
 
@@ -147,3 +150,37 @@ def test_missing_preprocessing(tiny_checkpoint, tmp_path):
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(ModelError, match=r"no usable preprocessor_config.json \(.*\); fetch it again"):
         build_processor(folder, 32)
+
+
+@pytest.mark.parametrize("name", ["vit", "dinov2", "clip"])
+def test_a_padding_processor_keeps_the_aspect(tiny_checkpoint, name):
+    processor = build_processor(tiny_checkpoint(name), 48, "pad")
+    assert not {"shortest_edge", "longest_edge"} & set(dict(processor.size))
+    for size, box in (((96, 24), np.s_[18:30, :]), ((24, 96), np.s_[:, 18:30]), ((5, 5), np.s_[:, :])):
+        white = Image.new("RGB", size, "white")
+        pixels = processor(white, return_tensors="np")["pixel_values"][0].mean(axis=0)
+        assert pixels.shape == (48, 48)
+        expected = np.full((48, 48), pixels.min())
+        expected[box] = pixels.max()
+        np.testing.assert_allclose(pixels, expected, atol=1e-5)
+
+
+def test_padded_model_gives_the_same_numbers_everywhere(settings, tmp_path):
+    """Flat and upright photos of several sizes: in plain transformers, in a run, and in an evaluation."""
+    photos, random = tmp_path / "photos", np.random.default_rng(0)
+    for label, level in (("dark", 60), ("bright", 190)):
+        (photos / label).mkdir(parents=True)
+        for index, (width, height) in enumerate([(90, 20), (20, 90), (120, 50), (31, 64), (64, 31), (40, 40)]):
+            pixels = random.normal(level, 30, (height, width, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(photos / label / f"{index}.png")
+    result = finetune(settings(data=photos, resize="pad"))
+    table = pd.read_csv(tmp_path / "out" / "split.csv")
+    logits, config = compute_plain_logits(tmp_path / "out", [photos / name for name in table["path"]])
+    run_logits = compute_run_logits(tmp_path / "out", photos, tmp_path / "run", table["path"])
+    assert run_logits == pytest.approx(logits, abs=1e-4)
+    is_test = (table["split"] == "test").to_numpy()
+    truth = np.array([config.label2id[label] for label in table["label"]])
+    right = logits.argmax(1) == truth
+    assert right[is_test].mean() == pytest.approx(result.metrics["test"]["accuracy"])
+    probabilities = torch.from_numpy(logits).softmax(1).numpy()[np.arange(len(truth)), truth]
+    assert -np.log(probabilities[is_test]).mean() == pytest.approx(result.metrics["test"]["loss"], abs=1e-4)

@@ -1,6 +1,7 @@
 """The training loop alone, on pixels in memory: resumed, stopped, finished, diverged, and with its settings."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tests.training.reading_back import compute_plain_logits
 
 PHOTOS, BATCH = 18, 4
 STEPS = math.ceil(PHOTOS / BATCH)  # of an epoch
+JUDGED = {"judges_start": True}  # the starting point is a candidate
 
 
 def make_split(count, weight=1.0):
@@ -37,7 +39,7 @@ def make_split(count, weight=1.0):
 def start(settings, tiny_checkpoint, tmp_path):
     """A function to start a training in a folder, from its newest checkpoint if there is one."""
 
-    def make(folder="work", stop=lambda training: False, weight=1.0, **changes):
+    def make(folder="work", stop=lambda training: False, weight=1.0, recipe_changes=None, **changes):
         defaults = {"epochs": 3, "batch_size": BATCH, "checkpoint_seconds": 1000, "patience": "none"}
         config = settings(**defaults | changes)
         model = build_classifier(tiny_checkpoint("vit"), CLASSES, input_size=32, blocks=None, seed=0).model
@@ -50,7 +52,8 @@ def start(settings, tiny_checkpoint, tmp_path):
         data = TrainingData(datasets, CLASSES, mean, scale, config.batch_size, config.seed)
         work = tmp_path / folder
         work.mkdir(exist_ok=True)
-        training = TrainingLoop(plain_recipe(config), model, data, work, lambda: stop(training))
+        recipe = replace(plain_recipe(config), **recipe_changes or {})
+        training = TrainingLoop(recipe, model, data, work, lambda: stop(training))
         training.model = model
         return training
 
@@ -73,14 +76,16 @@ def assert_same_end(resumed, uninterrupted, tmp_path):
 # Interruption
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_resumed_equals_uninterrupted(start, tmp_path, precision):
-    whole = start("whole", precision=precision)
+@pytest.mark.parametrize(
+    "changes", [{"precision": "fp32"}, {"precision": "bf16"}, {"averaging": 0.7, "recipe_changes": JUDGED}]
+)
+def test_resumed_equals_uninterrupted(start, tmp_path, changes):
+    whole = start("whole", **changes)
     whole.run()
     for step in (2, STEPS + 1, STEPS + 4, 2 * STEPS + 3):
         with pytest.raises(StoppedError, match=f"stopped at step {step} of {3 * STEPS}, which is saved; run the same"):
-            start(stop=stop_at(step), precision=precision).run()
-    resumed = start(precision=precision)
+            start(stop=stop_at(step), **changes).run()
+    resumed = start(**changes)
     resumed.run()
     assert_same_end(resumed, whole, tmp_path)
 
@@ -166,6 +171,71 @@ def test_a_stalled_training_is_not_trained_again(start, caplog):
 def test_early_stopping_ends_the_training(settings):
     result = finetune(settings(epochs=30, learning_rate=1e-12, patience=2))  # too small a rate to change anything
     assert result.epochs == 3
+
+
+# The starting point as a candidate, and averaged weights
+
+
+def test_a_start_that_beats_the_training_is_saved(start, tmp_path):
+    """Rates far too high spoil the weights in every epoch."""
+    training = start(recipe_changes=JUDGED, best_by="loss", learning_rate=1.0, warmup_share=0, epochs=2)
+    before = {name: weights.clone() for name, weights in training.model.state_dict().items()}
+    training.run()
+    assert training.judged == [training.start, *training.history]
+    assert training.start.loss < min(metrics.loss for metrics in training.history)
+    best = load_file(tmp_path / "work" / "best.safetensors")
+    assert all(torch.equal(weights, before[name]) for name, weights in best.items())
+
+
+def test_a_training_that_beats_its_start_is_saved(start, tmp_path):
+    training = start(recipe_changes=JUDGED, best_by="loss", epochs=2)
+    training.run()
+    assert training.history[1].loss < training.start.loss
+    best = load_file(tmp_path / "work" / "best.safetensors")
+    assert all(torch.equal(weights, best[name]) for name, weights in training.model.state_dict().items())
+
+
+def test_the_start_is_judged_once(start, caplog):
+    caplog.set_level("INFO")
+    first = start(recipe_changes=JUDGED, stop=stop_at(2))
+    with pytest.raises(StoppedError):
+        first.run()
+    second = start(recipe_changes=JUDGED)
+    assert second.start == first.start
+    second.run()
+    assert caplog.text.count("the starting point on validation: loss ") == 1
+
+
+def test_without_epochs_the_start_is_the_model(start, tmp_path):
+    training = start(recipe_changes=JUDGED | {"epochs": 0})
+    training.run()
+    assert (training.step, training.history) == (0, [])
+    best = load_file(tmp_path / "work" / "best.safetensors")
+    assert all(torch.equal(weights, best[name]) for name, weights in training.model.state_dict().items())
+
+
+def test_averaged_weights_are_the_decayed_mean_of_all_steps(start, tmp_path):
+    """By checkpoints after each of three steps."""
+    steps = []
+    for step in (1, 2, 3):
+        with pytest.raises(StoppedError):
+            start(f"step {step}", stop=stop_at(step), averaging=0.6).run()
+        steps.append(load_newest_checkpoint(tmp_path / f"step {step}"))
+    for name, weights in steps[0]["model"].items():
+        if weights.is_floating_point():
+            expected = weights
+            for later in steps[1:]:
+                expected = 0.6 * expected + 0.4 * later["model"][name]
+            torch.testing.assert_close(steps[2]["average"][f"module.{name}"], expected)
+
+
+def test_averaged_weights_are_judged_and_saved(start, tmp_path):
+    training = start(averaging=0.9, best_by="loss", epochs=1)
+    training.run()
+    best = load_file(tmp_path / "work" / "best.safetensors")
+    average = load_newest_checkpoint(tmp_path / "work")["average"]
+    assert all(torch.equal(weights, average[f"module.{name}"]) for name, weights in best.items())
+    assert any(not torch.equal(weights, best[name]) for name, weights in training.model.state_dict().items())
 
 
 # Divergence
