@@ -45,6 +45,20 @@ def test_pixels_are_those_of_their_photo_and_decoded_once(photos_of_one_split, p
         assert {"bar": darkest < 20, "dot": brightest > 235, "ok": darkest > 40 and brightest < 200}[photo.label]
 
 
+def test_pixels_of_another_resize_are_not_reused(photos_of_one_split, processors, tiny_checkpoint, tmp_path):
+    """A training interrupted before its recipe is complete may choose another one the next time."""
+    read_photos, _ = photos_of_one_split
+    decode_splits(read_photos(), processors, tmp_path, lambda: False)
+    stretched = decode_splits(read_photos(), {"train": build_processor(tiny_checkpoint("vit"), 48)}, tmp_path, bool)
+    padder = {"train": build_processor(tiny_checkpoint("vit"), 48, "pad")}
+    padded = decode_splits(read_photos(), padder, tmp_path, bool)["train"].cache
+    (tmp_path / "fresh").mkdir()
+    fresh = decode_splits(read_photos(), padder, tmp_path / "fresh", bool)["train"].cache
+    assert stretched["train"].cache.size == 48
+    for entry in range(9):
+        assert np.array_equal(padded.read(entry), fresh.read(entry))
+
+
 def test_no_readable_photo(photos_of_one_split, processors, tmp_path):
     read_photos, folder = photos_of_one_split
     for file in folder.rglob("*.png"):
