@@ -58,6 +58,38 @@ def test_classes_without_photos_do_not_count():
     assert metrics.macro_f1 == pytest.approx(5 / 6)
 
 
+def measure_scores(good, defects, labels=("ok", "open", "short")):
+    """Measure a model that gives these probabilities of "any defect" to good photos, and to defects of two kinds."""
+    scores = torch.tensor([*good, *defects], dtype=torch.float64)
+    logits = torch.stack([1 - scores, scores * 0.25, scores * 0.75], dim=1).log().float()
+    label_ids = torch.tensor([0] * len(good) + [1 + index % 2 for index in range(len(defects))])
+    return compute_metrics(logits, label_ids, torch.ones(len(label_ids)), labels)
+
+
+def test_defects_found_at_few_false_alarms():
+    """Of any kind, whatever it is taken for: the area under the ROC curve up to a tenth of false alarms."""
+    good = [index / 100 + 0.005 for index in range(90)]
+    metrics = measure_scores(good, [0.95] * 10)
+    assert (metrics.defect_recall, metrics.false_alarms) == (pytest.approx(1), 0)
+    metrics = measure_scores([0.005] * 50, [0.005] * 10)  # nothing is told apart: the diagonal
+    assert metrics.defect_recall == pytest.approx(0.05)
+    assert metrics.false_alarms == 1
+    half_found = measure_scores([0.1] * 80 + [0.5] * 20, [0.9] * 5 + [0.3] * 5)
+    assert half_found.defect_recall == pytest.approx(0.5)
+    assert half_found.false_alarms == pytest.approx(0.2)  # the threshold of the weaker half lies under a fifth
+
+
+def test_defects_are_not_measured_without_both_sides():
+    for metrics in (
+        measure_scores([0.1, 0.2], []),
+        measure_scores([], [0.8, 0.9]),
+        measure_scores([0.1], [0.9], labels=("a", "b", "c")),
+        measure_scores([math.nan], [0.9]),
+    ):
+        assert math.isnan(metrics.defect_recall)
+        assert math.isnan(metrics.false_alarms)
+
+
 def test_lowest_classes_are_listed():
     metrics = Metrics(0.5, 0.5, 1.0, (0.9, None, 0.25, 1.0))
     assert format_f1(metrics, "abcd", 10) == "lowest F1: a 0.90, c 0.25, d 1.00"
