@@ -57,8 +57,10 @@ def _describe_next_step(ready: PreparedTraining, judged: Sequence[Metrics], minu
     """Name the first of the usual remedies that fits."""
     recipe, leak = ready.recipe, ready.findings.leak
     beat_start = best_epoch(judged, recipe.best_by) > 1
-    is_short_of_time = minutes is not None and recipe.epochs < MOST_EPOCHS
-    more = f"--minutes {max(1, 2 * minutes):g}" if is_short_of_time else f"--epochs {2 * recipe.epochs}"
+    if minutes is not None and recipe.epochs < MOST_EPOCHS:
+        more = f"--minutes {max(1, 2 * minutes):g}"
+    else:
+        more = f"--epochs {2 * recipe.epochs}"
     if leak is not None and leak.is_serious:
         return f"{leak.describe()}."
     if recipe.epochs == 0:

@@ -8,6 +8,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,42 @@ _STEP_COST = 1.5  # a training step by a forward pass of the whole backbone, at 
 _USED_SHARE = 0.85  # of the time left; the rest is for validations, files and the last measurement
 _MUCH_EXPLAINED = 0.35  # of the labels' entropy: then the upper half of the blocks is trained, else all of them
 _TIMED_PHOTOS = 8
+
+
+@dataclass(frozen=True)
+class InputFacts:
+    """What decides the input size.
+
+    Attributes:
+        sides: length of the resized side of some photos, pixels.
+        patch: side of a patch, pixels.
+        photos: number of training photos.
+        forward: seconds of a forward pass a photo at the base size.
+        left: seconds left for the training.
+    """
+
+    sides: Sequence[int]
+    patch: int
+    photos: int
+    forward: float
+    left: float
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What decides the course of a training, beside a measured step.
+
+    Attributes:
+        explained: share of the labels' entropy explained by frozen features.
+        photos: number of training photos.
+        held_out: number of validation photos.
+        left: seconds left for the training.
+    """
+
+    explained: float
+    photos: int
+    held_out: int
+    left: float
 
 
 class Budget:
@@ -74,32 +111,14 @@ def choose_resize(config: FinetuneConfig, recipe: Recipe, sizes: Sequence[tuple[
     return recipe.choose(config, f"{shapes}, and a stretch would bend what the model sees", resize="pad")
 
 
-def choose_input_size(
-    config: FinetuneConfig,
-    recipe: Recipe,
-    *,
-    sides: Sequence[int],
-    patch: int,
-    photos: int,
-    forward: float,
-    left: float,
-) -> Recipe:
-    """Choose the largest input with detail to show and time for enough epochs.
-
-    Args:
-        config, recipe: all settings.
-        sides: length of the resized side of some photos, pixels.
-        patch: side of a patch, pixels.
-        photos: number of training photos.
-        forward: seconds of a forward pass a photo at the base size.
-        left: seconds left for the training.
-    """
-    side = float(np.median(sides))
+def choose_input_size(config: FinetuneConfig, recipe: Recipe, facts: InputFacts) -> Recipe:
+    """Choose the largest input with detail to show and time for enough epochs."""
+    side = float(np.median(facts.sides))
     chosen = None
     for zoom in _ZOOMS:
-        size = round(_BASE_SIZE * zoom / patch) * patch
-        seconds = photos * forward * zoom**2 * (3 + _STEP_COST * _FEWEST_EPOCHS)
-        if chosen is None or (size <= 1.1 * side and seconds < _USED_SHARE * left):
+        size = round(_BASE_SIZE * zoom / facts.patch) * facts.patch
+        seconds = facts.photos * facts.forward * zoom**2 * (3 + _STEP_COST * _FEWEST_EPOCHS)
+        if chosen is None or (size <= 1.1 * side and seconds < _USED_SHARE * facts.left):
             chosen = size
     reason = f"photos of {side:.0f} pixels, and time for {_FEWEST_EPOCHS} epochs or more"
     return recipe.choose(config, reason, input_size=chosen)
@@ -127,33 +146,30 @@ def choose_goal(
     return recipe.choose(config, "a smooth measure of all classes", best_by="loss")
 
 
-def choose_training(
-    config: FinetuneConfig, recipe: Recipe, model: Any, *, explained: float, photos: int, held_out: int, left: float
-) -> Recipe:
+def choose_training(config: FinetuneConfig, recipe: Recipe, model: Any, facts: TrainingFacts) -> Recipe:
     """Choose blocks to train, epochs, rate and averaging, by a measured step of this model.
 
     Args:
         config, recipe: all settings.
         model: the classifier, its depth decided; parameters are frozen and thawed in place.
-        explained: share of the labels' entropy explained by frozen features.
-        photos, held_out: numbers of photos in training, and in validation.
-        left: seconds left for the training.
+        facts: about its data.
     """
+    left = facts.left
     device = TrainingDevice.choose(config.precision)
     depth = len(encoder_layers(model))
-    trained = max(1, depth // 2) if explained >= _MUCH_EXPLAINED else None
-    reason = f"frozen features explain {max(0, explained):.0%} of the labels"
+    trained = max(1, depth // 2) if facts.explained >= _MUCH_EXPLAINED else None
+    reason = f"frozen features explain {max(0, facts.explained):.0%} of the labels"
     recipe = recipe.choose(config, reason, train_blocks=trained)
     freeze_below(model, recipe.train_blocks)
     step, forward = time_step(model, recipe.input_size, device), time_forward(model, recipe.input_size, device)
-    epoch = photos * step + held_out * forward
+    epoch = facts.photos * step + facts.held_out * forward
     possible = int(_USED_SHARE * left / epoch) if math.isfinite(left) else MOST_EPOCHS
     epochs = min(MOST_EPOCHS, possible)
     time_left = f"{left:.0f} s are left" if math.isfinite(left) else "time has no limit"
     recipe = recipe.choose(config, f"an epoch takes {max(epoch, 0.1):.1f} s, and {time_left}", epochs=epochs)
     if recipe.epochs == 0:
         return recipe
-    steps = recipe.epochs * math.ceil(photos / recipe.batch_size)
+    steps = recipe.epochs * math.ceil(facts.photos / recipe.batch_size)
     recipe = recipe.choose(
         config, "fine-tuning starts from a fitted head", learning_rate=1e-4, patience=max(3, recipe.epochs // 3)
     )

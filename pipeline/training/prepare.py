@@ -4,7 +4,6 @@ survey -> input -> decode -> probe: depth, head, orientation -> measured step: b
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,8 @@ from pipeline.training.backbone import TrainableClassifier, build_classifier, bu
 from pipeline.training.checkpoints import save_weights
 from pipeline.training.choose_recipe import (
     Budget,
+    InputFacts,
+    TrainingFacts,
     choose_goal,
     choose_input_size,
     choose_resize,
@@ -58,6 +59,11 @@ class PreparedTraining:
     processor: Any
     data: TrainingData
     findings: Findings
+
+    @property
+    def photos(self) -> list[LabelledPhoto]:
+        """The readable photos of all splits."""
+        return [photo for split in self.splits.values() for photo in split.photos]
 
 
 class TrainingPreparation:
@@ -118,15 +124,14 @@ class TrainingPreparation:
         if classifier.head_kept and not classifier.new_classes:
             reason = "as the starting model, which knows these classes"
             return recipe.choose(config, reason, input_size=classifier.input_size_before)
-        return choose_input_size(
-            config,
-            recipe,
+        facts = InputFacts(
             sides=[(max if recipe.resize == "pad" else min)(size) for size in sizes],
             patch=max(size_pair(vision.patch_size)),
-            photos=Counter(photo.split for photo in photos)["train"],
+            photos=split_counts(photos)["train"].total(),
             forward=time_forward(classifier.model, recipe.input_size, self._device),
             left=self._budget.left(),
         )
+        return choose_input_size(config, recipe, facts)
 
     def _choose_start(
         self, recipe: Recipe, classifier: TrainableClassifier, splits: dict[str, CachedSplit], processor: Any
@@ -144,15 +149,8 @@ class TrainingPreparation:
             recipe, classifier, explained = start.recipe, start.classifier, start.explained
             test = embedder.embed(classifier.model, "test") if "test" in splits else None
             write_findings(find_doubts(start, test), self._folders.work)
-        recipe = choose_training(
-            config,
-            recipe,
-            classifier.model,
-            explained=explained,
-            photos=counts["train"].total(),
-            held_out=counts["validation"].total(),
-            left=self._budget.left(),
-        )
+        facts = TrainingFacts(explained, counts["train"].total(), counts["validation"].total(), self._budget.left())
+        recipe = choose_training(config, recipe, classifier.model, facts)
         return replace(recipe, judges_start=True), classifier
 
     def _build_processors(self, recipe: Recipe, photos: Sequence[LabelledPhoto]) -> dict[str, Any]:

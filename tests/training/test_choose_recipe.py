@@ -11,6 +11,8 @@ from pipeline.training.backbone import build_classifier
 from pipeline.training.choose_recipe import (
     MOST_EPOCHS,
     Budget,
+    InputFacts,
+    TrainingFacts,
     check_goal,
     choose_goal,
     choose_input_size,
@@ -26,11 +28,11 @@ def choose(settings, caplog):
     """A function to call a choice with a config that has these settings, and nothing else, given."""
     caplog.set_level("INFO")
 
-    def call(function, *arguments, given=None, **details):
+    def call(function, *arguments, given=None):
         config = settings(
             recipe="auto", **{"input_size": "auto", "epochs": "auto", "learning_rate": "auto"} | (given or {})
         )
-        return function(config, plain_recipe(config), *arguments, **details)
+        return function(config, plain_recipe(config), *arguments)
 
     return call
 
@@ -69,8 +71,8 @@ def test_resize_by_the_shapes(choose, caplog, sizes, resize, reason):
 )
 def test_input_size_by_detail_and_time(choose, caplog, side, left, expected):
     def choose_size(**given):
-        details = {"sides": [side], "patch": 14, "photos": 100, "forward": 0.01, "left": left}
-        return choose(choose_input_size, given=given, **details).input_size
+        facts = InputFacts([side], patch=14, photos=100, forward=0.01, left=left)
+        return choose(choose_input_size, facts, given=given).input_size
 
     chosen = choose_size()
     assert chosen == expected
@@ -79,8 +81,8 @@ def test_input_size_by_detail_and_time(choose, caplog, side, left, expected):
 
 
 def test_input_size_grows_with_the_time(choose):
-    details = {"sides": [4000], "patch": 14, "photos": 100, "forward": 0.01}
-    sizes = [choose(choose_input_size, **details, left=left).input_size for left in (0, 30, 45, 100, 1000)]
+    several = [InputFacts([4000], patch=14, photos=100, forward=0.01, left=left) for left in (0, 15, 30, 45, 1000)]
+    sizes = [choose(choose_input_size, facts).input_size for facts in several]
     assert sizes == sorted(sizes)
     assert (sizes[0], sizes[-1]) == (224, 280)
 
@@ -122,8 +124,8 @@ def test_defect_recall_needs_a_good_class(settings):
 def choose_course(choose, tiny_checkpoint):
     def call(left, photos=100, blocks=None, explained=1.0, **given):
         model = build_classifier(tiny_checkpoint("vit"), CLASSES, input_size=32, blocks=blocks, seed=0).model
-        details = {"explained": explained, "photos": photos, "held_out": 10, "left": left}
-        return choose(choose_training, model, given={"input_size": 32} | given, **details), model
+        facts = TrainingFacts(explained, photos, held_out=10, left=left)
+        return choose(choose_training, model, facts, given={"input_size": 32} | given), model
 
     return call
 

@@ -61,7 +61,8 @@ def test_classes_without_photos_do_not_count():
 def measure_scores(good, defects, labels=("ok", "open", "short")):
     """Measure a model that gives these probabilities of "any defect" to good photos, and to defects of two kinds."""
     scores = torch.tensor([*good, *defects], dtype=torch.float64)
-    logits = torch.stack([1 - scores, scores * 0.25, scores * 0.75], dim=1).log().float()
+    shares = 0.1 + 0.8 * (torch.arange(len(scores)) % 2)  # of the first kind, now small, now large
+    logits = torch.stack([1 - scores, scores * shares, scores * (1 - shares)], dim=1).log().float()
     label_ids = torch.tensor([0] * len(good) + [1 + index % 2 for index in range(len(defects))])
     return compute_metrics(logits, label_ids, torch.ones(len(label_ids)), labels)
 
