@@ -59,11 +59,11 @@ def prepare(settings, photos, tiny_checkpoint, tmp_path):
 
 def test_a_resumed_training_keeps_recipe_weights_and_findings(prepare, caplog):
     caplog.set_level("INFO")
-    first = prepare(minutes=60)
+    first = prepare(minutes=60, train_blocks=1)
     assert first.recipe.judges_start
     assert first.findings.leak is not None
     caplog.clear()
-    again = prepare(minutes=0.001)  # no time: chosen now, there would be no epochs
+    again = prepare(minutes=0.001, train_blocks=1)  # no time: chosen now, there would be no epochs
     assert "recipe:" not in caplog.text
     assert (again.recipe, again.findings) == (first.recipe, first.findings)
     assert again.classifier.blocks == first.classifier.blocks == first.recipe.blocks
