@@ -69,7 +69,7 @@ def test_every_section_in_its_order(write_card):
 def test_history_is_a_row_per_epoch(write_card):
     card = write_card()
     assert "| 1 | 0.5000 | 0.2500 | 1.0000 |\n| 2 | 0.7500 | 0.5000 | 0.1250 |" in card
-    assert "the epoch with the best macro_f1 was saved" in card
+    assert "the one with the best macro_f1 was saved:" in card
 
 
 def test_origin_says_what_was_kept(write_card):
@@ -106,7 +106,7 @@ def test_unreadable_photos_are_counted(write_card):
 def test_without_purpose_and_notes(write_card):
     card = write_card(config={"purpose": "", "notes": None})
     assert "\n\nSorts photos into 3 classes.\n\n" in card
-    assert card.endswith("has no class for anything else.\n")
+    assert card.endswith("`unfamiliar` in the table tells such photos.\n")
 
 
 @pytest.mark.parametrize("licence", ["yes", "1.0", "other: see #3", "'quoted'", "- a\n---\nb: c", "ünïcode {{ 7 }}"])
