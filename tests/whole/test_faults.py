@@ -57,8 +57,8 @@ def assert_nothing_half_written(out):
 @pytest.mark.parametrize(("overlay_size", "full"), [(1024, "overlays"), (None, "part-")])
 def test_full_disk_names_what_is_missing_and_the_next_run_goes_on(settings, mount, tmp_path, overlay_size, full):
     disk = tmp_path / "disk"
-    remount = mount(disk, "460k")  # is full at an overlay, not at its small thumbnail
-    config = settings(disk / "out", overlay_size=overlay_size, method="rollout")  # whose overlays have a known size
+    remount = mount(disk, "472k")  # is full at an overlay, not at its small thumbnail
+    config = settings(disk / "out", overlay_size=overlay_size)
     if overlay_size is None:
         (disk / "ballast").write_bytes(bytes(380_000))
     with pytest.raises(StoreError) as caught:
