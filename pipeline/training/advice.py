@@ -66,7 +66,7 @@ def _describe_next_step(ready: PreparedTraining, judged: Sequence[Metrics], minu
     if recipe.epochs == 0:
         return f"The time was enough for the starting point alone; try {more}, or a smaller --input-size."
     if recipe.judges_start and not beat_start:
-        return "Fine-tuning did not beat its starting point: more photos help, more training does not."
+        return "Fine-tuning did not beat the linear probe or head it started from: more photos help, not more training."
     if not has_stalled(judged, recipe.best_by, 1):
         return f"The last epoch was the best one, so more of them may help: {more}."
     return "More photos help most, above all of what the model gets wrong: vitrollout review, then finetune again."

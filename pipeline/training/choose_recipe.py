@@ -33,6 +33,9 @@ _STEP_COST = 1.5  # a training step by a forward pass of the whole backbone, at 
 _USED_SHARE = 0.85  # of the time left; the rest is for validations, files and the last measurement
 _MUCH_EXPLAINED = 0.35  # of the labels' entropy: then the upper half of the blocks is trained, else all of them
 _TIMED_PHOTOS = 8
+_MOST_PROBED, _FEWEST_PROBED = 4000, 300  # photos of a split: a linear head learns little from more
+_PROBE_SHARE = 0.3  # of the time left
+_PROBE_PASSES = 5  # training photos as they are, mirrored and turned; validation and test
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,21 @@ def choose_input_size(config: FinetuneConfig, recipe: Recipe, facts: InputFacts)
             chosen = size
     reason = f"photos of {side:.0f} pixels, and time for {_FEWEST_EPOCHS} epochs or more"
     return recipe.choose(config, reason, input_size=chosen)
+
+
+def count_probed_photos(photos: int, forward: float, left: float) -> int:
+    """Return how many photos of a split the probe may see, so that it leaves time for the training.
+
+    Args:
+        photos: of the largest split.
+        forward: seconds of a forward pass, a photo.
+        left: seconds left for the training.
+    """
+    affordable = min(_PROBE_SHARE * left / (_PROBE_PASSES * forward), _MOST_PROBED)
+    count = max(_FEWEST_PROBED, int(affordable))
+    if count < min(photos, _MOST_PROBED):
+        log.info("a linear probe of up to %d photos of each split; more take too much of the time", count)
+    return count
 
 
 def choose_goal(

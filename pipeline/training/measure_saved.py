@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pipeline.errors import StoppedError
-from pipeline.labelled.good_labels import is_good_label
+from pipeline.labelled.good_labels import is_good_label, tells_defects
 from pipeline.maps.passes import MapPlan
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.device import choose_precision
@@ -82,7 +82,7 @@ class SavedModel:
     def write_map_scales(self) -> None:
         """Write the colour scale of its maps, from validation photos, into its folder."""
         labels, label_ids = self._classifier.labels, self._data.datasets["validation"].label_ids
-        is_defect = [any(map(is_good_label, labels)) and not is_good_label(label) for label in labels]
+        is_defect = [tells_defects(labels) and not is_good_label(label) for label in labels]
         defective = [index for index, label_id in enumerate(label_ids) if is_defect[label_id]]
         chosen = spread_evenly(defective or range(len(label_ids)), _MOST_SCALED)
         scales = measure_map_scales(

@@ -11,6 +11,7 @@ from pipeline.markdown import EVALUATION_BEGIN, EVALUATION_END, markdown_table
 from pipeline.training.backbone import TrainableClassifier
 from pipeline.training.config import FinetuneConfig
 from pipeline.training.prepare import PreparedTraining
+from pipeline.training.recipe import format_value
 from pipeline.training.result import FinetuneResult
 from pipeline.training.validation import Metrics
 
@@ -43,7 +44,11 @@ def write_model_card(facts: CardFacts, file: Path) -> None:
     """Write the card in Markdown, with the front matter read by model hubs."""
     config, result, start_folder = facts.config, facts.result, Path(facts.config.model)
     recipe = facts.ready.recipe
-    settings = [(name, "all" if value is None else value) for name, value in asdict(recipe).items()]
+    settings = [
+        (name, format_value(name, value))
+        for name, value in asdict(recipe).items()
+        if name in FinetuneConfig.model_fields
+    ]
     first_epoch = 0 if recipe.judges_start else 1
     saved_metrics = [
         (split, Metrics(metrics["accuracy"], metrics["macro_f1"], metrics["loss"]))

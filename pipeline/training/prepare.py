@@ -22,6 +22,7 @@ from pipeline.training.choose_recipe import (
     choose_input_size,
     choose_resize,
     choose_training,
+    count_probed_photos,
     time_forward,
 )
 from pipeline.training.config import FinetuneConfig
@@ -32,7 +33,7 @@ from pipeline.training.folders import TrainingFolders
 from pipeline.training.layer_rates import freeze_below
 from pipeline.training.pixel_cache import CachedSplit, decode_splits
 from pipeline.training.recipe import Recipe, plain_recipe, read_recipe, write_recipe
-from pipeline.training.starting_point import MOST_PROBED, Embedder, find_starting_point
+from pipeline.training.starting_point import Embedder, find_starting_point
 from pipeline.training.survey import survey_sizes
 
 log = logging.getLogger(__name__)
@@ -144,7 +145,9 @@ class TrainingPreparation:
         if all(counts["train"][label] for label in classifier.labels):
             data = build_training_data(recipe, classifier.labels, splits, processor)
             photos = {split: cached.photos for split, cached in splits.items()}
-            embedder = Embedder(recipe, data, photos, MOST_PROBED, self._folders.stop)
+            forward = time_forward(classifier.model, recipe.input_size, self._device)
+            most = count_probed_photos(max(map(len, photos.values())), forward, self._budget.left())
+            embedder = Embedder(recipe, data, photos, most, self._folders.stop)
             start = find_starting_point(config, recipe, classifier, embedder, self._build_classifier)
             recipe, classifier, explained = start.recipe, start.classifier, start.explained
             test = embedder.embed(classifier.model, "test") if "test" in splits else None

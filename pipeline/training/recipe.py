@@ -79,7 +79,7 @@ class Recipe:
         chosen = {name: value for name, value in values.items() if not is_given(config, name)}
         if not chosen:
             return self
-        named = ", ".join(f"{name} = {_format_value(name, value)}" for name, value in chosen.items())
+        named = ", ".join(f"{name} = {format_value(name, value)}" for name, value in chosen.items())
         log.info("recipe: %s; %s", named, reason)
         return replace(self, **chosen)
 
@@ -113,6 +113,7 @@ def write_recipe(recipe: Recipe, work: Path) -> None:
         temporary.write_text(json.dumps(asdict(recipe), indent=1))
 
 
-def _format_value(name: str, value: object) -> str:
+def format_value(name: str, value: object) -> str:
+    """Write a setting as the command line takes it."""
     words = {"blocks": "all", "train_blocks": "all", "patience": "none"}
     return words.get(name, "none") if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -22,8 +22,7 @@ from pipeline.training.recipe import Recipe, is_given
 
 log = logging.getLogger(__name__)
 
-MOST_PROBED = 4000  # photos of a split: a linear head learns little from more
-_FEWEST_PROBED = 20  # photos of a class, or all it has, beyond that number
+_FEWEST_PROBED = 20  # photos of a class, or all it has, beyond the number asked for
 _COPIES: tuple[tuple[View, str], ...] = (("mirrored", "flips"), ("turned", "quarter_turns"))
 
 

@@ -58,7 +58,12 @@ def test_more_photos_of_the_largest_class_are_not_asked_for(prepare):
 @pytest.mark.parametrize(
     ("losses", "changes", "minutes", "expected"),
     [
-        ([0.5, 0.6, 0.7], {}, 30, "Fine-tuning did not beat its starting point: more photos help"),
+        (
+            [0.5, 0.6, 0.7],
+            {},
+            30,
+            "Fine-tuning did not beat the linear probe or head it started from: more photos help",
+        ),
         ([0.5, 0.4, 0.3], {}, 30, "The last epoch was the best one, so more of them may help: --minutes 60."),
         ([0.5, 0.4, 0.3], {}, None, "The last epoch was the best one, so more of them may help: --epochs 18."),
         ([0.5, 0.3], {"epochs": MOST_EPOCHS}, 30, f"more of them may help: --epochs {2 * MOST_EPOCHS}."),

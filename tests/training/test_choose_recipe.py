@@ -18,6 +18,7 @@ from pipeline.training.choose_recipe import (
     choose_input_size,
     choose_resize,
     choose_training,
+    count_probed_photos,
 )
 from pipeline.training.recipe import plain_recipe
 from tests.training.marked_photos import CLASSES
@@ -165,6 +166,21 @@ def test_given_settings_of_the_training_stay(choose_course):
     recipe, _ = choose_course(0.0, **given)
     assert (recipe.epochs, recipe.train_blocks, recipe.learning_rate) == (7, None, 3e-3)
     assert (recipe.averaging, recipe.patience) == (0.5, 2)
+    assert [choose_course(0.0, epochs=epochs)[0].patience for epochs in (2, 30)] == [3, 10]  # of the epochs given
+
+
+@pytest.mark.parametrize(
+    ("forward", "left", "expected"),
+    [(0.1, math.inf, 4000), (0.001, 1800, 4000), (0.05, 600, 720), (0.05, 60, 300), (0.05, 0, 300)],
+)
+def test_the_probe_leaves_time_for_the_training(caplog, forward, left, expected):
+    """Five passes take at most three tenths of the time left; fewer than 300 photos of a split tell too little."""
+    caplog.set_level("INFO")
+    assert count_probed_photos(2000, forward, left) == expected
+    assert ("a linear probe of up to" in caplog.text) == (expected < 2000)
+    caplog.clear()
+    assert count_probed_photos(250, forward, left) == expected
+    assert not caplog.text
 
 
 def test_budget_counts_down_to_zero():

@@ -57,6 +57,13 @@ def test_card_of_a_training(finished):
     assert json.loads((finished.out / "config.json").read_text())["vitrollout_purpose"] == "tells marks apart"
 
 
+def test_settings_are_written_as_the_command_takes_them(write_card):
+    card = write_card(config={"patience": None, "blocks": None, "averaging": 0.5})
+    for row in ("| patience | none |", "| blocks | all |", "| averaging | 0.5 |", "| resize | stretch |"):
+        assert row in card
+    assert "judges_start" not in card  # not a setting
+
+
 def test_every_section_in_its_order(write_card):
     _, body = front_matter_of(write_card())
     headings = [line for line in body.splitlines() if line.startswith("#")]
