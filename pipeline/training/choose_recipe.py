@@ -30,7 +30,7 @@ _FAR_FROM_SQUARE = 1.6  # longer side by shorter side
 _FEWEST_EPOCHS = 8  # for a larger input
 MOST_EPOCHS = 30
 _STEP_COST = 1.5  # a training step by a forward pass of the whole backbone, at usual depths
-_USED_SHARE = 0.85  # of the time left; the rest is for validations, files and the last measurement
+_USED_SHARE = 0.9  # of the time left; the rest is for files, and for what else the machine does
 _MUCH_EXPLAINED = 0.35  # of the labels' entropy: then the upper half of the blocks is trained, else all of them
 _TIMED_PHOTOS = 8
 _MOST_PROBED, _FEWEST_PROBED = 4000, 300  # photos of a split: a linear head learns little from more
@@ -65,12 +65,14 @@ class TrainingFacts:
         explained: share of the labels' entropy explained by frozen features.
         photos: number of training photos.
         held_out: number of validation photos.
-        left: seconds left for the training.
+        measured: number of forward passes to measure the finished model, and for the files beside it.
+        left: seconds left for the training, and the measurement after it.
     """
 
     explained: float
     photos: int
     held_out: int
+    measured: int
     left: float
 
 
@@ -172,7 +174,6 @@ def choose_training(config: FinetuneConfig, recipe: Recipe, model: Any, facts: T
         model: the classifier, its depth decided; parameters are frozen and thawed in place.
         facts: about its data.
     """
-    left = facts.left
     device = TrainingDevice.choose(config.precision)
     depth = len(encoder_layers(model))
     trained = max(1, depth // 2) if facts.explained >= _MUCH_EXPLAINED else None
@@ -181,6 +182,7 @@ def choose_training(config: FinetuneConfig, recipe: Recipe, model: Any, facts: T
     freeze_below(model, recipe.train_blocks)
     step, forward = time_step(model, recipe.input_size, device), time_forward(model, recipe.input_size, device)
     epoch = facts.photos * step + facts.held_out * forward
+    left = max(0.0, facts.left - facts.measured * forward)
     possible = int(_USED_SHARE * left / epoch) if math.isfinite(left) else MOST_EPOCHS
     epochs = min(MOST_EPOCHS, possible)
     time_left = f"{left:.0f} s are left" if math.isfinite(left) else "time has no limit"

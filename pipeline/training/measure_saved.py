@@ -5,7 +5,7 @@ machine. Near the boundary between two classes the two may differ, so the saved 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,12 @@ _SPLITS = ("validation", "test")
 _MOST_TYPICAL = 2000  # training photos behind the statistics of what is familiar
 _MOST_SCALED = 100  # validation photos behind the scales
 _CHUNK = 64  # photos in memory
+
+
+def count_measured_photos(photos: Mapping[str, int]) -> int:
+    """Count the forward passes behind the metrics and files of a saved model, by the number of photos per split."""
+    maps = 3 * 2 * min(photos["validation"], _MOST_SCALED)  # of three kinds; a backward pass counts as one more
+    return sum(photos.get(split, 0) for split in _SPLITS) + min(photos["train"], _MOST_TYPICAL) + maps
 
 
 class SavedModel:

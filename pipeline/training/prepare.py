@@ -31,6 +31,7 @@ from pipeline.training.device import TrainingDevice
 from pipeline.training.findings import Findings, find_doubts, read_findings, write_findings
 from pipeline.training.folders import TrainingFolders
 from pipeline.training.layer_rates import freeze_below
+from pipeline.training.measure_saved import count_measured_photos
 from pipeline.training.pixel_cache import CachedSplit, decode_splits
 from pipeline.training.recipe import Recipe, plain_recipe, read_recipe, write_recipe
 from pipeline.training.starting_point import Embedder, find_starting_point
@@ -152,7 +153,9 @@ class TrainingPreparation:
             recipe, classifier, explained = start.recipe, start.classifier, start.explained
             test = embedder.embed(classifier.model, "test") if "test" in splits else None
             write_findings(find_doubts(start, test), self._folders.work)
-        facts = TrainingFacts(explained, counts["train"].total(), counts["validation"].total(), self._budget.left())
+        photos_in = {split: per_label.total() for split, per_label in counts.items()}
+        measured = count_measured_photos(photos_in)
+        facts = TrainingFacts(explained, photos_in["train"], photos_in["validation"], measured, self._budget.left())
         recipe = choose_training(config, recipe, classifier.model, facts)
         return replace(recipe, judges_start=True), classifier
 

@@ -123,9 +123,9 @@ def test_defect_recall_needs_a_good_class(settings):
 
 @pytest.fixture
 def choose_course(choose, tiny_checkpoint):
-    def call(left, photos=100, blocks=None, explained=1.0, **given):
+    def call(left, photos=100, blocks=None, explained=1.0, measured=0, **given):
         model = build_classifier(tiny_checkpoint("vit"), CLASSES, input_size=32, blocks=blocks, seed=0).model
-        facts = TrainingFacts(explained, photos, held_out=10, left=left)
+        facts = TrainingFacts(explained, photos, held_out=10, measured=measured, left=left)
         return choose(choose_training, model, facts, given={"input_size": 32} | given), model
 
     return call
@@ -159,6 +159,7 @@ def test_epochs_fit_in_the_time(choose_course):
     """An epoch of a million photos takes minutes, by any machine's measured step."""
     assert choose_course(1.0, photos=1_000_000)[0].epochs == 0
     assert choose_course(3600.0 * 24, photos=1_000_000)[0].epochs > 0
+    assert choose_course(3600.0, measured=1_000_000_000)[0].epochs == 0  # the measurement at the end needs it all
 
 
 def test_given_settings_of_the_training_stay(choose_course):
