@@ -27,6 +27,7 @@ Ids = npt.NDArray[np.int64]
 _STRENGTHS = (0.003, 0.03, 0.3)  # sklearn's C on standardised features: smaller is more regularised
 _FOLDS = 3
 _STEPS = 300  # of the solver
+_ERRORS = 0.5  # standard errors of the loss between depths as good as equal
 _WORSE_BY = 1.25  # times the loss: then copies of a photo, mirrored or turned, are other objects
 
 
@@ -124,27 +125,32 @@ def fit_probe(data: ProbeData, strength: float, views: Sequence[Floats] = ()) ->
 def choose_depth(train: ProbeData, validation: ProbeData, seed: int) -> tuple[int, float, Doubles]:
     """Choose depth and strength by the loss on photos not fitted: validation, and the training photos out of fold.
 
+    The least depth within half a standard error of the best loss (Breiman et al., Classification and Regression Trees,
+    1984, take one): deeper features that are no better fit other photos worse, and take longer.
+
     Args:
-        train, validation: features (D, n, F).
+        train, validation: features (D, n, F), from the least depth to the largest.
         seed: of the folds.
 
     Returns:
-        Index of the depth, the strength, and the least loss at each depth, (D,).
+        Index of the depth, the strength, and the least mean loss at each depth, (D,).
     """
-    losses = np.array(
-        [
-            [_held_out_loss(train.at(depth), validation.at(depth), strength, seed) for strength in _STRENGTHS]
-            for depth in range(len(train.features))
-        ]
-    )  # (D, strengths)
-    depth, strength = np.unravel_index(losses.argmin(), losses.shape)
-    return int(depth), _STRENGTHS[strength], losses.min(axis=1)
+    losses = [
+        [_held_out_losses(train.at(depth), validation.at(depth), strength, seed) for strength in _STRENGTHS]
+        for depth in range(len(train.features))
+    ]
+    means = np.array([[one.mean() for one in at_depth] for at_depth in losses])  # (D, strengths)
+    best = losses[means.min(axis=1).argmin()][means.min(axis=0).argmin()]
+    bar = best.mean() + _ERRORS * best.std() / np.sqrt(len(best))
+    depth = int((means.min(axis=1) <= bar).argmax())
+    return depth, _STRENGTHS[means[depth].argmin()], means.min(axis=1)
 
 
 def count_harmless_views(train: ProbeData, views: Sequence[Floats], strength: float, seed: int) -> tuple[int, Doubles]:
     """Find how many kinds of copies may be learnt as the same object, by the loss on the photos as they are.
 
-    Where the orientation tells classes apart, mirrored copies contradict each other.
+    Where the orientation tells classes apart, mirrored copies contradict each other: the loss rises by a quarter, and
+    by more than two standard errors.
 
     Args:
         train: features (n, F) of the photos as they are.
@@ -153,15 +159,22 @@ def count_harmless_views(train: ProbeData, views: Sequence[Floats], strength: fl
         seed: of the folds.
 
     Returns:
-        The number of harmless kinds, and the loss with none, one, two ... kinds.
+        The number of harmless kinds, and the mean loss with none, one, two ... kinds.
     """
-    losses = np.zeros(1 + len(views))
-    for fitted, judged in _split_folds(train, seed):
-        for count in range(len(losses)):
-            probe = fit_probe(train.select(fitted), strength, [view[fitted] for view in views[:count]])
-            losses[count] += _total_loss(probe, train.select(judged))
-    worse = losses > _WORSE_BY * losses[0]
-    return int(worse.argmax() if worse.any() else len(losses)) - 1, losses / train.weights.sum()
+    folds = [
+        [
+            _losses(fit_probe(train.select(fitted), strength, [view[fitted] for view in views[:count]]), judged)
+            for count in range(1 + len(views))
+        ]
+        for fitted, judged in ((rows, train.select(others)) for rows, others in _split_folds(train, seed))
+    ]
+    if not folds:
+        return len(views), np.zeros(1 + len(views))
+    losses = np.concatenate(folds, axis=1)  # (1 + views, n)
+    rises = losses - losses[0]
+    means, errors = losses.mean(axis=1), rises.std(axis=1) / np.sqrt(losses.shape[1])
+    worse = (means > _WORSE_BY * means[0]) & (rises.mean(axis=1) > 2 * errors)
+    return int(worse.argmax() if worse.any() else len(means)) - 1, means
 
 
 def predict_out_of_fold(data: ProbeData, strength: float, seed: int) -> Doubles:
@@ -173,15 +186,17 @@ def predict_out_of_fold(data: ProbeData, strength: float, seed: int) -> Doubles:
     return result
 
 
-def _held_out_loss(train: ProbeData, validation: ProbeData, strength: float, seed: int) -> float:
-    total = _total_loss(fit_probe(train, strength), validation)
+def _held_out_losses(train: ProbeData, validation: ProbeData, strength: float, seed: int) -> Doubles:
+    """Return the loss of each photo by a probe fitted without it, validation first; weights are 1 on average."""
+    losses = [_losses(fit_probe(train, strength), validation)]
     for fitted, judged in _split_folds(train, seed):
-        total += _total_loss(fit_probe(train.select(fitted), strength), train.select(judged))
-    return total / float(train.weights.sum() + validation.weights.sum())
+        losses.append(_losses(fit_probe(train.select(fitted), strength), train.select(judged)))
+    return np.concatenate(losses)
 
 
-def _total_loss(probe: Probe, data: ProbeData) -> float:
-    return -float(probe.log_likelihoods(data) @ data.weights)
+def _losses(probe: Probe, data: ProbeData) -> Doubles:
+    losses: Doubles = -probe.log_likelihoods(data) * data.weights / data.weights.mean()
+    return losses
 
 
 def _split_folds(data: ProbeData, seed: int) -> Iterator[tuple[Ids, Ids]]:
