@@ -191,7 +191,7 @@ def choose_training(config: FinetuneConfig, recipe: Recipe, model: Any, facts: T
         return recipe
     steps = recipe.epochs * math.ceil(facts.photos / recipe.batch_size)
     recipe = recipe.choose(
-        config, "fine-tuning starts from a fitted head", learning_rate=1e-4, patience=max(3, recipe.epochs // 3)
+        config, "fine-tuning starts from a fitted head", learning_rate=1e-4, patience=max(5, recipe.epochs // 2)
     )
     return recipe.choose(
         config, f"the last tenth of {steps} steps", averaging=round(max(0.0, 1 - 10 / max(10, steps)), 4)

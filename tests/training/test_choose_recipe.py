@@ -167,7 +167,7 @@ def test_given_settings_of_the_training_stay(choose_course):
     recipe, _ = choose_course(0.0, **given)
     assert (recipe.epochs, recipe.train_blocks, recipe.learning_rate) == (7, None, 3e-3)
     assert (recipe.averaging, recipe.patience) == (0.5, 2)
-    assert [choose_course(0.0, epochs=epochs)[0].patience for epochs in (2, 30)] == [3, 10]  # of the epochs given
+    assert [choose_course(0.0, epochs=epochs)[0].patience for epochs in (2, 30)] == [5, 15]  # of the epochs given
 
 
 @pytest.mark.parametrize(
