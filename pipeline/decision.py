@@ -5,17 +5,17 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from pipeline.atomic_files import atomic_write_path
 from pipeline.errors import ModelError, one_line
+from pipeline.model_json import read_model_json, write_model_json
 from pipeline.records import Doubles, Floats, Scoring, compute_scores
 
 DECISION_FILE = "decision.json"
@@ -145,17 +145,11 @@ def read_decision(folder: Path) -> Decision | None:
     """
     file = folder / DECISION_FILE
     try:
-        content = file.read_bytes()
-    except FileNotFoundError:
+        decision = read_model_json(file, Decision)
+    except ValueError as error:
+        raise unusable_decision(folder, str(error)) from None
+    if decision is None:
         return None
-    except OSError as error:
-        raise ModelError(f"{file}: {error.strerror}; make it readable") from None
-    try:
-        decision = TypeAdapter(Decision).validate_json(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        reason = ": ".join([*map(str, problem["loc"]), problem["msg"].replace("Input should be", "must be")])
-        raise unusable_decision(folder, reason) from None
     if decision.pass_below > decision.reject_from:
         reason = f"pass_below = {decision.pass_below:g} is above reject_from = {decision.reject_from:g}"
         raise unusable_decision(folder, reason)
@@ -195,7 +189,4 @@ def write_decision(decision: Decision, folder: Path) -> Path:
     Raises:
         StoreError: the folder can't be written.
     """
-    file = folder / DECISION_FILE
-    with atomic_write_path(file, folder) as temporary:
-        temporary.write_text(json.dumps(asdict(decision), indent=1) + "\n", encoding="utf-8")
-    return file
+    return write_model_json(decision, folder / DECISION_FILE)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     "errors cores",
     "atomic_files folder_lock locale_encoding progress markdown intervals figures records callable_module",
-    "storage",
+    "storage model_json",
     # people's decisions: every stage may read them
     "reviews",
     "decision",

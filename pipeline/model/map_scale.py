@@ -3,20 +3,19 @@
 `map_scale.json` in a model's folder holds it. `vitrollout finetune` and `vitrollout trust --save` write it.
 """
 
-import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from pipeline.atomic_files import atomic_write_path
 from pipeline.errors import ModelError, one_line
 from pipeline.maps.methods import DEFAULT_LABEL_METHOD, MethodName
 from pipeline.model.targets import Targets
+from pipeline.model_json import read_model_json, write_model_json
 from pipeline.records import Floats, Pixels
 
 if TYPE_CHECKING:  # torch takes a second to import
@@ -172,17 +171,11 @@ def read_map_scales(folder: Path, model_digest: str) -> MapScales | None:
     """
     file = folder / SCALE_FILE
     try:
-        content = file.read_bytes()
-    except FileNotFoundError:
+        scales = read_model_json(file, MapScales)
+    except ValueError as error:
+        raise _unusable_scales(file, str(error)) from None
+    if scales is None:
         return None
-    except OSError as error:
-        raise ModelError(f"{file}: {error.strerror}; make it readable") from None
-    try:
-        scales = TypeAdapter(MapScales).validate_json(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        reason = ": ".join([*map(str, problem["loc"]), problem["msg"].replace("Input should be", "must be")])
-        raise _unusable_scales(file, reason) from None
     if empty := next((scale for scale in scales.scales if scale.low >= scale.high), None):
         raise _unusable_scales(file, f"low = {empty.low:g} is not below high = {empty.high:g}")
     if scales.model_digest != model_digest:
@@ -196,10 +189,7 @@ def write_map_scales(folder: Path, scales: MapScales) -> Path:
     Raises:
         StoreError: the folder can't be written.
     """
-    file = folder / SCALE_FILE
-    with atomic_write_path(file, folder) as temporary:
-        temporary.write_text(json.dumps(asdict(scales), indent=1) + "\n", encoding="utf-8")
-    return file
+    return write_model_json(scales, folder / SCALE_FILE)
 
 
 def _unusable_scales(file: Path, reason: str) -> ModelError:

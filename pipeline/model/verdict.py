@@ -3,16 +3,15 @@
 `verdict.json` in a model's folder holds it. `vitrollout trust --save` measures it.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from pipeline.atomic_files import atomic_write_path
 from pipeline.errors import ModelError, one_line
 from pipeline.maps.methods import MethodName
+from pipeline.model_json import read_model_json, write_model_json
 
 VERDICT_FILE = "verdict.json"
 
@@ -98,17 +97,11 @@ def read_verdict(folder: Path) -> Verdict | None:
     """
     file = folder / VERDICT_FILE
     try:
-        content = file.read_bytes()
-    except FileNotFoundError:
+        verdict = read_model_json(file, Verdict)
+    except ValueError as error:
+        raise _unusable_verdict(folder, str(error)) from None
+    if verdict is None:
         return None
-    except OSError as error:
-        raise ModelError(f"{file}: {error.strerror}; make it readable") from None
-    try:
-        verdict = TypeAdapter(Verdict).validate_json(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        reason = ": ".join([*map(str, problem["loc"]), problem["msg"].replace("Input should be", "must be")])
-        raise _unusable_verdict(folder, reason) from None
     names = [method.name for method in verdict.trusted]
     if (verdict.method is None) != (not names) or verdict.method not in (None, *names):
         raise _unusable_verdict(
@@ -138,10 +131,7 @@ def write_verdict(verdict: Verdict, folder: Path) -> Path:
     Raises:
         StoreError: the folder can't be written.
     """
-    file = folder / VERDICT_FILE
-    with atomic_write_path(file, folder) as temporary:
-        temporary.write_text(json.dumps(asdict(verdict), indent=1) + "\n", encoding="utf-8")
-    return file
+    return write_model_json(verdict, folder / VERDICT_FILE)
 
 
 def _unusable_verdict(folder: Path, reason: str) -> ModelError:
