@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.decision import DECISION_FILE, Decision, check_decision, read_decision
@@ -73,15 +74,8 @@ class OpenedModel:
         if not (folder / FAMILIARITY_FILE).is_file():
             return None
         familiarity = read_familiarity(folder, self.checkpoint.digest())
-        fitted = familiarity.fitted_on.input_size
-        if fitted != self.input_size:
-            log.warning(
-                "%s was made with --input-size %s: with --input-size %s features differ, and more photos may seem "
-                "unlike the training photos",
-                folder / FAMILIARITY_FILE,
-                _format_size(fitted),
-                _format_size(self.input_size),
-            )
+        consequence = "features differ, and more photos may seem unlike the training photos"
+        self._warn_of_other_size(folder / FAMILIARITY_FILE, "made", familiarity.fitted_on.input_size, consequence)
         return familiarity
 
     def read_verdict(self) -> Verdict | None:
@@ -95,15 +89,15 @@ class OpenedModel:
         if verdict is None:
             return None
         check_verdict(verdict, folder, self.checkpoint.digest())
-        measured = verdict.measured_on.input_size
-        if measured != self.input_size:
-            log.warning(
-                "%s was measured with --input-size %s: with --input-size %s maps differ, and its method may not hold",
-                folder / VERDICT_FILE,
-                _format_size(measured),
-                _format_size(self.input_size),
-            )
+        consequence = "maps differ, and its method may not hold"
+        self._warn_of_other_size(folder / VERDICT_FILE, "measured", verdict.measured_on.input_size, consequence)
         return verdict
+
+    def _warn_of_other_size(self, file: Path, how: str, size: tuple[int, int] | None, consequence: str) -> None:
+        """Warn of a file beside the weights if it comes from another input size than this run's."""
+        if size != self.input_size:
+            sizes = _format_size(size), _format_size(self.input_size)
+            log.warning("%s was %s with --input-size %s: with --input-size %s %s", file, how, *sizes, consequence)
 
     def load(self, *, rescale: bool = True) -> "Classifier":
         """Load the weights; arguments and errors as of `load_classifier`."""
