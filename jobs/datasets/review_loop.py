@@ -28,7 +28,7 @@ import pandas as pd
 import pipeline
 from jobs.command_line.exits import exit_on_error
 from pipeline.errors import DataError
-from pipeline.review.seeds import find_seeds
+from pipeline.maps.hot_regions import find_hot_regions
 from pipeline.reviews.record import ReviewBox, new_record_id
 from pipeline.reviews.truth import overlap
 
@@ -182,10 +182,10 @@ def measure_seeds(loop: Loop) -> dict[str, Any]:
     rows: list[dict[str, Any]] = windows.to_dict("records")  # type: ignore[assignment]
     for row in rows:
         (prediction,) = model.predict(loop.photos.parent / row["path"])
-        seeds = find_seeds(prediction.map, prediction.map_box, (448, 448))
+        regions = find_hot_regions(prediction.map, prediction.map_box, (448, 448))
         truth = ReviewBox(row["x0"], row["y0"], row["x1"], row["y1"], "")
-        counts.append(len(seeds))
-        overlaps.append(max((overlap(ReviewBox(s.x0, s.y0, s.x1, s.y1, ""), truth) for s in seeds), default=0.0))
+        counts.append(len(regions))
+        overlaps.append(max((overlap(ReviewBox(r.x0, r.y0, r.x1, r.y1, ""), truth) for r in regions), default=0.0))
     return {"boxes": float(np.mean(counts)), "found": float((np.array(overlaps) >= 0.5).mean())}
 
 

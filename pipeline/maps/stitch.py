@@ -1,0 +1,76 @@
+"""The maps of a photo's windows -> one map over the photo."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.records import Doubles, Floats
+
+MOST_CELLS = 2**18  # of a stitched map: 1 MB a photo in the table
+
+
+def stitch_maps(maps: Floats, boxes: Sequence[tuple[int, int, int, int]], size: tuple[int, int]) -> Floats:
+    """Blend the maps of overlapping windows into one, without seams.
+
+    Each window counts most at its middle and nothing at its edges, by a squared sine (a Hann window), so that no value
+    jumps where a window begins. Cells are as large as those of the windows' maps, larger ones for photos of more than
+    `MOST_CELLS`.
+
+    Args:
+        maps: (T, grid_h, grid_w), raw, of windows of one size.
+        boxes: T windows, (left, top, right, bottom), in pixels of the photo; together they cover it.
+        size: width and height of the photo.
+
+    Returns:
+        (canvas_h, canvas_w), over the whole photo; the map itself for a single window.
+    """
+    if len(maps) == 1:
+        return maps[0]
+    canvas_h, canvas_w = _canvas_shape(maps.shape[1:], boxes[0], size)
+    blended, weights = np.zeros((canvas_h, canvas_w)), np.zeros((canvas_h, canvas_w))
+    spreads: dict[tuple[int, int, int], tuple[slice, Doubles, Doubles]] = {}  # windows share few columns and rows
+
+    def spread(start: int, end: int, axis: int) -> tuple[slice, Doubles, Doubles]:
+        if (start, end, axis) not in spreads:
+            cells = (canvas_w, canvas_h)[axis]
+            spreads[start, end, axis] = _spread_cells(start, end, maps.shape[2 - axis], size[axis] / cells, cells)
+        return spreads[start, end, axis]
+
+    for values, (left, top, right, bottom) in zip(maps, boxes, strict=True):
+        columns, across, weight_x = spread(left, right, 0)
+        rows, down, weight_y = spread(top, bottom, 1)
+        weight = np.outer(weight_y, weight_x)
+        blended[rows, columns] += weight * (down @ values @ across.T)
+        weights[rows, columns] += weight
+    stitched: Floats = (blended / weights).astype(np.float32)
+    return stitched
+
+
+def _canvas_shape(grid: Sequence[int], window: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of a map over the photo, with cells of the windows' size."""
+    left, top, right, bottom = window
+    rows, columns = grid[0] * size[1] / (bottom - top), grid[1] * size[0] / (right - left)
+    shrink = min(1.0, (MOST_CELLS / (rows * columns)) ** 0.5)
+    return max(1, round(rows * shrink)), max(1, round(columns * shrink))
+
+
+def _spread_cells(start: int, end: int, grid: int, cell: float, cells: int) -> tuple[slice, Doubles, Doubles]:
+    """Spread the cells of a window over those of the photo, along one side.
+
+    Args:
+        start, end: of the window, pixels.
+        grid: cells of its map.
+        cell: pixels of a cell of the photo.
+        cells: of the photo.
+
+    Returns:
+        The n cells of the photo with their middle in the window; their values as shares of the window's cells,
+        (n, grid), by linear interpolation; and their weights, (n,).
+    """
+    first, last = np.ceil(start / cell - 0.5), np.ceil(end / cell - 0.5)
+    first, last = max(0, int(first)), min(cells, int(last))
+    middles = (np.arange(first, last) + 0.5) * cell
+    along = (middles - start) / (end - start)  # 0..1
+    position = np.clip(along * grid - 0.5, 0, grid - 1)
+    shares = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(grid)))
+    return slice(first, last), shares, np.sin(np.pi * along) ** 2 + 1e-6  # at the photo's edges no other window helps
