@@ -5,13 +5,14 @@
     N       tokens: prefix + patches            L       layers
     grid_h, grid_w   cells of the map, one per patch
     D       features: values read by the classification head
+    T       windows of a photo cut into tiles
 
 A photo's path travels with its pixels; nothing is ever rejoined by order alone.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.float16]
 Doubles = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
+PixelBox = tuple[int, int, int, int]
 
 # From logits to scores: softmax for one class a photo; sigmoid, class by class, for labels that may hold together.
 Scoring = Literal["softmax", "sigmoid"]
@@ -53,6 +55,20 @@ class ImageRef:
 
 
 @dataclass(frozen=True)
+class Tiles:
+    """The windows of a decoded photo.
+
+    Attributes:
+        boxes: T of (left, top, right, bottom), upright pixels.
+        unpacked: file with the photo's pixels, (height, width, 3) uint8, to cut the windows from; None for a single
+            window, which is the sample's pixels.
+    """
+
+    boxes: tuple[PixelBox, ...]
+    unpacked: IO[bytes] | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """One decoded photo, ready for the model and for its overlay.
 
@@ -61,8 +77,9 @@ class Sample:
         content_hash: BLAKE2b-128 of the file, hex.
         width, height: upright pixels of the photo.
         note: a remark for readers of the table, or None.
-        pixels: (3, H, W), the model's input before rescale and normalise.
+        pixels: (3, H, W), the model's input before rescale and normalise; empty for a photo of several windows.
         photo: (h, w, 3), upright, for the overlay; None if no overlay is drawn.
+        tiles: its windows; None if photos are not cut.
     """
 
     ref: ImageRef
@@ -72,6 +89,7 @@ class Sample:
     note: str | None
     pixels: Pixels
     photo: Pixels | None
+    tiles: Tiles | None = None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.records import Doubles, Floats
+from pipeline.records import Doubles, Floats, PixelBox
 
 MOST_CELLS = 2**18  # of a stitched map: 1 MB a photo in the table
 
 
-def stitch_maps(maps: Floats, boxes: Sequence[tuple[int, int, int, int]], size: tuple[int, int]) -> Floats:
+def stitch_maps(maps: Floats, boxes: Sequence[PixelBox], size: tuple[int, int]) -> Floats:
     """Blend the maps of overlapping windows into one, without seams.
 
     Each window counts most at its middle and nothing at its edges, by a squared sine (a Hann window), so that no value
@@ -46,7 +46,7 @@ def stitch_maps(maps: Floats, boxes: Sequence[tuple[int, int, int, int]], size: 
     return stitched
 
 
-def _canvas_shape(grid: Sequence[int], window: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int]:
+def _canvas_shape(grid: Sequence[int], window: PixelBox, size: tuple[int, int]) -> tuple[int, int]:
     """Return rows and columns of a map over the photo, with cells of the windows' size."""
     left, top, right, bottom = window
     rows, columns = grid[0] * size[1] / (bottom - top), grid[1] * size[0] / (right - left)

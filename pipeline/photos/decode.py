@@ -95,6 +95,7 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     draft_size: tuple[int, int] | None = None,
     white_level: float | None = None,
+    draft_up_to: int | None = None,
 ) -> Photo:
     """Decode an image file to upright RGB: its first frame, or the first full page of a TIFF.
 
@@ -105,6 +106,7 @@ def decode(
             libjpeg's DCT scales (1/2, 1/4, 1/8). None: exact.
         white_level: value shown as white, for TIFF, PNG and PGM deeper than 8 bits. None: as declared by the file,
             else the largest value of its type.
+        draft_up_to: decode photos with a longer side of more pixels in full, whatever the draft; None: no limit.
 
     Raises:
         DecodeError: the file is empty, not an image of a supported format, truncated, corrupt or too large.
@@ -113,7 +115,7 @@ def decode(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            picture = _read_picture(file, Request(max_pixels, draft_size, white_level))
+            picture = _read_picture(file, Request(max_pixels, draft_size, white_level, draft_up_to))
             turn = _TO_UPRIGHT.get(picture.orientation)
             rgb = np.array(picture.rgb if turn is None else picture.rgb.transpose(turn))
         except DecodeError:

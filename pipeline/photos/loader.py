@@ -3,9 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import count, islice, takewhile
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Literal, Self
 
@@ -18,11 +18,38 @@ from pipeline.photos.content import Content, fetch_object, hash_bytes, hash_unch
 from pipeline.photos.decode import Photo, decode, load_decoders
 from pipeline.photos.limits import DECODE_SECONDS
 from pipeline.photos.resize import downscale, fit_within
+from pipeline.photos.tiling import Tiling
+from pipeline.photos.windows import (
+    WINDOWS_A_TASK,
+    CutTask,
+    cut_windows,
+    open_unpacked,
+    path_for_workers,
+    unpack_photo,
+)
 from pipeline.photos.worker_process import Worker, WorkerDiedError, WorkerTimeoutError
-from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample
+from pipeline.records import Batch, Failure, ImageRef, Pixels, Sample, Tiles
 from pipeline.storage.location import is_url
 
-_Task = tuple[ImageRef, bytes | None]
+
+@dataclass(frozen=True)
+class _LoadTask:
+    """One file to load.
+
+    Attributes:
+        ref: the file.
+        data: the bytes of an object fetched before; None: read the file.
+        unpacked: path of a file for the pixels of a photo of several windows; None if photos are not cut.
+    """
+
+    ref: ImageRef
+    data: bytes | None
+    unpacked: str | None
+
+
+_Task = _LoadTask | CutTask
+_Answer = Sample | Failure | list[Pixels]
+_NO_PIXELS = np.empty((0, 0, 0), np.uint8)
 
 # JPEGs are decoded to at least this on the longer side, for any size of the overlay: so the numbers never
 # depend on the look of overlays. A larger overlay gets a decode of its own.
@@ -39,6 +66,8 @@ class LoadSpec:
         overlay_size: longest side of the photo kept for the overlay, in pixels; None: keep none.
         max_pixels: refuse photos with more.
         white_level: value shown as white in photos deeper than 8 bits; None: as the file says.
+        tiling: how photos are cut into windows; None: not at all.
+        unpacked: path of a file for the pixels of a photo of several windows.
     """
 
     processor: Any
@@ -46,6 +75,8 @@ class LoadSpec:
     overlay_size: int | None
     max_pixels: int
     white_level: float | None = None
+    tiling: Tiling | None = None
+    unpacked: str | None = None
 
 
 def load_sample(ref: ImageRef, spec: LoadSpec) -> Sample | Failure:
@@ -94,10 +125,13 @@ def model_pixels(rgb: Pixels, spec: LoadSpec) -> Pixels:
 
 def _load_content(content: Content, spec: LoadSpec) -> Sample | Failure:
     """Decode the bytes of a file for model and overlay."""
-    draft = None if spec.draft_shorter_side is None else (spec.draft_shorter_side, DRAFT_LONGER_SIDE)
     try:
-        photo = decode(content.file, max_pixels=spec.max_pixels, draft_size=draft, white_level=spec.white_level)
-        pixels = model_pixels(photo.rgb, spec)
+        photo = _decode(content.file, spec)
+        boxes = spec.tiling.cut(photo.width, photo.height) if spec.tiling else []
+        if len(boxes) > 1:
+            assert spec.unpacked is not None, "who asks for windows gives a file for the pixels"
+            unpack_photo(photo.rgb, spec.unpacked)
+        pixels = _NO_PIXELS if len(boxes) > 1 else model_pixels(photo.rgb, spec)
         overlay_photo = _overlay_photo(photo, content.file, spec)
     except (UnjudgedError, MemoryError) as error:
         return Failure(content.ref, str(error) or "not enough memory for it")  # no hash: no verdict on the bytes
@@ -107,7 +141,20 @@ def _load_content(content: Content, spec: LoadSpec) -> Sample | Failure:
         if "allocate memory" not in str(error):  # torch has no error of its own for it
             raise
         return Failure(content.ref, "not enough memory for it")
-    return Sample(content.ref, content.hash, photo.width, photo.height, photo.note, pixels, overlay_photo)
+    tiles = Tiles(tuple(boxes)) if boxes else None
+    return Sample(content.ref, content.hash, photo.width, photo.height, photo.note, pixels, overlay_photo, tiles)
+
+
+def _decode(file: BinaryIO, spec: LoadSpec) -> Photo:
+    """Decode a file for the model. A photo of several windows is decoded in full."""
+    draft = None if spec.draft_shorter_side is None else (spec.draft_shorter_side, DRAFT_LONGER_SIDE)
+    return decode(
+        file,
+        max_pixels=spec.max_pixels,
+        draft_size=draft,
+        white_level=spec.white_level,
+        draft_up_to=spec.tiling.size if spec.tiling else None,
+    )
 
 
 def _overlay_photo(photo: Photo, file: BinaryIO, spec: LoadSpec) -> Pixels | None:
@@ -121,13 +168,15 @@ def _overlay_photo(photo: Photo, file: BinaryIO, spec: LoadSpec) -> Pixels | Non
     return downscale(rgb, fit_within((photo.width, photo.height), spec.overlay_size))
 
 
-def _load_in_worker(spec: LoadSpec, task: _Task) -> Sample | Failure:
+def _work_in_worker(spec: LoadSpec, task: _Task) -> _Answer:
     import torch
 
     Image.MAX_IMAGE_PIXELS = None  # `decode` has its own limit, with a reason
     torch.set_num_threads(1)  # fork() copies no threads, so torch would wait forever for its thread pool
-    ref, data = task
-    return load_sample(ref, spec) if data is None else _load_content(hold_content(ref, data), spec)
+    if isinstance(task, CutTask):
+        return cut_windows(task, partial(model_pixels, spec=spec))
+    spec = replace(spec, unpacked=task.unpacked)
+    return load_sample(task.ref, spec) if task.data is None else _load_content(hold_content(task.ref, task.data), spec)
 
 
 class PhotoLoader:
@@ -155,22 +204,26 @@ class PhotoLoader:
 
         load_decoders()
         self.workers = available_cores() if workers == "auto" else workers
-        self._workers = [Worker(partial(_load_in_worker, spec)) for _ in range(self.workers)]
-        self._idle: SimpleQueue[Worker[_Task, Sample | Failure]] = SimpleQueue()
+        self._workers = [Worker(partial(_work_in_worker, spec)) for _ in range(self.workers)]
+        self._idle: SimpleQueue[Worker[_Task, _Answer]] = SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
         # to feed the workers while the model computes; those of no worker fetch the next objects
         self._threads = ThreadPoolExecutor(2 * self.workers)
-        self._seconds = decode_seconds
+        self._cutters = ThreadPoolExecutor(self.workers)
+        self._seconds, self._cuts = decode_seconds, spec.tiling is not None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        pools = (self._threads, self._cutters)
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.stop()
-        self._threads.shutdown()
+        for pool in pools:
+            pool.shutdown()
 
     def batches(self, refs: Iterable[ImageRef], batch_size: int, stop: Callable[[], bool]) -> Iterator[Batch]:
         """Yield consecutive refs, `batch_size` at a time, until the end or until `stop()` returns true.
@@ -207,6 +260,32 @@ class PhotoLoader:
                 failures=tuple(result for result in results if isinstance(result, Failure)),
             )
 
+    def windows(self, sample: Sample) -> Iterator[Pixels]:
+        """Yield the model's input, (3, H, W), of each window of a photo; some are cut ahead.
+
+        Raises:
+            DecodeError: a window can't be cut; the message gives the reason.
+        """
+        if sample.tiles is None or sample.tiles.unpacked is None:
+            yield sample.pixels
+            return
+        path, size = path_for_workers(sample.tiles.unpacked), (sample.width, sample.height)
+        parts = (sample.tiles.boxes[start : start + WINDOWS_A_TASK] for start in count(0, WINDOWS_A_TASK))
+        tasks = (CutTask(path, size, boxes) for boxes in takewhile(len, parts))
+        waiting: deque[Future[_Answer]] = deque()
+        with sample.tiles.unpacked:
+            while True:
+                ahead = islice(tasks, 1 + self.workers - len(waiting))
+                waiting.extend(self._cutters.submit(self._run_in_idle_worker, task) for task in ahead)
+                if not waiting:
+                    return
+                try:
+                    windows = waiting.popleft().result()
+                except (WorkerDiedError, WorkerTimeoutError) as error:
+                    raise UnjudgedError(f"its windows can't be cut: {error or 'out of time'}") from None
+                assert isinstance(windows, list)
+                yield from windows
+
     def _load_in_idle_worker(self, ref: ImageRef) -> Sample | Failure:
         """Load one photo in an idle worker. Objects are fetched here: a client doesn't survive a fork."""
         try:
@@ -214,12 +293,11 @@ class PhotoLoader:
         except (FileNotFoundError, UnjudgedError) as error:
             gone = "can't be read: no such object; it vanished during the run"
             return Failure(ref, gone if isinstance(error, FileNotFoundError) else str(error))
-        worker = self._idle.get()
+        unpacked = open_unpacked() if self._cuts else None
+        task = _LoadTask(ref, data, path_for_workers(unpacked) if unpacked else None)
         try:
-            try:
-                return worker.run((ref, data), seconds=self._seconds)
-            except WorkerDiedError:  # perhaps a lack of memory and not this photo's fault: try once more
-                return worker.run((ref, data), seconds=self._seconds)
+            loaded = self._run_in_idle_worker(task)
+            assert not isinstance(loaded, list)
         except WorkerDiedError as error:
             if error.blames_task:
                 content_hash = hash_unchanged(ref) if data is None else hash_bytes(data)
@@ -227,5 +305,15 @@ class PhotoLoader:
             return Failure(ref, f"the decoder was killed, perhaps for want of memory ({error})")
         except WorkerTimeoutError:
             return Failure(ref, f"the decoder took longer than {self._seconds:g} s")
+        if isinstance(loaded, Sample) and loaded.tiles and len(loaded.tiles.boxes) > 1:
+            return replace(loaded, tiles=replace(loaded.tiles, unpacked=unpacked))
+        return loaded
+
+    def _run_in_idle_worker(self, task: _Task) -> _Answer:
+        worker = self._idle.get()
+        try:
+            return worker.run(task, seconds=self._seconds)
+        except WorkerDiedError:  # perhaps a lack of memory and not this photo's fault: try once more
+            return worker.run(task, seconds=self._seconds)
         finally:
             self._idle.put(worker)

@@ -25,6 +25,7 @@ class Request:
     max_pixels: int
     draft_size: tuple[int, int] | None = None
     white_level: float | None = None
+    draft_up_to: int | None = None
 
     def check_pixels(self, size: tuple[int, int]) -> None:
         """Refuse a picture with too many pixels."""
@@ -67,7 +68,8 @@ def read_with_pillow(file: BinaryIO, request: Request, page: int = 0) -> Picture
         request.check_pixels(image.size)
     size, depth = image.size, read_depth(image, file)
     is_alpha = declares_alpha(image, file)
-    if request.draft_size is not None and image.format in ("JPEG", "MPO"):
+    may_draft = request.draft_up_to is None or max(size) <= request.draft_up_to
+    if request.draft_size is not None and may_draft and image.format in ("JPEG", "MPO"):
         _request_draft(image, request.draft_size)
     image.load()
     orientation = _read_orientation(image)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-PixelBox = tuple[int, int, int, int]
+from pipeline.records import PixelBox
 
 
 @dataclass(frozen=True)
