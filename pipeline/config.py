@@ -26,7 +26,7 @@ from pipeline.setting_types import (
     resolve_path,
     split_at_commas,
 )
-from pipeline.settings import BatchSettings, DecodeSettings, MapSettings, OverlaySettings, changes_numbers
+from pipeline.settings import BatchSettings, DecodeSettings, MapSettings, OverlaySettings, TileSettings, changes_numbers
 from pipeline.storage.location import Location
 
 
@@ -43,7 +43,7 @@ def _check_overlays(text: str) -> str:
     return text
 
 
-class RunConfig(DecodeSettings, OverlaySettings, MapSettings, BatchSettings):
+class RunConfig(DecodeSettings, OverlaySettings, MapSettings, TileSettings, BatchSettings):
     """The settings of one run. Every option of `vitrollout run` is a field here, and the other way round."""
 
     input: AnyLocation = Field(

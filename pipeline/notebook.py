@@ -132,7 +132,7 @@ class LoadedModel:
             raise PhotoError(f"{sample.ref.path}: {failure.reason}")
         assert sample.photo is not None
         top, scores = best_scores(prediction.logits, self.classifier.scoring)
-        box = self.classifier.geometry.map_box(sample.width, sample.height)
+        box = self.classifier.geometry.box_of(sample)
         judged: tuple[float, Outcome] | tuple[None, None] = (None, None)
         if self._decision:
             (judged,) = self._decision.judge(prediction.logits[None], self.labels, self.classifier.scoring)

@@ -138,6 +138,37 @@ def concatenate_outputs(parts: Sequence[Output]) -> Output:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """A defect found in a photo.
+
+    Attributes:
+        box: (x0, y0, x1, y1), upright pixels.
+        label_id: id of its class.
+        score: probability of any defect, of the window it was found in.
+    """
+
+    box: Box
+    label_id: int
+    score: float
+
+
+@dataclass(frozen=True)
+class TiledResult:
+    """What the windows of a photo say beyond its prediction.
+
+    Attributes:
+        deciding: number of the window with the highest probability of a defect, whose logits are the photo's; None:
+            nothing tells defects from good, and the photo's are the mean of all windows.
+        detections: the defects found, the surest first.
+        features: (T, D), of the windows; None if not asked for.
+    """
+
+    deciding: int | None
+    detections: Sequence[Detection]
+    features: Floats | None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The model's output for one sample.
 
@@ -147,7 +178,9 @@ class Prediction:
         attention: (grid_h, grid_w), the raw map, not normalised.
         more_maps: maps of further methods, by method.
         target: id of the label explained by label-dependent maps; None without such maps, or for several classes.
-        features: (D,), or None if not asked for.
+        features: (D,), or None if not asked for; of a photo in tiles, the mean of its windows.
+        tiled: of a photo in tiles.
+        problem: reason why a photo in tiles has no output, or None.
     """
 
     sample: Sample
@@ -156,10 +189,14 @@ class Prediction:
     more_maps: Mapping[str, Floats] = field(default_factory=dict)
     target: int | None = None
     features: Floats | None = None
+    tiled: TiledResult | None = None
+    problem: str | None = None
 
     @property
     def failure(self) -> Failure | None:
-        """A failure if any value is not finite, as after an overflow in the model."""
+        """A failure if any value is not finite, as after an overflow in the model, or if there is none."""
+        if self.problem:
+            return Failure(self.sample.ref, self.problem)
         arrays = [self.logits, self.attention, *self.more_maps.values()]
         if self.features is not None:
             arrays.append(self.features)

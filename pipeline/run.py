@@ -82,6 +82,7 @@ def _prepare_and_log(config: RunConfig) -> PreparedRun:
     prepared = prepare_run(config)
     log.info("%s; other photos need another --model", prepared.model.opened.description)
     prepared.model.method.log_reason()
+    prepared.model.tile.log_reason()
     if prepared.model.decision:
         log.info("decision of the model: %s", prepared.model.decision.describe())
     return prepared

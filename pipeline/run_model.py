@@ -1,20 +1,25 @@
 """The model of a run, with all settings that decide its numbers and pictures."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.config import RunConfig
 from pipeline.decision import Decision, add_decision
 from pipeline.errors import ConfigError
 from pipeline.model.choose_method import MethodChoice, choose_method
+from pipeline.model.choose_tile import TileChoice, choose_tile
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.map_scale import Span
 from pipeline.model.open import OpenedModel, open_model
-from pipeline.model.targets import Targets
+from pipeline.model.targets import Targets, find_defects
 from pipeline.overlays.choice import OverlayChoice
 from pipeline.overlays.scale import find_model_span
 from pipeline.planning.fingerprint import fingerprint, photo_fingerprint
 from pipeline.planning.targets import choose_targets
 from pipeline.results.rows import RowBuilder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,9 @@ class RunModel:
         familiarity: statistics of the training photos saved with the model, or None.
         overlays: the photos to draw.
         span: map values drawn as the coldest and the hottest; None: each photo's own, or measured by the run.
+        tile: how photos are cut into windows.
+        defect_ids: ids of the classes counted as defects in windows; empty: nothing tells defects from good, or photos
+            are not cut.
     """
 
     config: RunConfig
@@ -41,7 +49,9 @@ class RunModel:
     decision: Decision | None
     familiarity: Familiarity | None
     overlays: OverlayChoice
-    span: Span | None = None
+    span: Span | None
+    tile: TileChoice
+    defect_ids: tuple[int, ...]
 
     @property
     def fingerprint(self) -> str:
@@ -58,6 +68,7 @@ class RunModel:
         return RowBuilder(
             head.labels, config.model, config.method[0], run_id, self.fingerprint_of, self.targets,
             head.scoring, self.decision, self.familiarity, config.embeddings,
+            self.tile.tiling.size if self.tile.tiling else None,
         )  # fmt: skip
 
 
@@ -75,14 +86,26 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
     opened = open_model(config, computes_here=computes_here)
     decision = opened.read_decision()
     choice = choose_method(config.method, opened, target=config.target, versus=config.versus)
-    config = config.model_copy(update={"method": choice.methods})
-    targets = choose_targets(config, opened.checkpoint, decision.positive if decision else ())
+    tile = choose_tile(config.tile, config.tile_overlap, opened.checkpoint)
+    config = config.model_copy(update={"method": choice.methods, "tile": tile.tiling.size if tile.tiling else None})
+    positive = decision.positive if decision else ()
+    targets = choose_targets(config, opened.checkpoint, positive)
+    defect_ids = _find_defects(opened.checkpoint.labels, positive) if tile.tiling else ()
     familiarity = opened.read_familiarity()
     digest = familiarity.digest() if familiarity else None
-    base = fingerprint(config, opened.checkpoint, opened.precision, targets, digest)
+    base = fingerprint(config, opened.checkpoint, opened.precision, targets, digest, defect_ids)
     try:
         overlays = config.overlay_choice.resolve_labels(opened.checkpoint.labels)
     except ValueError as error:
         raise ConfigError(f"overlays = {config.overlays}: {error}") from None
     span = None if overlays.kind == "none" else find_model_span(config.scale, config.method[0], targets, opened)
-    return RunModel(config, choice, opened, targets, base, decision, familiarity, overlays, span)
+    return RunModel(config, choice, opened, targets, base, decision, familiarity, overlays, span, tile, defect_ids)
+
+
+def _find_defects(labels: Sequence[str], positive: Sequence[str]) -> tuple[int, ...]:
+    """Return the ids of the classes counted as defects; empty if nothing tells them from good."""
+    try:
+        return find_defects(labels, (), positive)
+    except ValueError as error:
+        log.info("no defects are looked for in windows: %s", error)
+        return ()

@@ -16,6 +16,7 @@ from pipeline.storage.location import Location, ObjectUrl, is_url, parse_locatio
 Place = TypeVar("Place", bound=Location)
 
 _SCALE_WORDS = ("auto", "model", "run", "photo")
+LEAST_TILE = 8  # pixels
 _LARGEST_INPUT = 16_384  # pixels of a side: over a million patches
 
 
@@ -128,6 +129,14 @@ def _parse_size(value: object) -> object:
     if max(map(int, sides)) > _LARGEST_INPUT:
         raise ValueError(f"is more than any model takes; at most {_LARGEST_INPUT}")
     return (int(sides[0]), int(sides[-1]))
+
+
+def _parse_tile(value: object) -> object:
+    if value == "auto" or none_or(value) is None:
+        return none_or(value)
+    if not str(value).isdecimal() or int(str(value)) < LEAST_TILE:
+        raise ValueError(f"must be auto, none, or the side of a window in pixels, at least {LEAST_TILE}")
+    return int(str(value))
 
 
 def _parse_auto_count(value: object) -> object:
@@ -251,4 +260,5 @@ Device = Annotated[str, AfterValidator(_check_device)]
 ColormapName = Annotated[str, AfterValidator(_check_colormap)]
 Group = Annotated[str | None, BeforeValidator(none_or), AfterValidator(_check_group)]
 AlsoModel = Annotated[float | None, BeforeValidator(_parse_also)]
+Tile = Annotated[Literal["auto"] | int | None, BeforeValidator(_parse_tile)]
 InputSize = Annotated[tuple[int, int] | None, BeforeValidator(_parse_size)]

@@ -28,6 +28,7 @@ from pipeline.setting_types import (
     NoneOrPath,
     OutFolder,
     ScaleName,
+    Tile,
     check_outside,
     none_or,
     resolve_file,
@@ -103,6 +104,24 @@ class BatchSettings(ModelSettings):
     """The size of a forward pass."""
 
     batch_size: AutoCount = Field("auto", description="photos in one forward pass")
+
+
+class TileSettings(Settings):
+    """Large photos in windows."""
+
+    tile: Tile = Field(
+        "auto",
+        description="cut photos into windows of this side in pixels, so that small defects are seen as they are; none: "
+        "the whole photo at once; auto: as the model's config.json says, or else none",
+        json_schema_extra=changes_numbers(),
+    )
+    tile_overlap: float = Field(
+        0.5,
+        ge=0,
+        le=0.9,
+        description="share of a window's side covered by the next one as well; a defect should fit into it",
+        json_schema_extra=changes_numbers(),
+    )
 
 
 class MapSettings(Settings):

@@ -15,7 +15,7 @@ from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader, group_refs
 from pipeline.planning.plan_schema import refs_of_plan
 from pipeline.progress import Stopwatch
-from pipeline.records import Batch, ImageRef, Output, Prediction
+from pipeline.records import Batch, ImageRef, Prediction
 from pipeline.report.drift import Profiler
 from pipeline.results.files import ResultsFiles
 from pipeline.results.folder import ResultsFolder
@@ -90,31 +90,41 @@ class ShardRunner:
             # transformers takes seconds to import: only once there is something to do
             from pipeline.maps.passes import MapPlan
             from pipeline.model.predictor import build_predictor
+            from pipeline.model.tiled_predictor import build_tiled_predictor
 
             model, config = self._model, self._model.config
             self._classifier = model.opened.load(rescale=config.rescale)
+            if model.tile.tiling:
+                self._classifier = self._classifier.for_windows()
         targets = model.targets
         map_plan = MapPlan(
             config.method, config.head_fusion, config.discard_ratio, targets.label_ids, targets.versus_ids,
             features=self._rows.needs_features,
         )  # fmt: skip
-        self._predictor = build_predictor(self._classifier, map_plan, config.batch_size, targets)
         spec = self._classifier.load_spec(
             overlay_size=None if model.overlays.kind == "none" else config.overlay_size,
             exact_decode=config.exact_decode,
             max_pixels=config.max_pixels,
             white_level=config.white_level,
+            tiling=model.tile.tiling,
         )
         with ExitStack() as resources:
             self._loader = resources.enter_context(
                 PhotoLoader(spec, workers=config.workers, decode_seconds=config.decode_seconds)
+            )
+            self._predictor = (
+                build_tiled_predictor(
+                    self._classifier, map_plan, config.batch_size, targets, self._loader.windows, model.defect_ids
+                )
+                if model.tile.tiling
+                else build_predictor(self._classifier, map_plan, config.batch_size, targets)
             )
             self._overlays = resources.enter_context(
                 OverlayWriter(
                     self._files,
                     overlay_look(config, self._find_span()),
                     threads=self._loader.workers,
-                    waiting=self._predictor.batch_size,  # a batch is drawn while the device computes the next
+                    waiting=self._predictor.photos_a_batch,  # a batch is drawn while the device computes the next
                     clashing=self._clashing,
                 )
             )
@@ -136,7 +146,7 @@ class ShardRunner:
             DeviceLostError: the device no longer answers.
             VitrolloutError: as of a run.
         """
-        batch_size = self._predictor.batch_size
+        batch_size = self._predictor.photos_a_batch
         loading: deque[_Shard] = deque()  # decoded or being decoded; the first one is at the model
 
         def groups() -> Iterator[Sequence[ImageRef]]:
@@ -218,16 +228,16 @@ class ShardRunner:
         numbers = spread_evenly(range(self._run.shards), SCALE_PHOTOS)
         shards = (self._read_shard(number, 1) for number in numbers)
         refs = [ref for shard in shards for ref in spread_evenly(shard.refs, -(-SCALE_PHOTOS // len(numbers)))]
-        batches = self._loader.batches(refs[:SCALE_PHOTOS], self._predictor.batch_size, lambda: False)
+        batches = self._loader.batches(refs[:SCALE_PHOTOS], self._predictor.photos_a_batch, lambda: False)
         return measure_run_span(one for batch in batches for one in self._predictor.predict_photos(batch.samples))
 
-    def _finish_batch(self, batch: Batch, output: Callable[[], Output]) -> list[Row]:
+    def _finish_batch(self, batch: Batch, output: Callable[[], list[Prediction]]) -> list[Row]:
         """Wait for the output of a batch, hand its overlays to their threads, and build its rows."""
-        from pipeline.model.predictor import is_device_lost, split_by_photo
+        from pipeline.model.predictor import is_device_lost
 
         with self._clock("model"):
             try:
-                predictions = split_by_photo(batch.samples, output())
+                predictions = output()
             except RuntimeError as error:
                 if not is_device_lost(error):
                     raise
@@ -245,7 +255,7 @@ class ShardRunner:
     def _finish_photo(self, prediction: Prediction, unfamiliar: float | None) -> Row:
         """Build the row of a photo, and queue its overlay if it gets one."""
         sample = prediction.sample
-        box = self._classifier.geometry.map_box(sample.width, sample.height)
+        box = self._classifier.geometry.box_of(sample)
         row = self._rows.build_ok(prediction, box, None, unfamiliar)
         sampled = sample.ref.path in self._sampled
         if not self._model.overlays.wants(row.label, row.score, row.decision, sampled=sampled):

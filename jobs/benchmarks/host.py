@@ -82,7 +82,7 @@ def _build_photo_loop(ref: ImageRef, classifier: Classifier, results: ResultsFol
         sample = load_sample(ref, spec)
         assert isinstance(sample, Sample)
         prediction = Prediction(sample, logits, attention)
-        box = classifier.geometry.map_box(sample.width, sample.height)
+        box = classifier.geometry.box_of(sample)
         with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as overlays:
             name = overlays.submit(prediction.sample, prediction.attention, box)
             overlays.flush()

@@ -74,7 +74,7 @@ def explain_sample(sample: Sample, classifier: Classifier, plan: MapPlan, target
     top, scores = best_scores(prediction.logits, classifier.scoring)
     return Explanation(
         prediction=prediction,
-        box=classifier.geometry.map_box(sample.width, sample.height),
+        box=classifier.geometry.box_of(sample),
         labels=tuple(labels[label_id] for label_id in top),
         scores=tuple(float(score) for score in scores),
         method=method,

@@ -1,5 +1,6 @@
 """The maps of a photo's windows -> one map over the photo."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,9 @@ from pipeline.records import Doubles, Floats, PixelBox
 MOST_CELLS = 2**18  # of a stitched map: 1 MB a photo in the table
 
 
-def stitch_maps(maps: Floats, boxes: Sequence[PixelBox], size: tuple[int, int]) -> Floats:
+def stitch_maps(
+    maps: Floats, boxes: Sequence[PixelBox], size: tuple[int, int], patches: tuple[float, float] | None = None
+) -> Floats:
     """Blend the maps of overlapping windows into one, without seams.
 
     Each window counts most at its middle and nothing at its edges, by a squared sine (a Hann window), so that no value
@@ -20,20 +23,25 @@ def stitch_maps(maps: Floats, boxes: Sequence[PixelBox], size: tuple[int, int]) 
         maps: (T, grid_h, grid_w), raw, of windows of one size.
         boxes: T windows, (left, top, right, bottom), in pixels of the photo; together they cover it.
         size: width and height of the photo.
+        patches: rows and columns of patches in a window, if the map covers only the whole ones of them.
 
     Returns:
         (canvas_h, canvas_w), over the whole photo; the map itself for a single window.
     """
     if len(maps) == 1:
-        return maps[0]
-    canvas_h, canvas_w = _canvas_shape(maps.shape[1:], boxes[0], size)
+        (alone,) = maps
+        return np.asarray(alone)
+    patches = patches or (maps.shape[1], maps.shape[2])
+    canvas_h, canvas_w = _canvas_shape(patches, boxes[0], size)
     blended, weights = np.zeros((canvas_h, canvas_w)), np.zeros((canvas_h, canvas_w))
     spreads: dict[tuple[int, int, int], tuple[slice, Doubles, Doubles]] = {}  # windows share few columns and rows
 
     def spread(start: int, end: int, axis: int) -> tuple[slice, Doubles, Doubles]:
         if (start, end, axis) not in spreads:
             cells = (canvas_w, canvas_h)[axis]
-            spreads[start, end, axis] = _spread_cells(start, end, maps.shape[2 - axis], size[axis] / cells, cells)
+            position, cells_here, weight = _place_cells(start, end, size[axis] / cells, cells)
+            shares = _interpolate(position * patches[1 - axis], maps.shape[2 - axis])
+            spreads[start, end, axis] = cells_here, shares, weight
         return spreads[start, end, axis]
 
     for values, (left, top, right, bottom) in zip(maps, boxes, strict=True):
@@ -46,31 +54,32 @@ def stitch_maps(maps: Floats, boxes: Sequence[PixelBox], size: tuple[int, int]) 
     return stitched
 
 
-def _canvas_shape(grid: Sequence[int], window: PixelBox, size: tuple[int, int]) -> tuple[int, int]:
+def _canvas_shape(patches: tuple[float, float], window: PixelBox, size: tuple[int, int]) -> tuple[int, int]:
     """Return rows and columns of a map over the photo, with cells of the windows' size."""
     left, top, right, bottom = window
-    rows, columns = grid[0] * size[1] / (bottom - top), grid[1] * size[0] / (right - left)
+    rows, columns = patches[0] * size[1] / (bottom - top), patches[1] * size[0] / (right - left)
     shrink = min(1.0, (MOST_CELLS / (rows * columns)) ** 0.5)
     return max(1, round(rows * shrink)), max(1, round(columns * shrink))
 
 
-def _spread_cells(start: int, end: int, grid: int, cell: float, cells: int) -> tuple[slice, Doubles, Doubles]:
-    """Spread the cells of a window over those of the photo, along one side.
+def _place_cells(start: int, end: int, cell: float, cells: int) -> tuple[Doubles, slice, Doubles]:
+    """Find the cells of the photo with their middle in a window, along one side.
 
     Args:
         start, end: of the window, pixels.
-        grid: cells of its map.
         cell: pixels of a cell of the photo.
         cells: of the photo.
 
     Returns:
-        The n cells of the photo with their middle in the window; their values as shares of the window's cells,
-        (n, grid), by linear interpolation; and their weights, (n,).
+        Where the n cells lie in the window, 0 to 1; the cells; and their weights, (n,).
     """
-    first, last = np.ceil(start / cell - 0.5), np.ceil(end / cell - 0.5)
-    first, last = max(0, int(first)), min(cells, int(last))
-    middles = (np.arange(first, last) + 0.5) * cell
-    along = (middles - start) / (end - start)  # 0..1
-    position = np.clip(along * grid - 0.5, 0, grid - 1)
-    shares = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(grid)))
-    return slice(first, last), shares, np.sin(np.pi * along) ** 2 + 1e-6  # at the photo's edges no other window helps
+    first, last = max(0, math.ceil(start / cell - 0.5)), min(cells, math.ceil(end / cell - 0.5))
+    along = ((np.arange(first, last) + 0.5) * cell - start) / (end - start)
+    return along, slice(first, last), np.sin(np.pi * along) ** 2 + 1e-6  # at the photo's edges no other window helps
+
+
+def _interpolate(positions: Doubles, grid: int) -> Doubles:
+    """Return the shares of a map's cells, (n, grid), in its values at n positions between 0 and `grid`; linear."""
+    positions = np.clip(positions - 0.5, 0, grid - 1)
+    shares: Doubles = np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(grid)))
+    return shares

@@ -1,7 +1,7 @@
 """A batch of uint8 pixels -> logits, attention maps, and the features behind the logits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,8 +14,10 @@ from pipeline.maps.methods import METHODS, MethodName
 from pipeline.maps.passes import MapPlan
 from pipeline.model.features import join_features, record_head_inputs
 from pipeline.model.input_geometry import InputGeometry
+from pipeline.model.processor import stretch_to_input
 from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.loader import LoadSpec
+from pipeline.photos.tiling import Tiling
 from pipeline.records import Floats, Output, Scoring
 
 
@@ -106,6 +108,12 @@ class Classifier:
         """Convert values of all tokens, (..., N), to the grid of patches, (..., grid_h, grid_w)."""
         return tokens[..., self.prefix_tokens :].reshape(*tokens.shape[:-1], *self.geometry.grid)
 
+    def for_windows(self) -> "Classifier":
+        """Return the classifier with a processor that resizes a window to the input, without a crop or a border."""
+        height, width = self.geometry.input_size
+        geometry = InputGeometry((height, width), None, None, self.geometry.patch_size)
+        return replace(self, processor=stretch_to_input(self.processor, self.geometry.input_size), geometry=geometry)
+
     def load_spec(
         self,
         *,
@@ -113,10 +121,11 @@ class Classifier:
         exact_decode: bool = False,
         max_pixels: int = MAX_PIXELS,
         white_level: float | None = None,
+        tiling: Tiling | None = None,
     ) -> LoadSpec:
         """Return the instructions for decoding photos for this model; arguments as the settings of a run."""
         draft = None if exact_decode else self.geometry.draft_size
-        return LoadSpec(self.processor, draft, overlay_size, max_pixels, white_level)
+        return LoadSpec(self.processor, draft, overlay_size, max_pixels, white_level, tiling)
 
     def _target_ids(self, photos: int, plan: MapPlan, targets: Sequence[int] | None) -> Tensor | None:
         """Return the ids of the classes to explain, (B, K); None: the most likely one of each image."""

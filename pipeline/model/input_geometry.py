@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.records import Box
+from pipeline.records import Box, Sample
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,12 @@ class InputGeometry:
         box = self.resize or self.within
         target = max(box) if box else self.shortest_edge
         return 2 * target if target else None
+
+    def box_of(self, sample: Sample) -> Box:
+        """Return the part of a photo covered by its map, in upright pixels; all of one cut into several windows."""
+        if sample.tiles and len(sample.tiles.boxes) > 1:
+            return 0.0, 0.0, float(sample.width), float(sample.height)
+        return self.map_box(sample.width, sample.height)
 
     def map_box(self, width: int, height: int) -> Box:
         """Return the part of a photo covered by the map.

@@ -55,14 +55,18 @@ class Predictor:
         self._plan = plan
         self._targets = targets or Targets()
 
-    def predict_ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Future[Output]]]:
+    @property
+    def photos_a_batch(self) -> int:
+        """Photos to load together."""
+        return self.batch_size
+
+    def predict_ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Future[list[Prediction]]]]:
         """Yield every batch with its output to come: the device works on the next batch during the caller's work."""
-        waiting: deque[tuple[Batch, Future[Output]]] = deque()
+        waiting: deque[tuple[Batch, Future[list[Prediction]]]] = deque()
         thread = ThreadPoolExecutor(1)
         try:
             for batch in batches:
-                pixels = [sample.pixels for sample in batch.samples]
-                waiting.append((batch, thread.submit(self.predict, pixels, self._targets_of(batch.samples))))
+                waiting.append((batch, thread.submit(self.predict_photos, batch.samples)))
                 if len(waiting) == 2:
                     yield waiting.popleft()
             yield from waiting

@@ -95,6 +95,14 @@ def load_processor(checkpoint: Checkpoint, input_size: tuple[int, int] | None = 
     return processor
 
 
+def stretch_to_input(processor: Any, input_size: tuple[int, int]) -> Any:
+    """Return a copy of an image processor that resizes to (H, W), without a crop or a border."""
+    copied = copy.deepcopy(processor)
+    copied.do_center_crop, copied.do_pad = False, False
+    _resize_input(copied, input_size)
+    return copied
+
+
 def normalisation(processor: Any, rescale: bool = True) -> tuple[Tensor, Tensor]:
     """Combine an image processor's rescale and normalise into one affine step on 0..255: (pixels - mean) * scale.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,8 +20,9 @@ _FIRST_SETTINGS = (
 
 
 def fingerprint(
-    config: RunConfig, checkpoint: Checkpoint, precision: str, targets: Targets, familiarity: str | None = None
-) -> str:
+    config: RunConfig, checkpoint: Checkpoint, precision: str, targets: Targets, familiarity: str | None = None,
+    defect_ids: Sequence[int] = (),
+) -> str:  # fmt: skip
     """Hash all settings with an effect on the numbers, and nothing else.
 
     The settings are the fields declared with `changes_numbers`. Names in them are resolved: a model to the digest of
@@ -32,6 +34,7 @@ def fingerprint(
         precision: of the forward pass.
         targets: labels to explain.
         familiarity: digest of the model's statistics for the column unfamiliar; None without them.
+        defect_ids: ids of the classes looked for in windows.
     """
     method, *more_methods = config.method
     values = {name: getattr(config, name) for name in config.fingerprint_fields()} | {
@@ -61,10 +64,13 @@ def fingerprint(
         "positive",
     ):  # in `targets`; photo_fingerprint adds a photo's expected label
         values.pop(name)
+    tile, overlap = values.pop("tile"), values.pop("tile_overlap")
     if explains_labels:
         target = "expected" if targets.expected is not None else _identify_labels(targets.label)
         parts.append([target, _identify_labels(targets.versus)])
     parts += [[name, value] for name, value in values.items() if value != defaults[name]]
+    if tile is not None:
+        parts.append(["tile", tile, overlap, *defect_ids])
     if familiarity is not None:
         parts.append(["familiarity", familiarity])
     return _hash_parts(parts)

@@ -11,9 +11,10 @@ import pyarrow as pa
 from pipeline.decision import Decision, Outcome
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.targets import Targets
-from pipeline.records import Box, Failure, Floats, ImageRef, Prediction, Scoring, best_scores
+from pipeline.records import Box, Detection, Failure, Floats, ImageRef, Prediction, Scoring, best_scores
 from pipeline.results.schema import Row, set_columns
 
+MODEL_SOURCE = "model"  # of a detection, not a person
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
@@ -30,6 +31,7 @@ class RowBuilder:
         decision: for the columns defect_score and decision; None leaves them null.
         familiarity: for the column unfamiliar; None leaves it null.
         embeddings: fill the column embedding.
+        tile: side of the windows of photos, pixels; None: photos are not cut.
     """
 
     labels: Sequence[str]
@@ -42,6 +44,7 @@ class RowBuilder:
     decision: Decision | None = None
     familiarity: Familiarity | None = None
     embeddings: bool = False
+    tile: int | None = None
 
     @property
     def needs_features(self) -> bool:
@@ -50,11 +53,12 @@ class RowBuilder:
 
     def rate_familiarity(self, predictions: Sequence[Prediction]) -> Sequence[float | None]:
         """Return the column unfamiliar of classified photos, all at once: the statistics are read once."""
-        features = [prediction.features for prediction in predictions if prediction.features is not None]
-        if self.familiarity is None or not features:
+        if self.familiarity is None or not predictions or predictions[0].features is None:
             return [None] * len(predictions)
-        unfamiliar: Sequence[float] = self.familiarity.unfamiliarity(np.stack(features)).tolist()
-        return unfamiliar
+        rows = [_features_of(prediction) for prediction in predictions]  # (1, D) each, or (T, D)
+        unfamiliar = self.familiarity.unfamiliarity(np.concatenate(rows))
+        ends = np.cumsum([len(row) for row in rows])[:-1]
+        return [float(np.median(own)) for own in np.split(unfamiliar, ends)]
 
     def build_ok(self, prediction: Prediction, box: Box, overlay: str | None, unfamiliar: float | None = None) -> Row:
         """Build the row of a classified photo."""
@@ -92,7 +96,23 @@ class RowBuilder:
             decision=decision,
             unfamiliar=unfamiliar,
             embedding=to_embedding(prediction.features) if self.embeddings else None,
+            **self._tile_columns(prediction),
         )
+
+    def _tile_columns(self, prediction: Prediction) -> dict[str, Any]:
+        sample, tiled = prediction.sample, prediction.tiled
+        if sample.tiles is None or tiled is None:
+            return {}
+        return {
+            "tile": self.tile,
+            "tiles": len(sample.tiles.boxes),
+            "tile_box": None if tiled.deciding is None else sample.tiles.boxes[tiled.deciding],
+            "detections": [self._describe_detection(detection) for detection in tiled.detections],
+        }
+
+    def _describe_detection(self, detection: Detection) -> dict[str, Any]:
+        sides = dict(zip(("x0", "y0", "x1", "y1"), detection.box, strict=True))
+        return {**sides, "label": self.labels[detection.label_id], "score": detection.score, "source": MODEL_SOURCE}
 
     def build_failed(self, failure: Failure) -> Row:
         """Build the row of a file without a prediction, with the reason."""
@@ -130,6 +150,14 @@ class RowBuilder:
             "run_id": self.run_id,
             "processed_at": time.time_ns() // 1000,
         }
+
+
+def _features_of(prediction: Prediction) -> Floats:
+    """Return the features behind a photo, (1, D), or those of its windows, (T, D)."""
+    if prediction.tiled and prediction.tiled.features is not None:
+        return prediction.tiled.features
+    assert prediction.features is not None
+    return prediction.features[None]
 
 
 def to_embedding(features: Floats | None) -> Floats | None:

@@ -1,6 +1,6 @@
 """The Arrow schema of the table. Columns are only ever added, nullable, at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,14 @@ SCHEMA_VERSION = "1"
 
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
 _FLOATS = pa.list_(pa.float32())  # no fixed size: parts from models with other grids must open together
+DETECTION = pa.struct(
+    [
+        *(pa.field(side, pa.float32()) for side in ("x0", "y0", "x1", "y1")),
+        pa.field("label", pa.string()),
+        pa.field("score", pa.float32()),
+        pa.field("source", pa.string()),
+    ]
+)
 
 SCHEMA = pa.schema(
     [
@@ -49,6 +57,10 @@ SCHEMA = pa.schema(
         pa.field("decision", _CATEGORY),
         pa.field("unfamiliar", pa.float32()),
         pa.field("embedding", _FLOATS),
+        pa.field("tile", pa.int32()),
+        pa.field("tiles", pa.int32()),
+        pa.field("tile_box", _FLOATS),
+        pa.field("detections", pa.list_(DETECTION)),
     ],
     metadata={"schema_version": SCHEMA_VERSION},
 )
@@ -97,6 +109,10 @@ class Row:
     decision: str | None = None
     unfamiliar: float | None = None
     embedding: Floats | None = None
+    tile: int | None = None
+    tiles: int | None = None
+    tile_box: Sequence[float] | None = None
+    detections: Sequence[Mapping[str, Any]] | None = None
 
 
 def to_table(rows: Sequence[Row]) -> pa.Table:

@@ -197,7 +197,7 @@ class MapMeasurer:
         except DecodeError as error:
             self._leave_out(sample.ref.path, str(error))
             return []
-        box = geometry.map_box(sample.width, sample.height)
+        box = geometry.box_of(sample)
         if defect_area is not None:
             box = scale_box(box, (sample.width, sample.height), defect_area.shape[::-1])
         curves = self._measure_curves(photo)

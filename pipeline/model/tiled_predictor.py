@@ -1,0 +1,187 @@
+"""Photos in windows -> one prediction a photo: its windows' maps in one, and the defects found in them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, field, replace
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+from scipy.special import logit
+
+from pipeline.decision import combine_classes
+from pipeline.errors import DecodeError
+from pipeline.maps.hot_regions import find_hot_regions
+from pipeline.maps.passes import MapPlan
+from pipeline.maps.stitch import stitch_maps
+from pipeline.model.classifier import Classifier
+from pipeline.model.cpu_streams import split_over_cores
+from pipeline.model.detect import LEAST_SCORE, Candidate, merge_candidates
+from pipeline.model.predictor import Predictor, find_batch_size, split_by_photo
+from pipeline.model.targets import Targets
+from pipeline.records import (
+    Detection,
+    Floats,
+    Output,
+    PixelBox,
+    Pixels,
+    Prediction,
+    Sample,
+    TiledResult,
+    compute_scores,
+    concatenate_outputs,
+)
+
+_WINDOWS_A_PHOTO = 8  # at least, in photos worth cutting
+_LEAST = 1e-12  # of a mean probability, and of its distance to 1: so the logits are finite
+_NOTHING: Floats = np.empty((0, 0), np.float32)
+BOX_METHOD = "libragrad"  # its maps end where the defect ends, see docs/trust.md
+
+Cut = Callable[[Sample], Iterator[Pixels]]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A window on its way through the model: number of its photo among the samples, its box and its pixels."""
+
+    photo: int
+    box: PixelBox
+    pixels: Pixels
+
+
+@dataclass
+class _Collected:
+    """What is known of one photo so far."""
+
+    outputs: list[Output] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    failure: str | None = None
+
+
+class TiledPredictor(Predictor):
+    """Runs the windows of photos through a classifier; windows of several photos share batches."""
+
+    def __init__(
+        self, classifier: Classifier, plan: MapPlan, batch_size: int, targets: Targets, cut: Cut,
+        defect_ids: Sequence[int],
+    ) -> None:  # fmt: skip
+        """Set the model up.
+
+        Args:
+            classifier: the model, for windows: see `Classifier.for_windows`.
+            plan: the maps to compute.
+            batch_size: windows in one forward pass.
+            targets: labels to explain; each window's most likely one by default.
+            cut: yields the pixels of a photo's windows.
+            defect_ids: ids of the classes counted as defects; empty if nothing tells defects from good.
+        """
+        model = split_over_cores(classifier, batch_size)
+        super().__init__(model, plan, batch_size, targets)
+        self._boxes = Predictor(model, MapPlan((BOX_METHOD,)), batch_size)
+        self._cut, self._defect_ids, self._scoring = cut, list(defect_ids), classifier.scoring
+        height, width = classifier.geometry.input_size
+        self._patches = height / classifier.geometry.patch_size, width / classifier.geometry.patch_size
+
+    @property
+    def photos_a_batch(self) -> int:
+        """Photos to load together: few, since one may have thousands of windows."""
+        return max(1, self.batch_size // _WINDOWS_A_PHOTO)
+
+    def predict_photos(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """Classify photos and compute their maps, and find their defects; raises as `predict`."""
+        collected = [_Collected() for _ in samples]
+        windows = self._list_windows(samples, collected)
+        while batch := list(islice(windows, self.batch_size)):
+            self._predict_windows(batch, samples, collected)
+        return [self._merge(sample, photo) for sample, photo in zip(samples, collected, strict=True)]
+
+    def _list_windows(self, samples: Sequence[Sample], collected: Sequence[_Collected]) -> Iterator[_Window]:
+        for number, sample in enumerate(samples):
+            assert sample.tiles is not None
+            try:
+                for box, pixels in zip(sample.tiles.boxes, self._cut(sample), strict=True):
+                    yield _Window(number, box, pixels)
+            except DecodeError as error:
+                collected[number].failure = str(error)
+
+    def _predict_windows(
+        self, batch: Sequence[_Window], samples: Sequence[Sample], collected: Sequence[_Collected]
+    ) -> None:
+        """Run one batch of windows, and look for boxes in those with a defect."""
+        targets = self._targets_of([samples[window.photo] for window in batch])
+        output = self.predict([window.pixels for window in batch], targets)
+        for index, window in enumerate(batch):
+            collected[window.photo].outputs.append(_select(output, index))
+        if not self._defect_ids:
+            return
+        probabilities = compute_scores(output.logits, self._scoring)  # (b, C)
+        scores = combine_classes(probabilities, self._defect_ids, self._scoring)
+        suspects: list[int] = np.flatnonzero(scores >= LEAST_SCORE).tolist()
+        if not suspects:
+            return
+        label_ids = np.array(self._defect_ids)[probabilities[:, self._defect_ids].argmax(axis=1)]
+        maps = self._boxes.predict([batch[index].pixels for index in suspects], label_ids[suspects].tolist())
+        for index, heat in zip(suspects, maps.maps[BOX_METHOD], strict=True):
+            window = batch[index]
+            sample = samples[window.photo]
+            x0, y0, x1, y1 = map(float, window.box)
+            regions = find_hot_regions(heat, (x0, y0, x1, y1), (sample.width, sample.height))
+            box = astuple(regions[0])[:4] if regions else (x0, y0, x1, y1)
+            detection = Detection(box, int(label_ids[index]), float(scores[index]))
+            collected[window.photo].candidates.append(Candidate(detection, window.box))
+
+    def _merge(self, sample: Sample, photo: _Collected) -> Prediction:
+        """Make one prediction of those of the windows."""
+        assert sample.tiles is not None
+        if photo.failure:
+            return Prediction(sample, _NOTHING, _NOTHING, problem=photo.failure)
+        windows = concatenate_outputs(photo.outputs)  # (T, ...)
+        deciding = self._find_deciding(windows.logits)
+        output = Output(
+            logits=self._combine_logits(windows.logits, deciding)[None],
+            maps={method: self._stitch(maps, sample)[None] for method, maps in windows.maps.items()},
+            targets=None if windows.targets is None else [windows.targets[deciding or 0]],
+            features=None if windows.features is None else windows.features.mean(axis=0, keepdims=True),
+        )
+        (prediction,) = split_by_photo([sample], output)
+        tiled = TiledResult(deciding, merge_candidates(photo.candidates), windows.features)
+        return replace(prediction, tiled=tiled)
+
+    def _find_deciding(self, logits: Floats) -> int | None:
+        """Return the number of the window with the highest probability of a defect; logits (T, C)."""
+        if not self._defect_ids:
+            return None
+        scores = combine_classes(compute_scores(logits, self._scoring), self._defect_ids, self._scoring)
+        return int(np.nan_to_num(scores, nan=np.inf).argmax())  # an overflow must not hide behind other windows
+
+    def _combine_logits(self, logits: Floats, deciding: int | None) -> Floats:
+        """Return the logits of a photo, (C,): the deciding window's, or those of the mean probabilities."""
+        if deciding is not None or len(logits) == 1:
+            chosen: Floats = logits[deciding or 0]
+            return chosen
+        mean = compute_scores(logits, self._scoring).mean(axis=0).clip(_LEAST, 1 - _LEAST)
+        combined: Floats = (np.log(mean) if self._scoring == "softmax" else logit(mean)).astype(np.float32)
+        return combined
+
+    def _stitch(self, maps: Floats, sample: Sample) -> Floats:
+        assert sample.tiles is not None
+        return stitch_maps(maps, sample.tiles.boxes, (sample.width, sample.height), self._patches)
+
+
+def build_tiled_predictor(
+    classifier: Classifier, plan: MapPlan, batch_size: Literal["auto"] | int, targets: Targets, cut: Cut,
+    defect_ids: Sequence[int],
+) -> TiledPredictor:  # fmt: skip
+    """Build a predictor of windows, with the batch size of the settings; the rest as of `TiledPredictor`."""
+    size = find_batch_size(classifier, plan) if batch_size == "auto" else batch_size
+    return TiledPredictor(classifier, plan, size, targets, cut, defect_ids)
+
+
+def _select(output: Output, index: int) -> Output:
+    """Return the output of one window of a batch."""
+    one = slice(index, index + 1)
+    return Output(
+        output.logits[one],
+        {method: maps[one] for method, maps in output.maps.items()},
+        None if output.targets is None else output.targets[one],
+        None if output.features is None else output.features[one],
+    )
