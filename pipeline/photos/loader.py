@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, islice, takewhile
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Literal, Self
+from typing import IO, Any, BinaryIO, Literal, Self
 
 import numpy as np
 from PIL import Image
@@ -211,6 +211,7 @@ class PhotoLoader:
         # to feed the workers while the model computes; those of no worker fetch the next objects
         self._threads = ThreadPoolExecutor(2 * self.workers)
         self._cutters = ThreadPoolExecutor(self.workers)
+        self._unpacked: set[IO[bytes]] = set()  # files of photos with windows still to cut
         self._seconds, self._cuts = decode_seconds, spec.tiling is not None
 
     def __enter__(self) -> Self:
@@ -224,6 +225,8 @@ class PhotoLoader:
             worker.stop()
         for pool in pools:
             pool.shutdown()
+        for unpacked in list(self._unpacked):
+            self._close(unpacked)
 
     def batches(self, refs: Iterable[ImageRef], batch_size: int, stop: Callable[[], bool]) -> Iterator[Batch]:
         """Yield consecutive refs, `batch_size` at a time, until the end or until `stop()` returns true.
@@ -273,7 +276,7 @@ class PhotoLoader:
         parts = (sample.tiles.boxes[start : start + WINDOWS_A_TASK] for start in count(0, WINDOWS_A_TASK))
         tasks = (CutTask(path, size, boxes) for boxes in takewhile(len, parts))
         waiting: deque[Future[_Answer]] = deque()
-        with sample.tiles.unpacked:
+        try:
             while True:
                 ahead = islice(tasks, 1 + self.workers - len(waiting))
                 waiting.extend(self._cutters.submit(self._run_in_idle_worker, task) for task in ahead)
@@ -285,6 +288,12 @@ class PhotoLoader:
                     raise UnjudgedError(f"its windows can't be cut: {error or 'out of time'}") from None
                 assert isinstance(windows, list)
                 yield from windows
+        finally:
+            self._close(sample.tiles.unpacked)
+
+    def _close(self, unpacked: IO[bytes]) -> None:
+        self._unpacked.discard(unpacked)
+        unpacked.close()
 
     def _load_in_idle_worker(self, ref: ImageRef) -> Sample | Failure:
         """Load one photo in an idle worker. Objects are fetched here: a client doesn't survive a fork."""
@@ -293,11 +302,22 @@ class PhotoLoader:
         except (FileNotFoundError, UnjudgedError) as error:
             gone = "can't be read: no such object; it vanished during the run"
             return Failure(ref, gone if isinstance(error, FileNotFoundError) else str(error))
-        unpacked = open_unpacked() if self._cuts else None
-        task = _LoadTask(ref, data, path_for_workers(unpacked) if unpacked else None)
+        if not self._cuts:
+            return self._load_in_worker(_LoadTask(ref, data, None))
+        unpacked = open_unpacked()
+        self._unpacked.add(unpacked)
+        loaded = self._load_in_worker(_LoadTask(ref, data, path_for_workers(unpacked)))
+        if isinstance(loaded, Sample) and loaded.tiles and len(loaded.tiles.boxes) > 1:
+            return replace(loaded, tiles=replace(loaded.tiles, unpacked=unpacked))
+        self._close(unpacked)
+        return loaded
+
+    def _load_in_worker(self, task: _LoadTask) -> Sample | Failure:
+        ref, data = task.ref, task.data
         try:
             loaded = self._run_in_idle_worker(task)
             assert not isinstance(loaded, list)
+            return loaded
         except WorkerDiedError as error:
             if error.blames_task:
                 content_hash = hash_unchanged(ref) if data is None else hash_bytes(data)
@@ -305,9 +325,6 @@ class PhotoLoader:
             return Failure(ref, f"the decoder was killed, perhaps for want of memory ({error})")
         except WorkerTimeoutError:
             return Failure(ref, f"the decoder took longer than {self._seconds:g} s")
-        if isinstance(loaded, Sample) and loaded.tiles and len(loaded.tiles.boxes) > 1:
-            return replace(loaded, tiles=replace(loaded.tiles, unpacked=unpacked))
-        return loaded
 
     def _run_in_idle_worker(self, task: _Task) -> _Answer:
         worker = self._idle.get()

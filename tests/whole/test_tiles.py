@@ -1,0 +1,173 @@
+"""Large photos in windows, from files to rows: a tiny model with random weights, real processes."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pipeline
+from pipeline.photos.tiling import Tiling
+from tests.helpers.models import save_tiny_vit
+from tests.helpers.photos import save_photos
+
+LABELS = ("ok", "crack", "hole")
+
+
+def save_model(folder, labels=LABELS):
+    save_tiny_vit(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {str(number): label for number, label in enumerate(labels)}
+    config["label2id"] = {label: number for number, label in enumerate(labels)}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("tiles") / "model")
+
+
+def run(model, photos, out, **settings):
+    config = pipeline.RunConfig(
+        input=photos, out=out, model=str(model), precision="fp32", report=False, method=("rollout",), **settings
+    )
+    pipeline.run(config)
+    return pipeline.read_results(out).set_index("path").sort_index()
+
+
+def save_noise(file, size, seed=0, **options):
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(file, **options)
+
+
+def cut_by_hand(photo, folder, size=64, overlap=0.5):
+    """Save each window of a photo as a photo of its own; return the windows."""
+    folder.mkdir()
+    with Image.open(photo) as image:
+        boxes = Tiling(size, overlap).cut(*image.size)
+        for number, box in enumerate(boxes):
+            image.convert("RGB").crop(box).save(folder / f"{number:03}.png")
+    return boxes
+
+
+@pytest.mark.parametrize("size", [(200, 150), (64, 97), (64, 64)])
+def test_a_photo_in_windows_says_what_its_windows_say_alone(model, tmp_path, size):
+    """The window with the most of a defect decides: its logits are those of the same window as a photo of its own."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    save_noise(photos / "large.png", size)
+    row = run(model, photos, tmp_path / "out", tile=64).loc["large.png"]
+    boxes = cut_by_hand(photos / "large.png", tmp_path / "windows")
+    alone = run(model, tmp_path / "windows", tmp_path / "alone", tile=None)
+    logits = np.stack(alone["logits"])
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    decides = int((odds[:, 1:].sum(axis=1) / odds.sum(axis=1)).argmax())
+    np.testing.assert_allclose(row["logits"], logits[decides], rtol=1e-5, atol=1e-6)
+    assert (row["tile"], row["tiles"], list(row["tile_box"])) == (64, len(boxes), list(boxes[decides]))
+    assert row["label"] == alone["label"].iloc[decides]
+    np.testing.assert_allclose(row["map_box"], (0, 0, *size), atol=1e-4)
+    for detection in row["detections"]:
+        assert detection["label"] in LABELS[1:]
+        assert 0 <= detection["x0"] < detection["x1"] <= size[0]
+        assert 0 <= detection["y0"] < detection["y1"] <= size[1]
+        assert 0.05 <= detection["score"] <= 1
+
+
+def test_a_photo_of_one_window_is_a_photo_as_before(model, tmp_path):
+    save_photos(tmp_path / "photos", 3, size=(48, 40))
+    plain, tiled = (
+        run(model, tmp_path / "photos", tmp_path / f"out-{tile}", tile=tile, batch_size=1) for tile in (None, 64)
+    )
+    for name, row in plain.iterrows():
+        np.testing.assert_array_equal(row["logits"], tiled.loc[name, "logits"])
+        np.testing.assert_array_equal(row["attention"], tiled.loc[name, "attention"])
+        np.testing.assert_array_equal(row["map_box"], tiled.loc[name, "map_box"])
+        assert (row["label"], row["score"]) == (tiled.loc[name, "label"], tiled.loc[name, "score"])
+    assert tiled["tiles"].tolist() == [1, 1, 1]
+    assert plain["tiles"].isna().all()
+    assert set(plain["fingerprint"]) != set(tiled["fingerprint"])
+
+
+def test_without_a_good_class_the_mean_of_the_windows_counts(tmp_path):
+    model = save_model(tmp_path / "model", ("cat", "dog", "bird"))
+    (tmp_path / "photos").mkdir()
+    save_noise(tmp_path / "photos" / "large.png", (150, 100))
+    row = run(model, tmp_path / "photos", tmp_path / "out", tile=64).loc["large.png"]
+    cut_by_hand(tmp_path / "photos" / "large.png", tmp_path / "windows")
+    logits = np.stack(run(model, tmp_path / "windows", tmp_path / "alone", tile=None)["logits"])
+    mean = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).mean(axis=0)
+    np.testing.assert_allclose(np.exp(row["logits"]) / np.exp(row["logits"]).sum(), mean, atol=1e-5)
+    assert row["score"] == pytest.approx(mean.max(), abs=1e-5)
+    assert row["tile_box"] is None
+    assert len(row["detections"]) == 0
+
+
+def test_turned_deep_and_odd_files_are_cut_upright(model, tmp_path):
+    """A photo turned by its EXIF orientation, in 16 bits, as a TIFF, as a JPEG: the rows of the same upright pixels."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    grey = np.asarray(Image.fromarray(np.random.default_rng(1).integers(0, 256, (6, 8), np.uint8)).resize((201, 133)))
+    Image.fromarray(grey).save(photos / "plain.png")
+    turned = Image.fromarray(grey).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    turned.save(photos / "turned.png", exif=exif)
+    Image.fromarray(grey.astype(np.uint16) * 257).save(photos / "deep.png")
+    Image.fromarray(grey).save(photos / "plain.tif", compression="tiff_lzw")
+    Image.fromarray(grey).save(photos / "large.jpg", quality=100)
+    table = run(model, photos, tmp_path / "out", tile=64)
+    assert set(table["status"]) == {"ok"}
+    assert set(zip(table["width"], table["height"], strict=True)) == {(201, 133)}
+    plain = table.loc["plain.png"]
+    for name in ("turned.png", "deep.png", "plain.tif"):
+        np.testing.assert_allclose(table.loc[name, "logits"], plain["logits"], atol=1e-5)
+        np.testing.assert_allclose(table.loc[name, "attention"], plain["attention"], atol=1e-6)
+    np.testing.assert_allclose(table.loc["large.jpg", "attention"], plain["attention"], atol=1e-2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_windows_of_several_photos_share_batches_and_stay_apart(model, tmp_path, batch_size):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    sizes = [(100, 80), (64, 64), (200, 64), (30, 20), (65, 65), (90, 130)]
+    for number, size in enumerate(sizes):
+        save_noise(photos / f"{number}.png", size, seed=number)
+    (photos / "broken.png").write_bytes(b"nothing")
+    table = run(model, photos, tmp_path / "out", tile=64, batch_size=batch_size)
+    assert table.loc["broken.png", "status"] == "failed"
+    for number, size in enumerate(sizes):
+        (tmp_path / f"one-{number}").mkdir()
+        (photos / f"{number}.png").rename(tmp_path / f"one-{number}" / f"{number}.png")
+        alone = run(model, tmp_path / f"one-{number}", tmp_path / f"out-{number}", tile=64).loc[f"{number}.png"]
+        row = table.loc[f"{number}.png"]
+        np.testing.assert_allclose(row["logits"], alone["logits"], atol=1e-5)
+        np.testing.assert_allclose(row["attention"], alone["attention"], atol=1e-6)
+        assert row["tiles"] == alone["tiles"] == Tiling(64).count(*size)
+
+
+def test_a_model_can_name_its_windows(tmp_path, caplog):
+    model = save_model(tmp_path / "model")
+    config = json.loads((model / "config.json").read_text()) | {"vitrollout_tile": 32}
+    (model / "config.json").write_text(json.dumps(config))
+    (tmp_path / "photos").mkdir()
+    save_noise(tmp_path / "photos" / "large.png", (100, 80))
+    with caplog.at_level("INFO"):
+        by_model = run(model, tmp_path / "photos", tmp_path / "a").loc["large.png"]
+    assert "tile = 32: the model learned from windows of this size" in caplog.text
+    assert by_model["tile"] == 32
+    assert np.isnan(run(model, tmp_path / "photos", tmp_path / "b", tile=None).loc["large.png", "tile"])
+    given = run(model, tmp_path / "photos", tmp_path / "c", tile=32).loc["large.png"]
+    assert given["fingerprint"] == by_model["fingerprint"]
+    config["vitrollout_tile"] = "wide"
+    (model / "config.json").write_text(json.dumps(config))
+    with pytest.raises(pipeline.VitrolloutError, match="vitrollout_tile = 'wide' in its"):
+        run(model, tmp_path / "photos", tmp_path / "d")
+
+
+def test_windows_smaller_than_a_patch_are_refused(tmp_path):
+    save_tiny_vit(tmp_path / "model", patch_size=16, image_size=64)
+    save_photos(tmp_path / "photos", 1)
+    with pytest.raises(pipeline.VitrolloutError, match="tile = 8: windows of 8 pixels are smaller than one patch"):
+        run(tmp_path / "model", tmp_path / "photos", tmp_path / "out", tile=8)
