@@ -22,7 +22,7 @@ from pipeline.model.predictor import Predictor
 from pipeline.model.targets import Targets, find_targets
 from pipeline.overlays.draw import OverlayLook, draw_overlay
 from pipeline.photos.decode import to_rgb
-from pipeline.photos.loader import load_sample, model_pixels
+from pipeline.photos.load_photo import load_sample, model_pixels
 from pipeline.photos.resize import downscale, fit_within
 from pipeline.records import Box, Failure, Floats, ImageRef, Pixels, Prediction, Sample, best_scores
 from pipeline.settings import MapSettings, ModelSettings

@@ -12,7 +12,7 @@ A photo's path travels with its pixels; nothing is ever rejoined by order alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,18 +54,26 @@ class ImageRef:
     version: str | None = None
 
 
+class PixelFile(Protocol):
+    """A file with the pixels of a photo, (height, width, 3) uint8; it is gone with its last reference."""
+
+    @property
+    def path(self) -> str:
+        """Where any process of this machine opens it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Tiles:
     """The windows of a decoded photo.
 
     Attributes:
         boxes: T of (left, top, right, bottom), upright pixels.
-        unpacked: file with the photo's pixels, (height, width, 3) uint8, to cut the windows from; None for a single
-            window, which is the sample's pixels.
+        unpacked: the photo, to cut the windows from; None for a single window, which is the sample's pixels.
     """
 
     boxes: tuple[PixelBox, ...]
-    unpacked: IO[bytes] | None = None
+    unpacked: PixelFile | None = None
 
 
 @dataclass(frozen=True)

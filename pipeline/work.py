@@ -12,7 +12,7 @@ from pipeline.model.map_scale import Span, spread_evenly
 from pipeline.overlays.draw import overlay_look
 from pipeline.overlays.scale import SCALE_PHOTOS, keep_span, measure_run_span
 from pipeline.overlays.writer import OverlayWriter
-from pipeline.photos.loader import PhotoLoader, group_refs
+from pipeline.photos.loader import PhotoLoader, in_groups
 from pipeline.planning.plan_schema import refs_of_plan
 from pipeline.progress import Stopwatch
 from pipeline.records import Batch, ImageRef, Prediction
@@ -152,7 +152,7 @@ class ShardRunner:
         def groups() -> Iterator[Sequence[ImageRef]]:
             for number in shards:
                 loading.append(self._read_shard(number, batch_size))
-                yield from group_refs(loading[-1].refs, batch_size)
+                yield from in_groups(loading[-1].refs, batch_size)
 
         batches = self._clock.over("photos", self._loader.load_groups(groups(), stop))
         done: ShardDone | None = None

@@ -25,7 +25,7 @@ from pipeline.model.targets import Targets
 from pipeline.overlays.draw import OverlayLook
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.discover import discover
-from pipeline.photos.loader import load_sample
+from pipeline.photos.load_photo import load_sample
 from pipeline.records import ImageRef, Output, Prediction, Sample
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.rows import RowBuilder

@@ -16,7 +16,7 @@ from pipeline.model.features import join_features, record_head_inputs
 from pipeline.model.input_geometry import InputGeometry
 from pipeline.model.processor import stretch_to_input
 from pipeline.photos.limits import MAX_PIXELS
-from pipeline.photos.loader import LoadSpec
+from pipeline.photos.load_photo import LoadSpec
 from pipeline.photos.tiling import Tiling
 from pipeline.records import Floats, Output, Scoring
 

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.model.input_geometry import InputGeometry
 from pipeline.photos.limits import MAX_PIXELS
-from pipeline.photos.loader import LoadSpec, model_pixels
+from pipeline.photos.load_photo import LoadSpec, model_pixels
 from pipeline.records import Floats, Pixels
 
 _PICTURES = ((331, 207), (207, 331))  # width and height: landscape and portrait

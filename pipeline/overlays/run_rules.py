@@ -14,7 +14,7 @@ from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.draw import OverlayLook
 from pipeline.overlays.scale import Kept, read_kept_span
 from pipeline.photos.limits import DECODE_SECONDS, MAX_PIXELS
-from pipeline.photos.loader import LoadSpec
+from pipeline.photos.load_photo import LoadSpec
 from pipeline.records import Pixels
 from pipeline.results.open_run import read_open_runs
 from pipeline.results.run_record import RunRecord, newest_run_records

@@ -33,14 +33,21 @@ class CutTask:
     boxes: tuple[PixelBox, ...]
 
 
-def open_unpacked() -> IO[bytes]:
-    """Open an empty file in the folder for temporary files; it is gone once closed, also by the end of the process."""
-    return TemporaryFile() if sys.platform == "linux" else NamedTemporaryFile()
+class UnpackedPhoto:
+    """A file for the pixels of a photo, in the folder for temporary files; see `pipeline.records.PixelFile`.
 
+    Attributes:
+        path: where any process of this machine opens it.
+    """
 
-def path_for_workers(file: IO[bytes]) -> str:
-    """Return the path by which other processes open a file of `open_unpacked`."""
-    return f"/proc/{os.getpid()}/fd/{file.fileno()}" if sys.platform == "linux" else file.name
+    def __init__(self) -> None:
+        """Open an empty file; where Linux allows it, without a name, so that a killed process leaves none behind."""
+        self._file: IO[bytes] = TemporaryFile() if sys.platform == "linux" else NamedTemporaryFile()  # noqa: SIM115
+        self.path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}" if sys.platform == "linux" else self._file.name
+
+    def __del__(self) -> None:
+        """Free the disk."""
+        self._file.close()
 
 
 def unpack_photo(rgb: Pixels, path: str) -> None:

@@ -11,7 +11,7 @@ from pipeline.maps.methods import ATTENTION_METHODS, LABEL_METHODS
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.targets import LabelGroup, Targets
 from pipeline.photos.decode import rules_version
-from pipeline.photos.loader import DRAFT_LONGER_SIDE
+from pipeline.photos.load_photo import DRAFT_LONGER_SIDE
 
 # The settings of the first version, in its order: tables of all versions stay current. Later settings are appended.
 _FIRST_SETTINGS = (

@@ -9,7 +9,8 @@ from pipeline.errors import StoppedError
 from pipeline.labelled.read import labelled_ref
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.photos.limits import MAX_PIXELS
-from pipeline.photos.loader import LoadSpec, PhotoLoader
+from pipeline.photos.load_photo import LoadSpec
+from pipeline.photos.loader import PhotoLoader
 
 _SURVEYED = 64
 _BATCH = 16

@@ -12,7 +12,7 @@ from pipeline.model.familiarity import Familiarity, fit_familiarity
 from pipeline.model.familiarity_file import write_familiarity
 from pipeline.model.load import load_classifier
 from pipeline.model.predictor import Predictor
-from pipeline.photos.loader import model_pixels
+from pipeline.photos.load_photo import model_pixels
 
 
 def features_of(model: Path, photos: Sequence[Image.Image]) -> np.ndarray:

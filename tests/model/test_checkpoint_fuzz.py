@@ -18,7 +18,7 @@ from pipeline.maps.passes import MapPlan
 from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.load import load_classifier
-from pipeline.photos.loader import model_pixels
+from pipeline.photos.load_photo import model_pixels
 from pipeline.training.backbone import build_classifier, build_processor
 from tests.helpers.models import TINY_MODELS
 

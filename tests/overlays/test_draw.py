@@ -14,7 +14,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from pipeline.model.input_geometry import read_input_geometry
 from pipeline.overlays.draw import OverlayLook, draw_overlay, shown_range
-from pipeline.photos.loader import LoadSpec, load_sample
+from pipeline.photos.load_photo import LoadSpec, load_sample
 from pipeline.records import ImageRef
 from tests.helpers.image_files import with_orientation
 

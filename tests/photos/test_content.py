@@ -17,7 +17,7 @@ from pipeline.photos import content as contents
 from pipeline.photos import loader as loading
 from pipeline.photos import pillow_reader
 from pipeline.photos.decode import decode
-from pipeline.photos.loader import LoadSpec, load_sample
+from pipeline.photos.load_photo import LoadSpec, load_sample
 from pipeline.records import Failure, ImageRef, Sample
 from tests.helpers.image_files import encoded, quadrants, smooth_photo
 

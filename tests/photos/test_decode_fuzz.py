@@ -19,7 +19,8 @@ import pipeline
 from pipeline.errors import DecodeError
 from pipeline.photos.decode import decode
 from pipeline.photos.discover import discover
-from pipeline.photos.loader import LoadSpec, PhotoLoader
+from pipeline.photos.load_photo import LoadSpec
+from pipeline.photos.loader import PhotoLoader
 from tests.helpers.image_files import encoded, frames, png_bytes, smooth_photo, tiff_bytes, with_orientation
 
 SPEC = LoadSpec(ViTImageProcessorPil(size={"height": 16, "width": 16}), 16, 32, max_pixels=300_000)

@@ -20,7 +20,8 @@ from pipeline.photos import loader as loading
 from pipeline.photos.content import hash_file
 from pipeline.photos.decode import decode
 from pipeline.photos.discover import discover
-from pipeline.photos.loader import LoadSpec, PhotoLoader, load_sample
+from pipeline.photos.load_photo import LoadSpec, load_sample
+from pipeline.photos.loader import PhotoLoader
 from pipeline.records import Failure, ImageRef, Sample
 from tests.helpers.image_files import encoded, frames, looks_like_quadrants, quadrants, smooth_photo, with_orientation
 
@@ -473,7 +474,8 @@ import sys
 from functools import partial
 from pathlib import Path
 from pipeline.photos.discover import discover
-from pipeline.photos.loader import PhotoLoader, load_sample
+from pipeline.photos.load_photo import load_sample
+from pipeline.photos.loader import PhotoLoader
 from pipeline.photos.worker_process import Worker
 from tests.photos.test_loader import SPEC
 
@@ -509,7 +511,8 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from pipeline.photos import loader as loading
 from pipeline.photos.discover import discover
-from pipeline.photos.loader import LoadSpec, PhotoLoader
+from pipeline.photos.load_photo import LoadSpec
+from pipeline.photos.loader import PhotoLoader
 
 def with_threads(photo, size):
     torch.rand(8, 400, 400).softmax(-1)  # as shrinking does on processors without AVX2

@@ -21,7 +21,7 @@ from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.load import load_classifier
 from pipeline.photos.decode import register_heif
 from pipeline.photos.discover import discover
-from pipeline.photos.loader import LoadSpec, load_sample
+from pipeline.photos.load_photo import LoadSpec, load_sample
 from tests.helpers.image_files import encoded, frames, png_bomb, smooth_photo, tiff_bytes, with_orientation
 
 ROOT = Path(__file__).parents[2]
