@@ -14,7 +14,7 @@ from pipeline.maps.methods import METHODS, MethodName
 from pipeline.maps.passes import MapPlan
 from pipeline.model.features import join_features, record_head_inputs
 from pipeline.model.input_geometry import InputGeometry
-from pipeline.model.processor import stretch_to_input
+from pipeline.model.resize_input import stretch_to_input
 from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.load_photo import LoadSpec
 from pipeline.photos.tiling import Tiling

@@ -13,6 +13,7 @@ from pipeline.errors import ModelError, one_line
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.input_geometry import InputGeometry, read_input_geometry
 from pipeline.model.processor_probe import check_processor
+from pipeline.model.resize_input import resize_input
 from pipeline.records import Doubles
 
 _ERROR_LETTERS = 300  # of an error from a library
@@ -54,7 +55,7 @@ def open_preprocessing(
     processor = load_processor(checkpoint)
     try:
         if input_size is not None:
-            _resize_input(processor, input_size)
+            resize_input(processor, input_size)
         mean, scale = normalisation(processor, rescale)
         geometry = read_input_geometry(processor, patch_size)
         _check_sizes(geometry)
@@ -91,16 +92,8 @@ def load_processor(checkpoint: Checkpoint, input_size: tuple[int, int] | None = 
             f"{one_line(error, _ERROR_LETTERS)}; save the image processor beside the weights"
         ) from None
     if input_size is not None:
-        _resize_input(processor, input_size)
+        resize_input(processor, input_size)
     return processor
-
-
-def stretch_to_input(processor: Any, input_size: tuple[int, int]) -> Any:
-    """Return a copy of an image processor that resizes to (H, W), without a crop or a border."""
-    copied = copy.deepcopy(processor)
-    copied.do_center_crop, copied.do_pad = False, False
-    _resize_input(copied, input_size)
-    return copied
 
 
 def normalisation(processor: Any, rescale: bool = True) -> tuple[Tensor, Tensor]:
@@ -127,19 +120,6 @@ def _per_channel(value: Any) -> Doubles:
     return np.array(np.broadcast_to(np.asarray(value, np.float64), 3))
 
 
-def _resize_input(processor: Any, input_size: tuple[int, int]) -> None:
-    """Set the input's size; a resize before a centre crop keeps its proportion to the crop."""
-    height, width = input_size
-    if getattr(processor, "do_center_crop", False):
-        zoom = max(height / processor.crop_size["height"], width / processor.crop_size["width"])
-        sides = {side: round(pixels * zoom) for side, pixels in dict(processor.size).items() if pixels}
-        processor.size = type(processor.size)(**sides)
-        processor.crop_size = type(processor.crop_size)(height=height, width=width)
-    else:
-        processor.do_resize = True
-        processor.size = type(processor.size)(height=height, width=width)
-
-
 def _check_sizes(geometry: InputGeometry) -> None:
     sides = geometry.input_size
     before_crop = geometry.resize or geometry.within or ((geometry.shortest_edge,) if geometry.shortest_edge else ())
@@ -159,5 +139,5 @@ def _scale_down(processor: Any) -> Any:
         return processor
     small = copy.deepcopy(processor)
     height, width = geometry.input_size
-    _resize_input(small, (max(1, round(height * zoom)), max(1, round(width * zoom))))
+    resize_input(small, (max(1, round(height * zoom)), max(1, round(width * zoom))))
     return small

@@ -18,7 +18,6 @@ from pipeline.model.predictor import (
     fastest_batch_size,
     find_batch_size,
     is_out_of_memory,
-    split_by_photo,
 )
 from pipeline.model.targets import Targets
 from pipeline.records import Batch, ImageRef, Prediction, Sample
@@ -311,13 +310,13 @@ def test_device_is_at_the_next_batch_while_one_is_written_down(classifier):
     batch, predicted = next(ahead)
     assert batch is batches[0]
     assert_same(
-        split_by_photo(batch.samples, predicted.result()),
+        predicted.result(),
         Predictor(classifier, MAPS, batch_size=2).predict_photos(batch.samples),
     )
     assert watched.at_the_second.wait(60), "nothing is computed until the first batch is done with"
     batch, predicted = next(ahead)
     assert batch is batches[1]
-    assert len(predicted.result().logits) == 2
+    assert len(predicted.result()) == 2
     batch, predicted = next(ahead)
     with pytest.raises(RuntimeError, match="the cable is out"):
         predicted.result()

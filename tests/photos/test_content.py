@@ -14,7 +14,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from pipeline.errors import DecodeError
 from pipeline.photos import content as contents
-from pipeline.photos import loader as loading
+from pipeline.photos import load_photo as loading
 from pipeline.photos import pillow_reader
 from pipeline.photos.decode import decode
 from pipeline.photos.load_photo import LoadSpec, load_sample

@@ -16,7 +16,8 @@ from PIL import Image
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from pipeline.photos import loader as loading
+from pipeline.photos import load_photo as loading
+from pipeline.photos import loader as loaders
 from pipeline.photos.content import hash_file
 from pipeline.photos.decode import decode
 from pipeline.photos.discover import discover
@@ -419,13 +420,13 @@ def test_batches_have_the_same_photos_whoever_decodes(coloured):
 def sabotaged(coloured, monkeypatch, tmp_path):
     """Some files do something else than being decoded: what `deeds` says of their number."""
     deeds = {}
-    real = loading.load_sample
+    real = loaders.load_sample
 
     def load(ref, spec):
         deeds.get(int(ref.path[:2]), lambda: None)()
         return real(ref, spec)
 
-    monkeypatch.setattr(loading, "load_sample", load)  # workers are forked, so it holds there, too
+    monkeypatch.setattr(loaders, "load_sample", load)  # workers are forked, so it holds there, too
     return deeds
 
 
@@ -509,7 +510,7 @@ from pathlib import Path
 import torch
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from pipeline.photos import loader as loading
+from pipeline.photos import load_photo as loading
 from pipeline.photos.discover import discover
 from pipeline.photos.load_photo import LoadSpec
 from pipeline.photos.loader import PhotoLoader
