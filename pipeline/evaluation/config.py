@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.setting_types import AutoCount, OutFolder, PositiveLabels, is_model_folder, none_or
-from pipeline.settings import BatchSettings, GroupedDataSettings
+from pipeline.settings import BatchSettings, GroupedDataSettings, TileSettings
 
 
-class EvaluateConfig(BatchSettings, GroupedDataSettings):
+class EvaluateConfig(TileSettings, BatchSettings, GroupedDataSettings):
     """The settings of one evaluation. Every option of `vitrollout evaluate` is a field here."""
 
     out: OutFolder = Field(Path("evaluation"), description="for metrics.json, predictions.parquet and figure.png")

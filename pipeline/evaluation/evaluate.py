@@ -16,7 +16,7 @@ from pipeline.evaluation.compare import ModelAnswers
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.decision import choose_decision, choose_validation_photos, find_cautions, measure_costs
 from pipeline.evaluation.measure import gather_scores, measure
-from pipeline.evaluation.predict import predict_photos
+from pipeline.evaluation.predict import Judge, predict_photos
 from pipeline.evaluation.result import NO_GOOD_CLASS, Evaluation, PredictedPhoto, ScoredPhotos
 from pipeline.evaluation.second_model import compare_with, keep_known_labels
 from pipeline.evaluation.similar_groups import copy_groups, group_similar
@@ -57,10 +57,11 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     _check_turns(config, classifier.geometry.input_size)
     decision = None if config.save_decision else model.read_decision()
     positive = _choose_positive(config, classifier.labels, decision)
+    judge = Judge.prepare(classifier, model.checkpoint, config, positive)
     log.info("%d photos (%s); %s", len(photos), chosen.split, model.description)
 
     def predict(photos: Sequence[LabelledPhoto], split: str) -> tuple[list[PredictedPhoto], ScoredPhotos]:
-        predictions = list(predict_photos(photos, classifier, config, stop))
+        predictions = list(predict_photos(photos, judge, config, stop))
         _check_any_readable(config, predictions)
         if config.group == "similar":
             predictions = group_similar(predictions)

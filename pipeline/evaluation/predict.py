@@ -2,27 +2,61 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import numpy as np
 
+from pipeline.decision import class_ids
 from pipeline.errors import ModelError, StoppedError
 from pipeline.evaluation.config import EvaluateConfig
-from pipeline.evaluation.metrics import Probabilities
 from pipeline.evaluation.result import PredictedPhoto
 from pipeline.labelled.read import labelled_ref
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.maps.passes import MapPlan
+from pipeline.model.checkpoint import Checkpoint
+from pipeline.model.choose_tile import choose_tile
 from pipeline.model.classifier import Classifier
-from pipeline.model.predictor import Predictor, build_predictor
+from pipeline.model.predictor import Change, Predictor, build_predictor, keep_pixels
+from pipeline.model.targets import Targets
+from pipeline.model.tiled_predictor import build_tiled_predictor
 from pipeline.photos.loader import PhotoLoader
+from pipeline.photos.tiling import Tiling
 from pipeline.progress import Progress
-from pipeline.records import Floats, Pixels, Sample, Scoring, compute_scores
+from pipeline.records import Pixels, Prediction, Scoring, compute_scores
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Judge:
+    """A model at work.
+
+    Attributes:
+        classifier: the model; for windows if photos are cut.
+        tiling: how photos are cut; None: not at all.
+        defect_ids: ids of the classes counted as defects: the window with most of them decides for its photo.
+    """
+
+    classifier: Classifier
+    tiling: Tiling | None
+    defect_ids: Sequence[int]
+
+    @classmethod
+    def prepare(
+        cls, classifier: Classifier, checkpoint: Checkpoint, config: EvaluateConfig, positive: Sequence[str]
+    ) -> Self:
+        """Prepare a loaded model for whole photos or for windows, by the settings; raises as `choose_tile`."""
+        tile = choose_tile(config.tile, config.tile_overlap, checkpoint)
+        tile.log_reason()
+        if tile.tiling:
+            classifier = classifier.for_windows()
+        return cls(classifier, tile.tiling, class_ids(classifier.labels, positive))
+
+
 def predict_photos(
-    photos: Sequence[LabelledPhoto], classifier: Classifier, config: EvaluateConfig, stop: Callable[[], bool]
+    photos: Sequence[LabelledPhoto], judge: Judge, config: EvaluateConfig, stop: Callable[[], bool]
 ) -> Iterator[PredictedPhoto]:
     """Predict the class probabilities of each photo; unreadable photos come without.
 
@@ -30,25 +64,57 @@ def predict_photos(
         ModelError: the model's output is not finite.
         StoppedError: `stop()` was true.
     """
-    predictor = build_predictor(classifier, MapPlan((), features=config.group == "similar"), config.batch_size)
     photo_of = {photo.name: photo for photo in photos}
     refs = [labelled_ref(photo) for photo in photos]
-    with PhotoLoader(classifier.load_spec(), workers=config.workers) as loader, Progress(len(photos)) as progress:
-        for batch in loader.batches(refs, predictor.batch_size, stop):
-            probabilities, features = _predict_batch(
-                batch.samples, predictor, classifier.scoring, average_turns=config.average_turns
-            )
-            for index, (sample, row) in enumerate(zip(batch.samples, probabilities, strict=True)):
-                if not np.isfinite(row).all():
-                    raise ModelError(f"{sample.ref.path}: the model's output is not finite; try --precision fp32")
-                yield PredictedPhoto(
-                    photo_of[sample.ref.path], row, features=None if features is None else features[index]
-                )
-            for failure in batch.failures:
+    spec = judge.classifier.load_spec(tiling=judge.tiling)
+    with PhotoLoader(spec, workers=config.workers) as loader, Progress(len(photos)) as progress:
+        predictor = _build_predictor(judge, config, loader)
+        for batch in loader.batches(refs, predictor.photos_a_batch, stop):
+            failures = list(batch.failures)
+            views = [predictor.predict_photos(batch.samples, turn) for turn in _list_turns(config)]
+            for predictions in zip(*views, strict=True):  # of one photo
+                if predictions[0].problem and predictions[0].failure:
+                    failures.append(predictions[0].failure)
+                    continue
+                yield _average(photo_of[predictions[0].sample.ref.path], predictions, judge.classifier.scoring)
+            for failure in failures:
                 log.warning("left out %s: %s", failure.ref.path, failure.reason)
                 yield PredictedPhoto(photo_of[failure.ref.path], None, failure.reason)
-            progress.advance(ok=len(batch.samples), failed=len(batch.failures))
+            failed = len(failures)
+            progress.advance(ok=len(batch.samples) + len(batch.failures) - failed, failed=failed)
     raise_if_stopped(stop)
+
+
+def _build_predictor(judge: Judge, config: EvaluateConfig, loader: PhotoLoader) -> Predictor:
+    plan = MapPlan((), features=config.group == "similar")
+    if judge.tiling is None:
+        return build_predictor(judge.classifier, plan, config.batch_size)
+    return build_tiled_predictor(
+        judge.classifier, plan, config.batch_size, Targets(), loader.windows, judge.defect_ids, finds_boxes=False
+    )
+
+
+def _list_turns(config: EvaluateConfig) -> list[Change]:
+    """List the views of each photo: as it is, or in its eight turns and mirrorings."""
+    if not config.average_turns:
+        return [keep_pixels]
+    return [
+        partial(_turn_pixels, quarters=quarters, mirrored=mirrored)
+        for quarters in range(4)
+        for mirrored in (False, True)
+    ]
+
+
+def _average(photo: LabelledPhoto, views: Sequence[Prediction], scoring: Scoring) -> PredictedPhoto:
+    """Average the probabilities over the views of a photo; features are those of the photo as it is.
+
+    Raises:
+        ModelError: they are not finite.
+    """
+    mean = compute_scores(np.stack([view.logits for view in views]), scoring).mean(axis=0)  # (C,)
+    if not np.isfinite(mean).all():
+        raise ModelError(f"{photo.name}: the model's output is not finite; try --precision fp32")
+    return PredictedPhoto(photo, mean, features=views[0].features)
 
 
 def raise_if_stopped(stop: Callable[[], bool]) -> None:
@@ -59,28 +125,6 @@ def raise_if_stopped(stop: Callable[[], bool]) -> None:
     """
     if stop():
         raise StoppedError("stopped; nothing was written, run the same command again")
-
-
-def _predict_batch(
-    samples: Sequence[Sample], predictor: Predictor, scoring: Scoring, *, average_turns: bool
-) -> tuple[Probabilities, Floats | None]:
-    """Return probabilities (B, C) of the photos as they are, or averaged over turns and mirrorings; and features.
-
-    Features (B, D) are those of the photos as they are; None if the plan of the predictor leaves them out.
-    """
-    if not samples:
-        return np.zeros((0, 1)), None
-    turns = range(4) if average_turns else range(1)
-    mirrorings = (False, True) if average_turns else (False,)
-    views = [
-        [_turn_pixels(sample.pixels, quarters, mirrored) for sample in samples]
-        for quarters in turns
-        for mirrored in mirrorings
-    ]
-    outputs = [predictor.predict(view) for view in views]
-    logits = np.stack([output.logits for output in outputs])  # (views, B, C)
-    mean: Probabilities = compute_scores(logits, scoring).mean(axis=0)
-    return mean, outputs[0].features
 
 
 def _turn_pixels(pixels: Pixels, quarters: int, mirrored: bool) -> Pixels:

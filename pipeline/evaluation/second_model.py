@@ -10,7 +10,7 @@ from pipeline.evaluation.comparison import Comparison
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.exposure import find_exposure
 from pipeline.evaluation.measure import gather_scores
-from pipeline.evaluation.predict import predict_photos
+from pipeline.evaluation.predict import Judge, predict_photos
 from pipeline.evaluation.write import write_predictions
 from pipeline.labelled.csv_table import list_some
 from pipeline.labelled.good_labels import is_good_label
@@ -69,10 +69,11 @@ def _answer(
     classifier = model.load()
     known = keep_known_labels(photos, classifier.labels, model.checkpoint.name)
     log.info("against: %d photos; %s", len(known), model.description)
-    predictions = list(predict_photos(known, classifier, config, stop))
+    positive = _choose_positive(first.scored.positive, first.scored.labels, classifier.labels)
+    judge = Judge.prepare(classifier, model.checkpoint, config, positive)
+    predictions = list(predict_photos(known, judge, config, stop))
     if all(prediction.probabilities is None for prediction in predictions):
         raise DataError(f"against = {model.checkpoint.name}: knows the label of no readable photo; name another model")
-    positive = _choose_positive(first.scored.positive, first.scored.labels, classifier.labels)
     scored = gather_scores(predictions, classifier.labels, first.scored.split, positive, classifier.scoring)
     return ModelAnswers(model.checkpoint, predictions, scored)
 

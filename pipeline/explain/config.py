@@ -16,7 +16,7 @@ from pipeline.setting_types import (
     check_positive,
     resolve_path,
 )
-from pipeline.settings import DecodeSettings, MapSettings, ModelSettings, OverlaySettings
+from pipeline.settings import DecodeSettings, MapSettings, ModelSettings, OverlaySettings, TileSettings
 
 
 def _check_file_or_url(image: object) -> object:
@@ -42,7 +42,7 @@ def _check_layer(layer: int) -> int:
     return layer
 
 
-class ExplainConfig(DecodeSettings, OverlaySettings, MapSettings, ModelSettings):
+class ExplainConfig(DecodeSettings, OverlaySettings, MapSettings, TileSettings, ModelSettings):
     """The settings of one explanation. Every option of `vitrollout explain` is a field here.
 
     Settings shared with `RunConfig` have the same effect on the numbers.

@@ -15,11 +15,13 @@ from pipeline.explain.config import ExplainConfig
 from pipeline.explain.fetch import fetch
 from pipeline.maps.methods import METHODS
 from pipeline.model.choose_method import choose_method
+from pipeline.model.choose_tile import choose_tile
 from pipeline.model.open import OpenedModel, open_model
-from pipeline.model.targets import DEFECTS, Targets, find_targets
+from pipeline.model.targets import DEFECTS, Targets, find_defects, find_targets
 from pipeline.overlays.scale import find_model_span
 from pipeline.photos.folder_walk import escape
 from pipeline.photos.loader import PhotoLoader
+from pipeline.photos.tiling import Tiling
 from pipeline.records import ImageRef, Sample
 
 if TYPE_CHECKING:  # transformers takes seconds to import: it is loaded once the photo has arrived
@@ -47,18 +49,28 @@ def explain(config: ExplainConfig) -> "Explanation":
         config = config.model_copy(update={"method": choice.methods[0]})
         targets = _choose_targets(config, model)
         span = find_model_span(config.scale, config.method, targets, model)
-        # 2. the weights, the layer, the pixels
+        tile = choose_tile(config.tile, config.tile_overlap, model.checkpoint)
+        # 2. the weights and the layer
         log.info("%s", model.description)
         choice.log_reason()
+        tile.log_reason()
         classifier = model.load(rescale=config.rescale)
         layer = _layer_from_first(config.layer, len(classifier.encoder))
-        sample = _decode_photo(ref, classifier, config)
-    # 3. prediction, map and attention
-    from pipeline.explain.explanation import explain_sample
-    from pipeline.maps.passes import MapPlan
+        # 3. the pixels; prediction, map and attention
+        from pipeline.explain.explanation import Explainer
+        from pipeline.maps.passes import MapPlan
 
-    plan = MapPlan((config.method,), config.head_fusion, config.discard_ratio, targets.label_ids, targets.versus_ids)
-    return replace(explain_sample(sample, classifier, plan, targets, layer), span=span)
+        plan = MapPlan(
+            (config.method,), config.head_fusion, config.discard_ratio, targets.label_ids, targets.versus_ids
+        )
+        if tile.tiling:
+            classifier = classifier.for_windows()
+        with _load_photos(classifier, config, tile.tiling) as loader:
+            sample = _decode_photo(ref, loader, config)
+            explainer = Explainer(classifier, plan, targets, layer)
+            defect_ids = _find_defects(config, model) if tile.tiling else ()
+            explanation = explainer.explain(sample, loader, defect_ids)
+    return replace(explanation, span=span)
 
 
 def _locate_photo(config: ExplainConfig, folder: Path) -> ImageRef:
@@ -98,16 +110,30 @@ def _layer_from_first(layer: int, count: int) -> int:
     return layer if layer > 0 else count + 1 + layer
 
 
-def _decode_photo(ref: ImageRef, classifier: "Classifier", config: ExplainConfig) -> Sample:
-    """Decode the photo as a run does, in a worker process: decoders may crash or hang."""
+def _load_photos(classifier: "Classifier", config: ExplainConfig, tiling: Tiling | None) -> PhotoLoader:
+    """Start a worker that decodes as a run does: decoders may crash or hang."""
     spec = classifier.load_spec(
         overlay_size=_PHOTO_SIDE,
         exact_decode=config.exact_decode,
         max_pixels=config.max_pixels,
         white_level=config.white_level,
+        tiling=tiling,
     )
-    with PhotoLoader(spec, workers=1, decode_seconds=config.decode_seconds) as loader:
-        (batch,) = loader.batches([ref], 1, lambda: False)
+    return PhotoLoader(spec, workers=1, decode_seconds=config.decode_seconds)
+
+
+def _decode_photo(ref: ImageRef, loader: PhotoLoader, config: ExplainConfig) -> Sample:
+    (batch,) = loader.batches([ref], 1, lambda: False)
     for failure in batch.failures:
         raise PhotoError(f"{config.image}: {failure.reason}")
     return batch.samples[0]
+
+
+def _find_defects(config: ExplainConfig, model: OpenedModel) -> tuple[int, ...]:
+    """Return the ids of the classes looked for in windows; empty if nothing tells defects from good."""
+    decision = model.read_decision()
+    try:
+        return find_defects(model.checkpoint.labels, config.positive, decision.positive if decision else ())
+    except ValueError as error:
+        log.info("no defects are looked for in windows: %s", error)
+        return ()

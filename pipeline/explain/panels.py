@@ -10,14 +10,19 @@ import numpy as np
 from cmap import Colormap
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
+from matplotlib.patches import Rectangle
 
 from pipeline.explain.explanation import Explanation
 from pipeline.maps.geometry import scale_box
 from pipeline.maps.methods import METHODS
 from pipeline.overlays.draw import OverlayLook, draw_overlay, shown_range
-from pipeline.records import Floats
+from pipeline.records import Box, Floats
 
 _BAR, _BEST_BAR, _MUTED, _FRAME = "#c3cad6", "#3b5bdb", "#5f6673", "#d5d9e0"
+_BOX = "#00b894"
+_BOX_LABEL: dict[str, Any] = {
+    "fontsize": 6.5, "color": "white", "va": "bottom", "bbox": {"facecolor": _BOX, "pad": 1, "lw": 0}
+}  # fmt: skip
 _TITLE: dict[str, Any] = {"fontsize": 12, "fontweight": "bold"}
 _CAPTION: dict[str, Any] = {"fontsize": 9, "color": _MUTED}
 _LETTERS_PER_INCH = 8  # of a title
@@ -52,14 +57,19 @@ def _draw_overlay(canvas: FigureBase, explanation: Explanation, look: OverlayLoo
     for axes, picture, title in zip(canvas.subplots(1, 2), (sample.photo, overlay), titles, strict=True):
         _show_picture(axes, picture, extent=(0, sample.width, sample.height, 0))
         axes.set_title(_wrap_name(title, _LETTERS_PER_INCH * _photo_size(explanation)[0]), **_TITLE)
+    for detection in explanation.detections:
+        x0, y0, x1, y1 = detection.box
+        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=_BOX, linewidth=1.2))
+        name = explanation.class_names[detection.label_id]
+        axes.text(x0, y0, f" {name} {_format_score(detection.score)}", **_BOX_LABEL)
 
 
 def _draw_map(canvas: FigureBase, explanation: Explanation, look: OverlayLook) -> None:
     """Draw the map alone, with a colour bar on the scale of the overlay."""
     attention = explanation.prediction.attention
     axes = canvas.subplots()
-    image = _show_map(axes, attention, explanation, look)
-    width, _ = _map_size(explanation, 1)
+    image = _show_map(axes, attention, explanation.box, look)
+    width, _ = _map_size(explanation.box, 1)
     bar = axes.inset_axes((1 + 0.03 / width, 0, 0.05 / width, 1))  # as high as the map
     beyond = (bool(attention.min() < image.norm.vmin), bool(attention.max() > image.norm.vmax))
     ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
@@ -90,7 +100,8 @@ def _draw_heads(canvas: FigureBase, explanation: Explanation, look: OverlayLook)
     heads = explanation.heads
     frames = {f"head {number}  {head.sum():.0%}": head for number, head in enumerate(heads, start=1)}
     _draw_frames(canvas, frames, _head_columns(explanation), explanation, look)
-    canvas.suptitle(f"Heads of layer {explanation.layer} of {len(explanation.filmstrip)}", **_TITLE)
+    layers = f"{explanation.layer} of {len(explanation.filmstrip)}"
+    canvas.suptitle(f"Heads of layer {layers}{_name_window(explanation)}", **_TITLE)
     canvas.supxlabel("percent of attention on patches; each on its own scale", **_CAPTION)
 
 
@@ -104,8 +115,16 @@ def _draw_filmstrip(canvas: FigureBase, explanation: Explanation, look: OverlayL
         caption = "the map of the first layers alone"
     frames = dict(zip(names, explanation.filmstrip, strict=True))
     _draw_frames(canvas, frames, _film_columns(explanation), explanation, look)
-    canvas.suptitle(f"Layer by layer ({explanation.film_method})", **_TITLE)
+    canvas.suptitle(f"Layer by layer ({explanation.film_method}){_name_window(explanation)}", **_TITLE)
     canvas.supxlabel(f"{caption}; each on its own scale", **_CAPTION)
+
+
+def _name_window(explanation: Explanation) -> str:
+    """Return the place of the window shown, for a title; empty for a whole photo."""
+    if explanation.window is None:
+        return ""
+    left, top, right, bottom = explanation.window
+    return f", window {left}, {top} to {right}, {bottom}"
 
 
 def _draw_frames(
@@ -116,14 +135,14 @@ def _draw_frames(
     rows = math.ceil(len(frames) / columns)
     for position, (title, values) in enumerate(frames.items(), start=1):
         axes = canvas.add_subplot(rows, columns, position)
-        _show_map(axes, values, explanation, look)
+        _show_map(axes, values, explanation.attention_box, look)
         axes.set_title(title, fontsize=9, color=_MUTED)
 
 
-def _show_map(axes: Axes, values: Floats, explanation: Explanation, look: OverlayLook) -> Any:
-    """Show a map with sharp cells, in the photo's proportions and the overlay's colours."""
+def _show_map(axes: Axes, values: Floats, box: Box, look: OverlayLook) -> Any:
+    """Show a map with sharp cells over its part of the photo, in the overlay's colours."""
     low, high = shown_range(np.maximum(values, 0), look)
-    x0, y0, x1, y1 = explanation.box
+    x0, y0, x1, y1 = box
     colours = Colormap(look.colormap).to_mpl()
     options = {"cmap": colours, "vmin": low, "vmax": high, "interpolation": "nearest"}
     return _show_picture(axes, values, extent=(x0, x1, y1, y0), **options)
@@ -175,9 +194,9 @@ def _photo_size(explanation: Explanation) -> tuple[float, float]:
     return max(width, 2.5), height
 
 
-def _map_size(explanation: Explanation, side: float) -> tuple[float, float]:
-    """Return the size of a map in the photo's proportions, its longest side of `side` inches."""
-    x0, y0, x1, y1 = explanation.box
+def _map_size(box: Box, side: float) -> tuple[float, float]:
+    """Return the size of a map over this part of the photo, its longest side of `side` inches."""
+    x0, y0, x1, y1 = box
     return _scale_to_side(x1 - x0, y1 - y0, side)
 
 
@@ -191,7 +210,7 @@ def _labels_panel_size(_: Explanation) -> tuple[float, float]:
 
 
 def _map_panel_size(explanation: Explanation) -> tuple[float, float]:
-    width, height = _map_size(explanation, 4.5)
+    width, height = _map_size(explanation.box, 4.5)
     return max(width, 1.0) + 1.1, height + 0.5
 
 
@@ -204,7 +223,7 @@ def _filmstrip_panel_size(explanation: Explanation) -> tuple[float, float]:
 
 
 def _frames_size(explanation: Explanation, count: int, columns: int) -> tuple[float, float]:
-    width, height = _map_size(explanation, 1.6)
+    width, height = _map_size(explanation.attention_box, 1.6)
     full_width = columns * (max(width, 1.0) + 0.2)
     return max(full_width, 3.6), math.ceil(count / columns) * (height + 0.4) + 0.7
 

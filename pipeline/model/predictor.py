@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
@@ -30,6 +30,12 @@ _OUT_OF_MEMORY = (  # CUDA has a class for it; MPS and the CPU only have a messa
     "STATUS_ALLOC_FAILED",
 )
 _NO_OUTPUT = Output(np.empty((0, 0), np.float32), {})
+Change = Callable[[Pixels], Pixels]
+
+
+def keep_pixels(pixels: Pixels) -> Pixels:
+    """Return the pixels as they are."""
+    return pixels
 
 
 class Predictor:
@@ -101,9 +107,17 @@ class Predictor:
                 done += len(stacked)
         return concatenate_outputs(parts) if parts else _NO_OUTPUT
 
-    def predict_photos(self, samples: Sequence[Sample]) -> list[Prediction]:
-        """Classify photos and compute their maps; raises as `predict`."""
-        output = self.predict([sample.pixels for sample in samples], self._targets_of(samples))
+    def predict_photos(self, samples: Sequence[Sample], change: Change = keep_pixels) -> list[Prediction]:
+        """Classify photos and compute their maps.
+
+        Args:
+            samples: the photos.
+            change: turns the model's input, (3, H, W), into another one.
+
+        Raises:
+            VitrolloutError: a single image does not fit in the device's memory.
+        """
+        output = self.predict([change(sample.pixels) for sample in samples], self._targets_of(samples))
         return split_by_photo(samples, output)
 
     def _targets_of(self, samples: Sequence[Sample]) -> list[int] | None:

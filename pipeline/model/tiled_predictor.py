@@ -16,7 +16,7 @@ from pipeline.maps.stitch import stitch_maps
 from pipeline.model.classifier import Classifier
 from pipeline.model.cpu_streams import split_over_cores
 from pipeline.model.detect import LEAST_SCORE, Candidate, merge_candidates
-from pipeline.model.predictor import Predictor, find_batch_size, split_by_photo
+from pipeline.model.predictor import Change, Predictor, find_batch_size, keep_pixels, split_by_photo
 from pipeline.model.targets import Targets
 from pipeline.records import (
     Detection,
@@ -62,7 +62,7 @@ class TiledPredictor(Predictor):
 
     def __init__(
         self, classifier: Classifier, plan: MapPlan, batch_size: int, targets: Targets, cut: Cut,
-        defect_ids: Sequence[int],
+        defect_ids: Sequence[int], *, finds_boxes: bool = True,
     ) -> None:  # fmt: skip
         """Set the model up.
 
@@ -73,10 +73,12 @@ class TiledPredictor(Predictor):
             targets: labels to explain; each window's most likely one by default.
             cut: yields the pixels of a photo's windows.
             defect_ids: ids of the classes counted as defects; empty if nothing tells defects from good.
+            finds_boxes: look for the place of each defect.
         """
         model = split_over_cores(classifier, batch_size)
         super().__init__(model, plan, batch_size, targets)
         self._boxes = Predictor(model, MapPlan((BOX_METHOD,)), batch_size)
+        self._finds_boxes = finds_boxes and bool(defect_ids)
         self._cut, self._defect_ids, self._scoring = cut, list(defect_ids), classifier.scoring
         height, width = classifier.geometry.input_size
         self._patches = height / classifier.geometry.patch_size, width / classifier.geometry.patch_size
@@ -86,20 +88,22 @@ class TiledPredictor(Predictor):
         """Photos to load together: few, since one may have thousands of windows."""
         return max(1, self.batch_size // _WINDOWS_A_PHOTO)
 
-    def predict_photos(self, samples: Sequence[Sample]) -> list[Prediction]:
-        """Classify photos and compute their maps, and find their defects; raises as `predict`."""
+    def predict_photos(self, samples: Sequence[Sample], change: Change = keep_pixels) -> list[Prediction]:
+        """Classify photos and compute their maps, and find their defects; arguments and errors as of `Predictor`."""
         collected = [_Collected() for _ in samples]
-        windows = self._list_windows(samples, collected)
+        windows = self._list_windows(samples, change, collected)
         while batch := list(islice(windows, self.batch_size)):
             self._predict_windows(batch, samples, collected)
         return [self._merge(sample, photo) for sample, photo in zip(samples, collected, strict=True)]
 
-    def _list_windows(self, samples: Sequence[Sample], collected: Sequence[_Collected]) -> Iterator[_Window]:
+    def _list_windows(
+        self, samples: Sequence[Sample], change: Change, collected: Sequence[_Collected]
+    ) -> Iterator[_Window]:
         for number, sample in enumerate(samples):
             assert sample.tiles is not None
             try:
                 for box, pixels in zip(sample.tiles.boxes, self._cut(sample), strict=True):
-                    yield _Window(number, box, pixels)
+                    yield _Window(number, box, change(pixels))
             except DecodeError as error:
                 collected[number].failure = str(error)
 
@@ -111,7 +115,7 @@ class TiledPredictor(Predictor):
         output = self.predict([window.pixels for window in batch], targets)
         for index, window in enumerate(batch):
             collected[window.photo].outputs.append(_select(output, index))
-        if not self._defect_ids:
+        if not self._finds_boxes:
             return
         probabilities = compute_scores(output.logits, self._scoring)  # (b, C)
         scores = combine_classes(probabilities, self._defect_ids, self._scoring)
@@ -169,11 +173,11 @@ class TiledPredictor(Predictor):
 
 def build_tiled_predictor(
     classifier: Classifier, plan: MapPlan, batch_size: Literal["auto"] | int, targets: Targets, cut: Cut,
-    defect_ids: Sequence[int],
+    defect_ids: Sequence[int], *, finds_boxes: bool = True,
 ) -> TiledPredictor:  # fmt: skip
     """Build a predictor of windows, with the batch size of the settings; the rest as of `TiledPredictor`."""
     size = find_batch_size(classifier, plan) if batch_size == "auto" else batch_size
-    return TiledPredictor(classifier, plan, size, targets, cut, defect_ids)
+    return TiledPredictor(classifier, plan, size, targets, cut, defect_ids, finds_boxes=finds_boxes)
 
 
 def _select(output: Output, index: int) -> Output:
