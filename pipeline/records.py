@@ -28,6 +28,7 @@ PixelBox = tuple[int, int, int, int]
 Scoring = Literal["softmax", "sigmoid"]
 
 UNFAMILIAR_FROM = 0.99  # a photo above this is unlike the training photos, see `pipeline.model.familiarity`
+LIKELY_FROM = 0.5  # score of a detection worth drawing
 _TOP_CLASSES = 5
 
 

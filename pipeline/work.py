@@ -260,7 +260,9 @@ class ShardRunner:
         sampled = sample.ref.path in self._sampled
         if not self._model.overlays.wants(row.label, row.score, row.decision, sampled=sampled):
             return row
-        return replace(row, overlay=self._overlays.submit(sample, prediction.attention, box))
+        return replace(
+            row, overlay=self._overlays.submit(sample, prediction.attention, box, detections=row.detections or ())
+        )
 
     def _commit(self, profiler: Profiler) -> bool:
         with self._clock("table"):

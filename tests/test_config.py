@@ -48,6 +48,8 @@ def test_defaults_are_those_of_the_readme(photos):
         "versus": None,
         "positive": (),
         "labels": None,
+        "tile": "auto",
+        "tile_overlap": 0.5,
         "head_fusion": "mean",
         "discard_ratio": 0.0,
         "precision": "auto",

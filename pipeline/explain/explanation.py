@@ -14,9 +14,7 @@ from pipeline.model.predictor import build_predictor
 from pipeline.model.targets import Targets
 from pipeline.model.tiled_predictor import build_tiled_predictor
 from pipeline.photos.loader import PhotoLoader
-from pipeline.records import Box, Detection, Floats, PixelBox, Pixels, Prediction, Sample, best_scores
-
-LIKELY = 0.5  # score of a defect worth drawing
+from pipeline.records import LIKELY_FROM, Box, Detection, Floats, PixelBox, Pixels, Prediction, Sample, best_scores
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Explanation:
     def detections(self) -> Sequence[Detection]:
         """The likely defects of a photo in windows, the surest first."""
         found = self.prediction.tiled.detections if self.prediction.tiled else ()
-        return [detection for detection in found if detection.score >= LIKELY]
+        return [detection for detection in found if detection.score >= LIKELY_FROM]
 
 
 @dataclass(frozen=True)

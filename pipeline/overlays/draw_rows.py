@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.overlays.choose_rows import ChosenRows, choose_rows, list_photos, safe_name
 from pipeline.overlays.config import OverlaysConfig
+from pipeline.overlays.draw_detections import Detections
 from pipeline.overlays.run_rules import DrawingRules, RunRules
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 _BATCH = 32  # photos between two questions whether to stop
 
 _CHANGED = "changed since its row; run again"
+_PLAIN = ["content_hash", "grid_h", "grid_w", "detections", "overlay", "run_id", "fingerprint", "model"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class _Drawing:
         content_hash: of its bytes, as in the row.
         attention: (grid_h, grid_w).
         box: the part of the photo under the map.
+        detections: the defects found.
         overlay: the name in the row to use again, or None.
         rules: of its run.
     """
@@ -110,6 +113,7 @@ class _Drawing:
     content_hash: str
     attention: Floats
     box: Box
+    detections: Detections
     overlay: str | None
     rules: DrawingRules
 
@@ -160,12 +164,16 @@ class _RowDrawer:
         self._clashing.clear()
         self._clashing.update(self._chosen.find_twins(paths))
         refs = list_photos(rows, self._results.source)
-        plain = rows.select(["content_hash", "grid_h", "grid_w", "overlay", "run_id", "fingerprint", "model"])
+        plain = rows.select(
+            ["content_hash", "grid_h", "grid_w", "detections", "overlay", "run_id", "fingerprint", "model"]
+        )
         lists = zip(rows["attention"].to_numpy(), rows["map_box"].to_pylist(), strict=True)
         for ref, row, (attention, box) in zip(refs, plain.to_pylist(), lists, strict=True):
             rules = self._run_rules.rules_of(row["run_id"], row["fingerprint"], row["model"])
             heat = np.asarray(attention, np.float32).reshape(row["grid_h"], row["grid_w"])
-            yield _Drawing(ref, row["content_hash"], heat, tuple(box), safe_name(row["overlay"]), rules)
+            yield _Drawing(
+                ref, row["content_hash"], heat, tuple(box), row["detections"] or (), safe_name(row["overlay"]), rules
+            )
 
     def _open_decoders(self, rules: DrawingRules) -> None:
         if rules == self._rules:
@@ -190,7 +198,9 @@ class _RowDrawer:
                 counts["changed"] += 1
                 _warn_of_photo(sample.ref.path, _CHANGED)
                 continue
-            name = self._writer.submit(sample, drawing.attention, drawing.box, name=drawing.overlay)
+            name = self._writer.submit(
+                sample, drawing.attention, drawing.box, name=drawing.overlay, detections=drawing.detections
+            )
             assert name is not None, "the photo is kept for its overlay"
             names[sample.ref.path] = name
             counts["drawn"] += 1

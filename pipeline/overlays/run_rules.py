@@ -85,7 +85,9 @@ class RunRules:
         max_pixels = settings.get("max_pixels", MAX_PIXELS)
         default = OverlayLook()
         return DrawingRules(
-            LoadSpec(NoModelInput(), draft, size, max_pixels, settings.get("white_level")),
+            LoadSpec(
+                NoModelInput(), draft, size, max_pixels, settings.get("white_level"), draft_up_to=settings.get("tile")
+            ),
             settings.get("decode_seconds", DECODE_SECONDS),
             OverlayLook(
                 style=looks["style"] or default.style,

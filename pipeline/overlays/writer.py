@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipeline.maps.geometry import scale_box
 from pipeline.overlays.draw import OverlayLook, draw_overlay
+from pipeline.overlays.draw_detections import Detections, draw_detections
 from pipeline.overlays.png import encode_png
 from pipeline.photos.resize import downscale, fit_within
 from pipeline.records import Box, Floats, Pixels, Sample
@@ -67,7 +68,9 @@ class OverlayWriter:
                 self._bytes / max(1, self._photo_bytes),
             )
 
-    def submit(self, sample: Sample, attention: Floats, box: Box, *, name: str | None = None) -> str | None:
+    def submit(
+        self, sample: Sample, attention: Floats, box: Box, *, name: str | None = None, detections: Detections = ()
+    ) -> str | None:
         """Queue one overlay; wait for the oldest one first if the queue is full.
 
         Args:
@@ -75,6 +78,7 @@ class OverlayWriter:
             attention: (grid_h, grid_w), the raw map.
             box: the part of the photo under the map, in upright pixels of the file.
             name: of an overlay to replace; None: by the path of the photo.
+            detections: the defects found, as in the table.
 
         Returns:
             Name of the overlay relative to OUT, or None.
@@ -86,7 +90,7 @@ class OverlayWriter:
         while len(self._queue) >= self._longest_queue:
             self._await_oldest()
         self._photo_bytes += sample.ref.file_bytes
-        self._queue.append(self._threads.submit(self._write_pictures, name, sample, attention, box))
+        self._queue.append(self._threads.submit(self._write_pictures, name, sample, attention, box, detections))
         return name
 
     def flush(self) -> None:
@@ -97,7 +101,7 @@ class OverlayWriter:
     def _await_oldest(self) -> None:
         self._bytes += self._queue.popleft().result()
 
-    def _write_pictures(self, name: str, sample: Sample, attention: Floats, box: Box) -> int:
+    def _write_pictures(self, name: str, sample: Sample, attention: Floats, box: Box, detections: Detections) -> int:
         """Draw and save the overlay and the thumbnail of a photo; return the size of both files in bytes."""
         photo = sample.photo
         assert photo is not None, "checked by `submit`"
@@ -105,7 +109,9 @@ class OverlayWriter:
         x0, y0, x1, y1 = np.asarray(box, np.float32).tolist()  # as in the table: so a row gives the same picture later
         box = scale_box((x0, y0, x1, y1), (sample.width, sample.height), (width, height))
         heat = np.maximum(attention, 0)  # negative values speak against a label
-        overlay = np.asarray(draw_overlay(photo, heat, box, self._look))  # (h, w, 3)
+        picture = draw_overlay(photo, heat, box, self._look)
+        draw_detections(picture, detections, (sample.width, sample.height))
+        overlay = np.asarray(picture)  # (h, w, 3)
         pictures = encode_png(overlay), _encode_thumbnail(photo, overlay)
         name = self._results.write_picture(name, pictures[0])
         self._results.write_picture(thumbnail_name(name), pictures[1])

@@ -31,6 +31,7 @@ class LoadSpec:
         max_pixels: refuse photos with more.
         white_level: value shown as white in photos deeper than 8 bits; None: as the file says.
         tiling: how photos are cut into windows; None: not at all.
+        draft_up_to: decode larger photos in full, as one cut into windows of this size; None: by `tiling`.
         unpacked: path of a file for the pixels of a photo of several windows.
     """
 
@@ -40,6 +41,7 @@ class LoadSpec:
     max_pixels: int
     white_level: float | None = None
     tiling: Tiling | None = None
+    draft_up_to: int | None = None
     unpacked: str | None = None
 
 
@@ -110,7 +112,7 @@ def _decode(file: BinaryIO, spec: LoadSpec) -> Photo:
         max_pixels=spec.max_pixels,
         draft_size=draft,
         white_level=spec.white_level,
-        draft_up_to=spec.tiling.size if spec.tiling else None,
+        draft_up_to=spec.tiling.size if spec.tiling else spec.draft_up_to,
     )
 
 

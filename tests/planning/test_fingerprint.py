@@ -27,6 +27,7 @@ CHANGED = {
     "input_size": (64, 64),
     "precision": "bf16",
     "batch_size": 2,
+    "tile": 800,
     "head_fusion": "max",
     "discard_ratio": 0.5,
     "overlay_opacity": 0.2,
@@ -66,6 +67,7 @@ ELSEWHERE = {
     "out": "another table",
     "device": "there is one device here",
     "white_level": "for deep photos: test_white_level_changes_the_fingerprint",
+    "tile_overlap": "needs tile: test_the_overlap_counts_with_windows_alone",
     "labels": "needs target = expected: tests/model/test_targets.py",
     "positive": "needs target = defects: test_of_positive_labels_the_classes_count",
 }
@@ -123,6 +125,12 @@ def test_a_setting_changes_the_fingerprint_if_it_changes_the_numbers(name, base,
     changes_numbers = not same_numbers(row, base)
     assert (row["fingerprint"] != base["fingerprint"]) == changes_numbers
     assert (name in RunConfig.fingerprint_fields()) == changes_numbers
+
+
+def test_the_overlap_counts_with_windows_alone(base, models, tmp_path):
+    assert run_once(models, tmp_path / "whole", tile_overlap=0.2)["fingerprint"] == base["fingerprint"]
+    rows = [run_once(models, tmp_path / f"{overlap}", tile=1500, tile_overlap=overlap) for overlap in (0.2, 0.5)]
+    assert rows[0]["fingerprint"] != rows[1]["fingerprint"]
 
 
 @pytest.mark.parametrize(("name", "method"), [("discard_ratio", "libragrad"), ("head_fusion", "libragrad")])

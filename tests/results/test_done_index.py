@@ -70,7 +70,7 @@ def test_parts_of_other_columns_are_read(out, source):
     """Of old versions, without the later columns."""
     write_run(out, source, [make_row("a")])
     (part,) = part_files(out)
-    assert SCHEMA.names[-1] == "embedding"
-    table = pq.read_table(part).drop_columns(["embedding", "unfamiliar", "decision", "more_maps"])
+    assert SCHEMA.names[-1] == "detections"
+    table = pq.read_table(part).drop_columns(["detections", "tile", "embedding", "unfamiliar", "decision", "more_maps"])
     pq.write_table(table, part)
     assert find(read_done_index(out), "a") == [0]

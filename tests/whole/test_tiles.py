@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 import pipeline
+from pipeline.overlays.config import OverlaysConfig
+from pipeline.overlays.draw_rows import draw_overlays
 from pipeline.photos.tiling import Tiling
 from tests.helpers.models import save_tiny_vit
 from tests.helpers.photos import save_photos
@@ -171,3 +173,15 @@ def test_windows_smaller_than_a_patch_are_refused(tmp_path):
     save_photos(tmp_path / "photos", 1)
     with pytest.raises(pipeline.VitrolloutError, match="tile = 8: windows of 8 pixels are smaller than one patch"):
         run(tmp_path / "model", tmp_path / "photos", tmp_path / "out", tile=8)
+
+
+def test_a_redrawn_overlay_is_the_same_to_the_byte(model, tmp_path):
+    (tmp_path / "photos").mkdir()
+    save_noise(tmp_path / "photos" / "large.jpg", (1300, 900), quality=90)
+    table = run(model, tmp_path / "photos", tmp_path / "out", tile=400, overlay_size=500)
+    assert any(detection["score"] >= 0.5 for detection in table["detections"].iloc[0])
+    overlay = tmp_path / "out" / table["overlay"].iloc[0]
+    first = overlay.read_bytes()
+    overlay.unlink()
+    draw_overlays(OverlaysConfig(out=tmp_path / "out"))
+    assert overlay.read_bytes() == first
