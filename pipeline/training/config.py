@@ -113,7 +113,8 @@ class FinetuneConfig(GroupedDataSettings):
         description="decay of the average over the weights of all steps, which becomes the model; 0: the last",
     )
     best_by: Literal["auto", "defect_recall", "macro_f1", "accuracy", "loss"] = Field(
-        "auto", description="validation metric; the weights with its best value are saved"
+        "auto",
+        description="validation metric; the last weights as good as the best ones, within a standard error, are saved",
     )
     patience: _Patience = Field(
         "auto", description="stop after this many epochs without a better validation; none: never"

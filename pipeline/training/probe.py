@@ -98,23 +98,24 @@ class Probe:
                 head.bias.copy_(torch.from_numpy(self.bias))
 
 
-def fit_probe(data: ProbeData, strength: float, views: Sequence[Floats] = ()) -> Probe:
+def fit_probe(data: ProbeData, strength: float, views: Sequence[ProbeData] = ()) -> Probe:
     """Fit a weighted multinomial logistic regression.
 
     Args:
-        data: the photos.
+        data: the photos, features (n, F).
         strength: sklearn's C on standardised features.
-        views: features (n, F) of copies of the same photos.
+        views: copies of all or some of them; the sum of all weights stays that of the photos.
     """
-    features = np.concatenate([data.features, *views])
-    copies = 1 + len(views)
+    parts = [data, *views]
+    features, label_ids, weights = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("features", "label_ids", "weights")
+    )
+    weights = weights * (data.weights.sum() / weights.sum())
     scaler = StandardScaler().fit(features)
     # matrices too small for several threads: those would wait for each other, most of all beside other work
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a starting point don't matter
-        fitted = LogisticRegression(C=strength, max_iter=_STEPS).fit(
-            scaler.transform(features), np.tile(data.label_ids, copies), np.tile(data.weights / copies, copies)
-        )
+        fitted = LogisticRegression(C=strength, max_iter=_STEPS).fit(scaler.transform(features), label_ids, weights)
     weight, bias = fitted.coef_.astype(np.float64), fitted.intercept_.astype(np.float64)
     if len(weight) == 1:  # two classes have one row, the difference of their logits
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
@@ -146,7 +147,9 @@ def choose_depth(train: ProbeData, validation: ProbeData, seed: int) -> tuple[in
     return depth, _STRENGTHS[means[depth].argmin()], means.min(axis=1)
 
 
-def count_harmless_views(train: ProbeData, views: Sequence[Floats], strength: float, seed: int) -> tuple[int, Doubles]:
+def count_harmless_views(
+    train: ProbeData, views: Sequence[ProbeData], strength: float, seed: int
+) -> tuple[int, Doubles]:
     """Find how many kinds of copies may be learnt as the same object, by the loss on the photos as they are.
 
     Where the orientation tells classes apart, mirrored copies contradict each other: the loss rises by a quarter, and
@@ -154,7 +157,7 @@ def count_harmless_views(train: ProbeData, views: Sequence[Floats], strength: fl
 
     Args:
         train: features (n, F) of the photos as they are.
-        views: features (n, F) of their copies, the most harmless kind first.
+        views: a copy of each of them, in the same order, the most harmless kind first.
         strength: of the probe.
         seed: of the folds.
 
@@ -163,7 +166,7 @@ def count_harmless_views(train: ProbeData, views: Sequence[Floats], strength: fl
     """
     folds = [
         [
-            _losses(fit_probe(train.select(fitted), strength, [view[fitted] for view in views[:count]]), judged)
+            _losses(fit_probe(train.select(fitted), strength, [view.select(fitted) for view in views[:count]]), judged)
             for count in range(1 + len(views))
         ]
         for fitted, judged in ((rows, train.select(others)) for rows, others in _split_folds(train, seed))

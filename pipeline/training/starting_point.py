@@ -22,6 +22,7 @@ from pipeline.training.recipe import Recipe, is_given
 
 log = logging.getLogger(__name__)
 
+_COPIED = 600  # training photos, to be mirrored and turned: enough to see the loss rise by a quarter
 _FEWEST_PROBED = 20  # photos of a class, or all it has, beyond the number asked for
 _COPIES: tuple[tuple[View, str], ...] = (("mirrored", "flips"), ("turned", "quarter_turns"))
 
@@ -60,25 +61,32 @@ class Embedder:
         rng = np.random.default_rng(recipe.seed)
         self._chosen = {split: _choose_rows(data.datasets[split].label_ids, most, rng) for split in photos}
         self._photos = {split: [photos[split][index] for index in rows] for split, rows in self._chosen.items()}
-        groups = {photo.group or photo.name: number for number, photo in enumerate(chain(*self._photos.values()))}
+        groups = {photo.group or photo.name: number for number, photo in enumerate(chain(*photos.values()))}
         self._groups = {
-            split: np.array([groups[photo.group or photo.name] for photo in those])
-            for split, those in self._photos.items()
+            split: np.array([groups[photo.group or photo.name] for photo in those]) for split, those in photos.items()
         }
 
-    def embed(self, model: Any, split: str, depths: Sequence[int] | None = None, view: View = "as it is") -> Embedded:
+    def embed(self, model: Any, split: str, depths: Sequence[int] | None = None) -> Embedded:
         """Compute the features of a split: (D, n, F) at several depths, or (n, F) at the model's own."""
-        dataset, rows = self._data.datasets[split], self._chosen[split]
+        return Embedded(self._photos[split], self._embed_rows(model, split, self._chosen[split], depths, "as it is"))
+
+    def embed_copies(self, model: Any, view: View, positions: Sequence[int]) -> ProbeData:
+        """Compute the features (n, F) of copies of training photos, by their positions in what `embed` returns."""
+        return self._embed_rows(model, "train", [self._chosen["train"][position] for position in positions], None, view)
+
+    def _embed_rows(
+        self, model: Any, split: str, rows: Sequence[int], depths: Sequence[int] | None, view: View
+    ) -> ProbeData:
+        dataset = self._data.datasets[split]
         batches = self._data.still_batches(split, rows, self._recipe.input_size, view)
         own = (len(encoder_layers(model)),)
         features = embed_photos(model.to(self._device.name), batches, depths or own, self._device, self._stop)
-        data = ProbeData(
+        return ProbeData(
             features if depths else features[0],
             np.array([dataset.label_ids[row] for row in rows]),
             np.array([dataset.weights[row] for row in rows]),
-            self._groups[split],
+            self._groups[split][rows],
         )
-        return Embedded(self._photos[split], data)
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,9 @@ def find_starting_point(
         classifier = build(recipe)
     train, validation = (Embedded(split.photos, split.data.at(index)) for split in (train, validation))
     copies = [(view, name) for view, name in _COPIES if getattr(recipe, name)]
-    views = [embedder.embed(classifier.model, "train", view=view).data.features for view, _ in copies]
-    harmless, losses = count_harmless_views(train.data, views, strength, recipe.seed)
+    copied = _choose_rows(train.data.label_ids.tolist(), _COPIED, np.random.default_rng(recipe.seed))
+    views = [embedder.embed_copies(classifier.model, view, copied) for view, _ in copies]
+    harmless, losses = count_harmless_views(train.data.select(np.array(copied)), views, strength, recipe.seed)
     for number, (view, name) in enumerate(copies[harmless:], start=harmless + 1):
         reason = f"learning {view} copies harms a probe: its loss goes from {losses[0]:.3f} to {losses[number]:.3f}"
         recipe = recipe.choose(config, reason, **{name: False})

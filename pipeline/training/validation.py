@@ -2,8 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Metrics:
             good photos; NaN without a good class, or without photos on one side.
         false_alarms: share of good photos at or above the score of "any defect" that finds 99% of the defects; NaN
             as above.
+        errors: standard errors of the loss and of the shares, by name; 0 for others.
     """
 
     accuracy: float
@@ -44,6 +45,7 @@ class Metrics:
     f1: tuple[float | None, ...] = ()
     defect_recall: float = math.nan
     false_alarms: float = math.nan
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 def compute_logits(model: Any, batch: PhotoBatch, device: TrainingDevice) -> Tensor:
@@ -97,17 +99,31 @@ def compute_metrics(logits: Tensor, label_ids: Tensor, weights: Tensor, labels: 
         labels: class names by id.
     """
     losses = cross_entropy(logits, label_ids, reduction="none") * weights  # (n,)
+    finite = losses[losses.isfinite()]
     predicted, present = logits.argmax(1), sorted(set(label_ids.tolist()))
     defect_recall, false_alarms = _measure_defects(logits, label_ids, labels)
     scores = f1_score(label_ids, predicted, labels=list(range(logits.shape[1])), average=None, zero_division=0)
+    accuracy, macro_f1 = float(accuracy_score(label_ids, predicted)), float(scores[present].mean())
+    defects = sum(not is_good_label(labels[label_id]) for label_id in label_ids.tolist())
     return Metrics(
-        accuracy=float(accuracy_score(label_ids, predicted)),
-        macro_f1=float(scores[present].mean()),
-        loss=float(losses[losses.isfinite()].mean()),
+        accuracy=accuracy,
+        macro_f1=macro_f1,
+        loss=float(finite.mean()),
         f1=tuple(float(score) if label_id in present else None for label_id, score in enumerate(scores)),
         defect_recall=defect_recall,
         false_alarms=false_alarms,
+        errors={
+            "loss": float((finite - finite.mean()).square().sum().sqrt()) / max(1, len(finite)),
+            "accuracy": _error_of_share(accuracy, len(label_ids)),
+            "macro_f1": _error_of_share(macro_f1, len(label_ids)),
+            "defect_recall": _error_of_share(defect_recall, defects),
+        },
     )
+
+
+def _error_of_share(share: float, count: int) -> float:
+    """Return the standard error of a share of so many photos."""
+    return math.sqrt(share * (1 - share) / max(1, count))
 
 
 def _measure_defects(logits: Tensor, label_ids: Tensor, labels: Sequence[str]) -> tuple[float, float]:
@@ -136,21 +152,33 @@ def format_f1(metrics: Metrics, labels: Sequence[str], count: int) -> str:
 
 
 def best_epoch(history: Sequence[Metrics], best_by: str) -> int:
-    """Return the number of the best epoch, from 1: of equals the last."""
-    scores = _comparable_scores(history, best_by)
-    return len(scores) - scores[::-1].index(max(scores))
+    """Return the number of the best epoch, from 1: of those as good as the best, the last.
+
+    As good means: at least the score of each epoch less its standard error. Differences within it are chance, and the
+    longest trained model is the one with the smallest rate and the smoothest weights (compare the rule of one standard
+    error: Breiman et al., Classification and Regression Trees, 1984).
+    """
+    good = _find_good(history, best_by)
+    return len(good) - good[::-1].index(True)
 
 
 def is_best(history: Sequence[Metrics], best_by: str) -> bool:
-    """Return True if no earlier validation was better than the last: of equals, the longest trained wins."""
-    scores = _comparable_scores(history, best_by)
-    return scores[-1] == max(scores)
+    """Return True if the last validation is as good as the best."""
+    return _find_good(history, best_by)[-1]
 
 
 def has_stalled(history: Sequence[Metrics], best_by: str, patience: int | None) -> bool:
     """Return True if the last `patience` validations brought no better one."""
     scores = _comparable_scores(history, best_by)
     return patience is not None and bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= patience
+
+
+def _find_good(history: Sequence[Metrics], best_by: str) -> list[bool]:
+    """Tell of each validation whether it is as good as the best."""
+    scores = _comparable_scores(history, best_by)
+    errors = [metrics.errors.get(best_by, 0.0) for metrics in history]
+    bar = max(score - error if math.isfinite(score) else score for score, error in zip(scores, errors, strict=True))
+    return [score >= bar for score in scores]
 
 
 def _comparable_scores(history: Sequence[Metrics], best_by: str) -> list[float]:

@@ -1,5 +1,7 @@
 """The linear probe: as sklearn computes it, inside the network's head, and its choices."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,9 +67,9 @@ def test_the_network_with_the_probe_as_its_head_predicts_as_sklearn(name, classe
 def test_copies_of_the_photos_share_their_weight():
     """A copy equal to its photo changes nothing."""
     data = draw_data()
-    alone, twice = fit_probe(data, STRENGTH), fit_probe(data, STRENGTH, [data.features])
+    alone, twice = fit_probe(data, STRENGTH), fit_probe(data, STRENGTH, [data])
     np.testing.assert_allclose(twice.logits(data.features), alone.logits(data.features), atol=1e-4)
-    other = fit_probe(data, STRENGTH, [draw_data(distance=0.0).features])
+    other = fit_probe(data, STRENGTH, [draw_data(distance=0.0)])
     assert not np.allclose(other.logits(data.features), alone.logits(data.features), atol=0.1)
 
 
@@ -120,7 +122,8 @@ def test_copies_that_contradict_the_photos_are_harmful():
         ((turned, mirrored), 1),
         ((mirrored, turned), 0),
     ):
-        count, losses = count_harmless_views(data, views, STRENGTH, seed=0)
+        copies = [replace(data, features=features) for features in views]
+        count, losses = count_harmless_views(data, copies, STRENGTH, seed=0)
         assert (count, len(losses)) == (harmless, 1 + len(views))
 
 
@@ -147,5 +150,5 @@ def test_few_photos_are_enough_for_all_steps(label_ids, is_one_group):
     data = ProbeData(features, label_ids, np.ones(len(label_ids)), groups)
     several = ProbeData(features[None], label_ids, data.weights, groups)
     assert np.isfinite(choose_depth(several, several, seed=0)[2]).all()
-    assert count_harmless_views(data, [features], STRENGTH, seed=0)[0] == 1
+    assert count_harmless_views(data, [data], STRENGTH, seed=0)[0] == 1
     assert np.isfinite(predict_out_of_fold(data, STRENGTH, seed=0)).all()

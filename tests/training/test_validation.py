@@ -1,7 +1,9 @@
 """Metrics of a validation, and their judgement."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -136,6 +138,35 @@ def test_early_stopping_waits_for_its_patience():
     losses = history_of("loss", 0.5, 0.3, 0.4)
     assert has_stalled(losses, "loss", 1)
     assert not has_stalled(losses[:2], "loss", 1)
+
+
+def with_errors(history, metric, *errors):
+    return [replace(one, errors={metric: error}) for one, error in zip(history, errors, strict=True)]
+
+
+def test_of_validations_within_a_standard_error_the_longest_trained_is_best():
+    recalls = with_errors(history_of("defect_recall", 0.74, 0.66, 0.71, 0.60), "defect_recall", *[0.05] * 4)
+    assert best_epoch(recalls, "defect_recall") == 3
+    assert [is_best(recalls[:count], "defect_recall") for count in (1, 2, 3, 4)] == [True, False, True, False]
+    assert has_stalled(recalls[:3], "defect_recall", 2), "a training stops without a better one"
+    losses = with_errors(history_of("loss", 0.9, 0.30, 0.33, 0.36), "loss", 0.1, 0.04, 0.04, 0.04)
+    assert best_epoch(losses, "loss") == 3
+    assert best_epoch(losses[:2], "loss") == 2
+
+
+def test_a_starting_point_without_an_error_has_to_be_beaten_outright():
+    judged = with_errors(history_of("accuracy", 0.9, 0.89, 0.88), "accuracy", 0.0, 0.05, 0.05)
+    assert best_epoch(judged, "accuracy") == 1
+    judged = with_errors(history_of("accuracy", 0.9, 0.91, 0.88, 0.9), "accuracy", 0.0, *[0.05] * 3)
+    assert best_epoch(judged, "accuracy") == 4
+
+
+def test_standard_errors_are_those_of_their_photos():
+    batch = make_batch([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [1.0, 0.0]], [0, 1, 1, 0], [1.0] * 4)
+    metrics = measure_batches(Echo(), LABELS, [batch], CPU, lambda: False)
+    losses = [math.log(1 + math.exp(gap)) for gap in (-2, -1, 3, -1)]
+    assert metrics.errors["loss"] == pytest.approx(np.std(losses) / 2)
+    assert metrics.errors["accuracy"] == pytest.approx(math.sqrt(0.75 * 0.25 / 4))
 
 
 def test_of_equals_the_longest_trained_is_best():
