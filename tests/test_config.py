@@ -314,6 +314,8 @@ OPTIONS = {
     "versus": ("3", "3"),
     "positive": ("spur,open", ("spur", "open")),
     "labels": ("labels.csv", "labels.csv"),
+    "tile": ("512", 512),
+    "tile_overlap": ("0.25", 0.25),
     "head_fusion": ("max", "max"),
     "discard_ratio": ("0.25", 0.25),
     "precision": ("fp32", "fp32"),
@@ -421,6 +423,18 @@ def test_labels_that_are_expected_need_a_csv(photos, tmp_path):
     assert errors_of(**explained) == ["labels = None: must name a CSV with the labels for target = expected"]
     lines = errors_of(**explained, labels=tmp_path / "none.csv")
     assert lines == [f"labels = {tmp_path / 'none.csv'}: no such file"]
+
+
+@pytest.mark.parametrize("tile", ["7", "-1", "2.5", "wide", "112x112"])
+def test_windows_have_a_side_in_pixels(photos, tile):
+    (line,) = errors_of(input=photos, tile=tile)
+    assert line == f"tile = {tile}: must be auto, none, or the side of a window in pixels, at least 8"
+
+
+@pytest.mark.parametrize("overlap", [1, 0.95, -0.1])
+def test_windows_overlap_in_part(photos, overlap):
+    (line,) = errors_of(input=photos, tile_overlap=overlap)
+    assert line.startswith(f"tile_overlap = {overlap}: must be ")
 
 
 def test_an_id_may_be_a_number(photos):

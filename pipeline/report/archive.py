@@ -28,6 +28,7 @@ from pipeline.storage.location import Location
 GALLERY_COLUMNS = [
     "path", "path_bytes", "content_hash", "width", "height", "status", "error", "note", "label", "score", "top_labels",
     "top_scores", "overlay", "run_id", "processed_at", "defect_score", "decision", "unfamiliar",
+    "detections",
 ]  # fmt: skip
 _BINS = 20
 _MOST_TIED = 1000  # failures of the same moment, to be sorted by path

@@ -17,13 +17,14 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from pipeline.records import UNFAMILIAR_FROM
+from pipeline.records import LIKELY_FROM, UNFAMILIAR_FROM
 from pipeline.report.archive_map import ArchiveMap
 from pipeline.results.names import thumbnail_name
 from pipeline.reviews.truth import Truth
 from pipeline.storage.location import Location
 
 ROWS_PER_FILE = 200  # few: in a gallery sorted by score, each photo of a page comes from another file
+_SIDES = ("x0", "y0", "x1", "y1")
 _THREADS = 16  # that look for thumbnails; on a disk of another machine each look takes a millisecond
 
 
@@ -52,6 +53,8 @@ def build_data_files(frame: pd.DataFrame, truths: Mapping[str, Truth], out: Loca
     if frame["unfamiliar"].notna().any():
         index["unfamiliarFrom"] = UNFAMILIAR_FROM
         index["unfamiliar"] = _round_values(frame["unfamiliar"], 7)  # as many digits as tell 0.99 from the next value
+    if frame["detections"].notna().any():
+        index["defects"] = [len(_list_likely(detections)) for detections in frame["detections"]]
     found = [truths.get(content_hash) for content_hash in frame["content_hash"]]
     if any(found):
         index["review"] = [_review_state(truth, label) for truth, label in zip(found, frame["label"], strict=True)]
@@ -111,6 +114,13 @@ def _review_state(truth: Truth | None, label: Any) -> str:
     return {True: "agrees", False: "disagrees", None: truth.state}[agrees]
 
 
+def _list_likely(detections: Any) -> list[dict[str, Any]]:
+    """Return the detections worth showing of the column of this name, the surest first; none for a row without."""
+    if not isinstance(detections, Iterable):  # None or NaN
+        return []
+    return [one for one in detections if one["score"] >= LIKELY_FROM]
+
+
 def _details_of_row(record: dict[Any, Any], numbers: dict[str, int], thumbnail: str | None) -> dict[str, Any]:
     """Return the fields of a row missing from the index."""
     ok, overlay = record["status"] == "ok", record["overlay"]
@@ -123,6 +133,10 @@ def _details_of_row(record: dict[Any, Any], numbers: dict[str, int], thumbnail: 
         "error": record["error"],
         "note": record["note"],
         "defectScore": None if record["defect_score"] is None else round(record["defect_score"], 6),
+        "defects": [
+            {"label": one["label"], "score": round(one["score"], 3), "place": [round(one[side]) for side in _SIDES]}
+            for one in _list_likely(record["detections"])
+        ],
         "top": [[numbers[label], round(score, 4)] for label, score in top],
         "processed": f"{record['processed_at']:%Y-%m-%d %H:%M} UTC",
     }

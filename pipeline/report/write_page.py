@@ -119,6 +119,7 @@ def _render_page(out: Location, archive: Archive, truths: Mapping[str, Truth], d
         findings=gather_findings(out, archive, truths),
         low_confidence=LOW_CONFIDENCE,
         unfamiliar_from=UNFAMILIAR_FROM,
+        shows_defects=archive.gallery.frame["detections"].notna().any(),
         name=out.resolve().name if isinstance(out, Path) else str(out),
         photos_at=Path(source).as_uri() if source and not is_url(source) else "",
         data=f"{REPORT_DATA}/{data}",

@@ -10,6 +10,7 @@ import pipeline
 from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.draw_rows import draw_overlays
 from pipeline.photos.tiling import Tiling
+from pipeline.report.write_page import write_report
 from tests.helpers.models import save_tiny_vit
 from tests.helpers.photos import save_photos
 
@@ -185,3 +186,20 @@ def test_a_redrawn_overlay_is_the_same_to_the_byte(model, tmp_path):
     overlay.unlink()
     draw_overlays(OverlaysConfig(out=tmp_path / "out"))
     assert overlay.read_bytes() == first
+
+
+def test_the_gallery_knows_the_defects(model, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    save_noise(photos / "large.png", (200, 150))
+    (photos / "broken.png").write_bytes(b"nothing")
+    table = run(model, photos, tmp_path / "out", tile=64)
+    write_report(tmp_path / "out")
+    (data,) = (tmp_path / "out" / "report").iterdir()
+    likely = [one for one in table.loc["large.png", "detections"] if one["score"] >= 0.5]
+    index = json.loads((data / "index.js").read_text().removeprefix("vitrolloutIndex(").removesuffix(");\n"))
+    assert index["defects"] == [0, len(likely)]
+    text = (data / "rows-0.js").read_text()
+    _, row = json.loads("[" + text.removeprefix("vitrolloutRows(").removesuffix(");\n") + "]")[1]
+    assert [one["label"] for one in row["defects"]] == [one["label"] for one in likely]
+    assert 'name="defects"' in (tmp_path / "out" / "report.html").read_text()

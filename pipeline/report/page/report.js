@@ -81,6 +81,7 @@
       if (wanted.status && failed !== (wanted.status === "failed")) continue;
       if (lowest !== null && (failed || score < lowest)) continue;
       if (highest !== null && (failed || score > highest)) continue;
+      if (wanted.defects && (failed || (index.defects[row] > 0) !== (wanted.defects === "found"))) continue;
       if (wanted.familiar && (failed || isUnlike(row) !== (wanted.familiar === "unlike"))) continue;
       if (wanted.review && !isReview(wanted.review, index.review?.[row])) continue;
       if (path && !lowered[row].includes(path)) continue;
@@ -92,6 +93,7 @@
       "-score": (a, b) => (score[b] ?? -1) - (score[a] ?? -1),
       "label": (a, b) => (labels[a] < 0 ? Infinity : labels[a]) - (labels[b] < 0 ? Infinity : labels[b]) || a - b,
       "run": (a, b) => runs[a] - runs[b],
+      "-defects": (a, b) => index.defects[b] - index.defects[a],
       "-unfamiliar": (a, b) => (index.unfamiliar[b] ?? -1) - (index.unfamiliar[a] ?? -1),
     };
     if (orders[wanted.sort]) selected.sort(orders[wanted.sort]);  // rows come sorted by path
@@ -131,6 +133,7 @@
         element("span", { textContent: failed ? "failed" : index.labels[index.label[row]] }),
         element("span", { textContent: failed ? "" : index.score[row].toFixed(3) })),
       decision(row),
+      defects(row),
       badge(row),
       element("span", { className: "path", textContent: index.path[row] }));
     button.dataset.place = place;
@@ -145,6 +148,11 @@
   function decision(row) {
     const name = index.decision?.[row];
     return name ? element("span", { className: `decision ${name}`, textContent: name }) : "";
+  }
+
+  function defects(row) {
+    const count = index.defects?.[row];
+    return count ? element("span", { className: "defects", textContent: `${count} defect${count === 1 ? "" : "s"}` }) : "";
   }
 
   function badge(row) {

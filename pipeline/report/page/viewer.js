@@ -3,6 +3,7 @@
 
 (() => {
   const photos = document.body.dataset.photos;
+  const MOST_DEFECTS = 6;
   const SHOWN_BY_BROWSERS = /\.(png|apng|jpe?g|jpe|jfif|gif|webp|avif|bmp)$/i;
 
   const get = (id) => document.getElementById(id);
@@ -38,6 +39,7 @@
     })));
     const facts = {
       "Less typical than": index.unfamiliar?.[row] != null && `${(100 * index.unfamiliar[row]).toFixed(1)}% of training photos kept aside`,
+      "Defects": listDefects(more.defects),
       "Defect score": more.defectScore?.toFixed(3), "Reviewed": more.review,
       "Note": more.note, "Size": more.size && `${more.size[0]} × ${more.size[1]} pixels`,
       "Processed": more.processed, "Run": index.runs[index.run[row]],
@@ -47,6 +49,12 @@
     viewer.querySelector("[data-do='before']").disabled = place === 0;
     viewer.querySelector("[data-do='next']").disabled = place === selected.length - 1;
     if (!viewer.open) viewer.showModal();
+  }
+
+  function listDefects(defects) {  // the surest ones, each with its upper left corner
+    const named = defects.slice(0, MOST_DEFECTS).map(({ label, score, place }) => `${label} ${score.toFixed(2)} at ${place[0]}, ${place[1]}`);
+    const more = defects.length - named.length;
+    return named.concat(more ? [`and ${more} more`] : []).join("; ");
   }
 
   function showPictures(path, more) {
