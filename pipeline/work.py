@@ -82,6 +82,7 @@ class ShardRunner:
         self._rows = model.build_rows(run.run_id)
         self._clashing: set[str] = set()
         self._sampled: set[str] = set()
+        self._most_windows = 0  # of a photo; 0 if photos are not cut
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -133,6 +134,8 @@ class ShardRunner:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        if kind is None and self._most_windows == 1:
+            log.info("no photo was larger than --tile %d, so each was one window", self._rows.tile)
         self._resources.__exit__(kind, *details)  # type: ignore[arg-type]
 
     def run(self, shards: Iterable[int], stop: Callable[[], bool] = lambda: False) -> Iterator[ShardDone]:
@@ -242,6 +245,8 @@ class ShardRunner:
                 if not is_device_lost(error):
                     raise
                 raise DeviceLostError(f"device {self._model.opened.device} no longer answers: {error}") from error
+        windows = [len(sample.tiles.boxes) for sample in batch.samples if sample.tiles]
+        self._most_windows = max(self._most_windows, *windows, 0)
         failures = [*batch.failures, *filter(None, (prediction.failure for prediction in predictions))]
         classified = [prediction for prediction in predictions if not prediction.failure]
         with self._clock("table"):

@@ -3,10 +3,13 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 import pipeline
+from pipeline.evaluation.config import EvaluateConfig
+from pipeline.evaluation.evaluate import evaluate
 from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.draw_rows import draw_overlays
 from pipeline.photos.tiling import Tiling
@@ -78,7 +81,8 @@ def test_a_photo_in_windows_says_what_its_windows_say_alone(model, tmp_path, siz
         assert 0.05 <= detection["score"] <= 1
 
 
-def test_a_photo_of_one_window_is_a_photo_as_before(model, tmp_path):
+def test_a_photo_of_one_window_is_a_photo_as_before(model, tmp_path, caplog):
+    caplog.set_level("INFO")
     save_photos(tmp_path / "photos", 3, size=(48, 40))
     plain, tiled = (
         run(model, tmp_path / "photos", tmp_path / f"out-{tile}", tile=tile, batch_size=1) for tile in (None, 64)
@@ -91,6 +95,7 @@ def test_a_photo_of_one_window_is_a_photo_as_before(model, tmp_path):
     assert tiled["tiles"].tolist() == [1, 1, 1]
     assert plain["tiles"].isna().all()
     assert set(plain["fingerprint"]) != set(tiled["fingerprint"])
+    assert "no photo was larger than --tile 64, so each was one window" in caplog.text
 
 
 def test_without_a_good_class_the_mean_of_the_windows_counts(tmp_path):
@@ -204,3 +209,35 @@ def test_the_gallery_knows_the_defects(model, tmp_path):
     _, row = json.loads("[" + text.removeprefix("vitrolloutRows(").removesuffix(");\n") + "]")[1]
     assert [one["label"] for one in row["defects"]] == [one["label"] for one in likely]
     assert 'name="defects"' in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("average_turns", [False, True])
+def test_an_evaluation_sees_the_windows_of_a_run(model, tmp_path, average_turns):
+    """The score of each photo is that of a run; averaged over turns, that of eight runs over turned photos."""
+    data = tmp_path / "data"
+    for number, label in enumerate(LABELS):
+        (data / label).mkdir(parents=True)
+        save_noise(data / label / "square.png", (128, 128), seed=number)
+    evaluate(
+        EvaluateConfig(
+            data=data, out=tmp_path / "out", model=str(model), precision="fp32", tile=64, resamples=0,
+            average_turns=average_turns,
+        )
+    )  # fmt: skip
+    predicted = pd.read_parquet(tmp_path / "out" / "predictions.parquet").set_index("path")
+    for quarters in range(4) if average_turns else [0]:
+        for mirrored in (False, True) if average_turns else [False]:
+            for file in data.rglob("*.png"):
+                image = np.rot90(np.asarray(Image.open(file)), quarters)
+                place = tmp_path / "turned" / file.relative_to(data).with_stem(f"{quarters}{mirrored}")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image[:, ::-1] if mirrored else image).save(place)
+    table = run(model, tmp_path / "turned", tmp_path / "run", tile=64)
+    logits = np.stack(table["logits"])
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for label in LABELS:
+        expected = scores[table.index.str.startswith(label)]
+        assert len(expected) == (8 if average_turns else 1)
+        np.testing.assert_allclose(
+            predicted.loc[f"{label}/square.png", "probabilities"], expected.mean(axis=0), atol=1e-5
+        )
