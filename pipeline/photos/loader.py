@@ -98,7 +98,7 @@ class PhotoLoader:
         # to feed the workers while the model computes; those of no worker fetch the next objects
         self._threads = ThreadPoolExecutor(2 * self.workers)
         self._cutters = ThreadPoolExecutor(self.workers)
-        self._seconds, self._cuts = decode_seconds, spec.tiling is not None
+        self._seconds, self._spec = decode_seconds, spec
 
     def __enter__(self) -> Self:
         return self
@@ -183,7 +183,7 @@ class PhotoLoader:
         except (FileNotFoundError, UnjudgedError) as error:
             gone = "can't be read: no such object; it vanished during the run"
             return Failure(ref, gone if isinstance(error, FileNotFoundError) else str(error))
-        if not self._cuts:
+        if self._spec.tiling is None:
             return self._load_in_worker(_LoadTask(ref, data, None))
         unpacked = UnpackedPhoto()
         loaded = self._load_in_worker(_LoadTask(ref, data, unpacked.path))

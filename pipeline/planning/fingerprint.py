@@ -69,7 +69,7 @@ def fingerprint(
         target = "expected" if targets.expected is not None else _identify_labels(targets.label)
         parts.append([target, _identify_labels(targets.versus)])
     parts += [[name, value] for name, value in values.items() if value != defaults[name]]
-    if tile is not None:
+    if isinstance(tile, int):
         parts.append(["tile", tile, overlap, *defect_ids])
     if familiarity is not None:
         parts.append(["familiarity", familiarity])
