@@ -42,6 +42,12 @@ def explain_command(**options: Any) -> None:
         "target": explanation.target,
         "versus": explanation.versus,
         "scale": explanation.span,
+        "unfamiliar": explanation.unfamiliar,
+        "tile_box": explanation.window,
+        "detections": [
+            {"label": explanation.class_names[one.label_id], "score": one.score, "box": one.box}
+            for one in explanation.detections
+        ],
         "layer": explanation.layer,
         "note": explanation.prediction.sample.note,
         "figures": {name: str(file) for name, file in figures.items()},

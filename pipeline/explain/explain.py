@@ -22,7 +22,8 @@ from pipeline.overlays.scale import find_model_span
 from pipeline.photos.folder_walk import escape
 from pipeline.photos.loader import PhotoLoader
 from pipeline.photos.tiling import Tiling
-from pipeline.records import ImageRef, Sample
+from pipeline.records import UNFAMILIAR_FROM, ImageRef, Sample
+from pipeline.results.rows import rate_familiarity
 
 if TYPE_CHECKING:  # transformers takes seconds to import: it is loaded once the photo has arrived
     from pipeline.explain.explanation import Explanation
@@ -60,9 +61,11 @@ def explain(config: ExplainConfig) -> "Explanation":
         from pipeline.explain.explanation import Explainer
         from pipeline.maps.passes import MapPlan
 
+        familiarity = model.read_familiarity()
         plan = MapPlan(
-            (config.method,), config.head_fusion, config.discard_ratio, targets.label_ids, targets.versus_ids
-        )
+            (config.method,), config.head_fusion, config.discard_ratio, targets.label_ids, targets.versus_ids,
+            features=familiarity is not None,
+        )  # fmt: skip
         if tile.tiling:
             classifier = classifier.for_windows()
         with _load_photos(classifier, config, tile.tiling) as loader:
@@ -70,7 +73,14 @@ def explain(config: ExplainConfig) -> "Explanation":
             explainer = Explainer(classifier, plan, targets, layer)
             defect_ids = _find_defects(config, model) if tile.tiling else ()
             explanation = explainer.explain(sample, loader, defect_ids)
-    return replace(explanation, span=span)
+    (unfamiliar,) = rate_familiarity(familiarity, [explanation.prediction])
+    if unfamiliar is not None and unfamiliar > UNFAMILIAR_FROM:
+        log.warning(
+            "this photo is unlike those that the model learned from (%.1f%% of them are more typical): don't rely on "
+            "its label",
+            100 * unfamiliar,
+        )
+    return replace(explanation, span=span, unfamiliar=unfamiliar)
 
 
 def _locate_photo(config: ExplainConfig, folder: Path) -> ImageRef:

@@ -35,6 +35,7 @@ class Explanation:
         filmstrip: (L, grid_h, grid_w), the map of the layers 1 to l alone, for each l.
         span: map values drawn as the coldest and the hottest; None: the map's own.
         class_names: of the model, by id.
+        unfamiliar: how unlike the training photos the photo is, 0..1; None: the model has no statistics of them.
         window: (left, top, right, bottom), the part of the photo of `heads` and `filmstrip`; None: all of it.
     """
 
@@ -51,6 +52,7 @@ class Explanation:
     filmstrip: Floats
     span: Span | None = None
     class_names: tuple[str, ...] = ()
+    unfamiliar: float | None = None
     window: PixelBox | None = None
 
     @property

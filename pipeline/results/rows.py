@@ -53,12 +53,7 @@ class RowBuilder:
 
     def rate_familiarity(self, predictions: Sequence[Prediction]) -> Sequence[float | None]:
         """Return the column unfamiliar of classified photos, all at once: the statistics are read once."""
-        if self.familiarity is None or not predictions or predictions[0].features is None:
-            return [None] * len(predictions)
-        rows = [_features_of(prediction) for prediction in predictions]  # (1, D) each, or (T, D)
-        unfamiliar = self.familiarity.unfamiliarity(np.concatenate(rows))
-        ends = np.cumsum([len(row) for row in rows])[:-1]
-        return [float(np.median(own)) for own in np.split(unfamiliar, ends)]
+        return rate_familiarity(self.familiarity, predictions)
 
     def build_ok(self, prediction: Prediction, box: Box, overlay: str | None, unfamiliar: float | None = None) -> Row:
         """Build the row of a classified photo."""
@@ -150,6 +145,21 @@ class RowBuilder:
             "run_id": self.run_id,
             "processed_at": time.time_ns() // 1000,
         }
+
+
+def rate_familiarity(familiarity: Familiarity | None, predictions: Sequence[Prediction]) -> Sequence[float | None]:
+    """Return how unlike the training photos some photos are, 0..1, of a photo in tiles the median of its windows.
+
+    Args:
+        familiarity: the model's statistics; None: none are known.
+        predictions: with features, or without if nothing is known.
+    """
+    if familiarity is None or not predictions or predictions[0].features is None:
+        return [None] * len(predictions)
+    rows = [_features_of(prediction) for prediction in predictions]  # (1, D) each, or (T, D)
+    unfamiliar = familiarity.unfamiliarity(np.concatenate(rows))
+    ends = np.cumsum([len(row) for row in rows])[:-1]
+    return [float(np.median(own)) for own in np.split(unfamiliar, ends)]
 
 
 def _features_of(prediction: Prediction) -> Floats:

@@ -13,6 +13,8 @@ from PIL import Image
 
 import pipeline
 from pipeline.errors import ModelError
+from pipeline.explain.config import ExplainConfig
+from pipeline.explain.explain import explain
 from pipeline.model.checkpoint import BUNDLED
 from pipeline.model.familiarity_file import FAMILIARITY_FILE
 from pipeline.model.open import open_model
@@ -109,6 +111,16 @@ def test_two_devices_say_what_one_says_in_the_last_line_and_status(material, tmp
     assert f"unfamiliar: {STRANGE} of {KNOWN + STRANGE} photos are unlike those that this model learned from" in status
     assert read_status(tmp_path / "out").as_json()["unfamiliar"]["table"]["unfamiliar"] == STRANGE
     assert read_status(tmp_path / "out").as_json()["runs"][0]["unfamiliar"]["count"] == STRANGE
+
+
+def test_an_explanation_says_it_too(material, tmp_path, caplog):
+    run_photos(material, tmp_path / "out")
+    frame = pipeline.read_results(tmp_path / "out").set_index("path")["unfamiliar"]
+    for path, is_strange in (("photo-000.png", False), ("strange/photo-0000.png", True)):
+        caplog.clear()
+        settings = {"image": material / "photos" / path, "model": str(material / "model"), "precision": "fp32"}
+        assert explain(ExplainConfig(**settings)).unfamiliar == pytest.approx(frame[path], abs=1e-4)
+        assert ("this photo is unlike those that the model learned from" in caplog.text) == is_strange
 
 
 def test_a_model_without_statistics_rates_nothing(material, model, tmp_path):

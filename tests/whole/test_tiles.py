@@ -10,6 +10,8 @@ from PIL import Image
 import pipeline
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.explain.config import ExplainConfig
+from pipeline.explain.explain import explain
 from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.draw_rows import draw_overlays
 from pipeline.photos.tiling import Tiling
@@ -243,3 +245,23 @@ def test_an_evaluation_sees_the_windows_of_a_run(model, tmp_path, average_turns)
             expected.mean(axis=0),
             atol=5e-3 if average_turns else 1e-5,
         )
+
+
+def test_an_explanation_shows_the_deciding_window(model, tmp_path):
+    """Prediction, map and defects are those of a run; the heads are those of the window that decides."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    save_noise(photos / "large.png", (200, 150))
+    row = run(model, photos, tmp_path / "out", tile=64).loc["large.png"]
+    settings = {"model": str(model), "precision": "fp32", "method": "rollout"}
+    explanation = explain(ExplainConfig(image=photos / "large.png", tile=64, **settings))
+    np.testing.assert_allclose(explanation.prediction.logits, row["logits"], atol=1e-5)
+    np.testing.assert_allclose(explanation.prediction.attention.ravel(), row["attention"], atol=1e-6)
+    assert list(explanation.window) == list(row["tile_box"])
+    likely = [one for one in row["detections"] if one["score"] >= 0.5]
+    assert [LABELS[one.label_id] for one in explanation.detections] == [one["label"] for one in likely]
+    with Image.open(photos / "large.png") as image:
+        image.crop(explanation.window).save(tmp_path / "window.png")
+    alone = explain(ExplainConfig(image=tmp_path / "window.png", tile=None, **settings))
+    np.testing.assert_allclose(explanation.heads, alone.heads, atol=1e-6)
+    np.testing.assert_allclose(explanation.filmstrip, alone.filmstrip, atol=1e-6)
