@@ -172,7 +172,8 @@ class PhotoLoader:
             try:
                 windows = waiting.popleft().result()
             except (WorkerDiedError, WorkerTimeoutError) as error:
-                raise UnjudgedError(f"its windows can't be cut: {error or 'out of time'}") from None
+                reason = "out of time" if isinstance(error, WorkerTimeoutError) else str(error)
+                raise UnjudgedError(f"its windows can't be cut ({reason})") from None
             assert isinstance(windows, list)
             yield from windows
 
@@ -185,7 +186,10 @@ class PhotoLoader:
             return Failure(ref, gone if isinstance(error, FileNotFoundError) else str(error))
         if self._spec.tiling is None:
             return self._load_in_worker(_LoadTask(ref, data, None))
-        unpacked = UnpackedPhoto()
+        try:
+            unpacked = UnpackedPhoto()
+        except OSError as error:
+            return Failure(ref, f"no temporary file for its pixels: {error.strerror or error}; set TMPDIR")
         loaded = self._load_in_worker(_LoadTask(ref, data, unpacked.path))
         if isinstance(loaded, Sample) and loaded.tiles and len(loaded.tiles.boxes) > 1:
             return replace(loaded, tiles=replace(loaded.tiles, unpacked=unpacked))

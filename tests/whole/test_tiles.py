@@ -1,6 +1,8 @@
 """Large photos in windows, from files to rows: a tiny model with random weights, real processes."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,9 @@ from pipeline.explain.config import ExplainConfig
 from pipeline.explain.explain import explain
 from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.draw_rows import draw_overlays
+from pipeline.photos import load_photo, loader, windows
 from pipeline.photos.tiling import Tiling
+from pipeline.photos.windows import cut_windows, unpack_photo
 from pipeline.report.write_page import write_report
 from tests.helpers.models import save_tiny_vit
 from tests.helpers.photos import save_photos
@@ -211,6 +215,43 @@ def test_the_gallery_knows_the_defects(model, tmp_path):
     _, row = json.loads("[" + text.removeprefix("vitrolloutRows(").removesuffix(");\n") + "]")[1]
     assert [one["label"] for one in row["defects"]] == [one["label"] for one in likely]
     assert 'name="defects"' in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_worker_that_dies_while_cutting_costs_its_photo_alone(model, tmp_path, monkeypatch):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(4):
+        save_noise(photos / f"{number}.png", (200, 150 + number), seed=number)
+
+    def die_at_one_photo(task, prepare):
+        if task.size == (200, 152):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return cut_windows(task, prepare)
+
+    monkeypatch.setattr(loader, "cut_windows", die_at_one_photo)  # workers are forked, so it holds there, too
+    table = run(model, photos, tmp_path / "out", tile=64)
+    assert table["status"].tolist() == ["ok", "ok", "failed", "ok"]
+    assert table.loc["2.png", "error"] == "its windows can't be cut (exit code -9)"
+    monkeypatch.undo()
+    assert run(model, photos, tmp_path / "out", tile=64).loc["2.png", "status"] == "ok", "no verdict on its bytes"
+
+
+def test_a_full_disk_for_temporary_files_is_named(model, tmp_path, monkeypatch):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    save_noise(photos / "large.png", (200, 150))
+    save_photos(photos, 1)
+
+    def refuse(rgb, path):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(windows, "open", lambda *_: open("/dev/full", "wb"), raising=False)  # noqa: SIM115
+            unpack_photo(rgb, path)
+
+    monkeypatch.setattr(load_photo, "unpack_photo", refuse)
+    table = run(model, photos, tmp_path / "out", tile=64)
+    assert table["status"].tolist() == ["failed", "ok"]
+    assert "no room for its 0 MB of pixels among temporary files" in table.loc["large.png", "error"]
+    assert "set TMPDIR to a folder on a larger disk" in table.loc["large.png", "error"]
 
 
 @pytest.mark.parametrize("average_turns", [False, True])
