@@ -1,7 +1,8 @@
 """A few images in memory -> labels, scores and maps: what a run does with a folder, for a notebook."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,24 @@ from pipeline.maps.geometry import scale_box
 from pipeline.maps.methods import AUTO, LABEL_METHODS, MethodName, WantedMethod
 from pipeline.maps.passes import MapPlan
 from pipeline.model.choose_method import choose_method
+from pipeline.model.choose_tile import choose_tile, find_window_defects
 from pipeline.model.classifier import Classifier
 from pipeline.model.cpu_streams import split_over_cores
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.open import open_model
 from pipeline.model.predictor import Predictor
 from pipeline.model.targets import Targets, find_targets
+from pipeline.model.tiled_predictor import TiledPredictor, WindowRules
 from pipeline.overlays.draw import OverlayLook, draw_overlay
+from pipeline.overlays.draw_detections import draw_detections
 from pipeline.photos.decode import to_rgb
 from pipeline.photos.load_photo import load_sample, model_pixels
 from pipeline.photos.resize import downscale, fit_within
-from pipeline.records import Box, Failure, Floats, ImageRef, Pixels, Prediction, Sample, best_scores
-from pipeline.settings import MapSettings, ModelSettings
+from pipeline.photos.tiling import Tiling
+from pipeline.photos.windows import CutTask, UnpackedPhoto, cut_windows, unpack_photo
+from pipeline.records import Box, Failure, Floats, ImageRef, Pixels, Prediction, Sample, Tiles, best_scores
+from pipeline.results.rows import describe_detections, rate_familiarity
+from pipeline.settings import MapSettings, ModelSettings, TileSettings
 
 ImageLike = Image.Image | np.ndarray[Any, Any] | str | Path
 
@@ -47,9 +54,11 @@ class ImagePrediction:
         target: the label explained by the map; None if the method explains no label.
         photo: (h, w, 3), the image, upright, at a longest side of at most 1,024 pixels.
         photo_box: `map_box` in pixels of `photo`.
+        size: width and height of the image.
         defect_score, decision: score of "any defect", and pass, review or reject; None for a model without a decision.
         features: (D,), read by the classification head; for `pipeline.analysis.nearest_photos`.
         unfamiliar: 0..1, the column of the table; None for a model without statistics of its training photos.
+        detections: the defects found in the windows of an image, the surest first, as in the table.
     """
 
     label: str
@@ -62,19 +71,23 @@ class ImagePrediction:
     target: str | None
     photo: Pixels
     photo_box: Box
+    size: tuple[int, int]
     defect_score: float | None = None
     decision: Outcome | None = None
     features: Floats | None = None
     unfamiliar: float | None = None
+    detections: tuple[dict[str, Any], ...] = ()
 
     def overlay(self, **look: Any) -> Image.Image:
-        """Draw the map over the image.
+        """Draw the map over the image, and the likely defects.
 
         Args:
             look: fields of `OverlayLook`: style, opacity, colormap, and span, for one scale in several images.
         """
         # negative values speak against a label: no heat
-        return draw_overlay(self.photo, np.maximum(self.map, 0), self.photo_box, OverlayLook(**look))
+        picture = draw_overlay(self.photo, np.maximum(self.map, 0), self.photo_box, OverlayLook(**look))
+        draw_detections(picture, self.detections, self.size)
+        return picture
 
 
 class LoadedModel:
@@ -93,14 +106,17 @@ class LoadedModel:
         settings: MapSettings,
         decision: Decision | None = None,
         familiarity: Familiarity | None = None,
+        tiling: Tiling | None = None,
     ) -> None:
-        self.classifier = classifier
+        self.classifier = classifier.for_windows() if tiling else classifier
         self.labels = classifier.labels
         self.method = method
         self._settings = settings
         self._decision = decision
         self._familiarity = familiarity
-        self._network = split_over_cores(classifier, _BATCH_SIZE)
+        self._tiling = tiling
+        self._defect_ids = find_window_defects(self.labels, decision.positive if decision else ()) if tiling else ()
+        self._network = split_over_cores(self.classifier, _BATCH_SIZE)
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], *, target: str | None = None, versus: str | None = None
@@ -124,6 +140,9 @@ class LoadedModel:
             features=True,
         )  # fmt: skip
         predictor = Predictor(self._network, plan, _BATCH_SIZE, targets)
+        if self._tiling:
+            rules = WindowRules.of(self.classifier, self._defect_ids)
+            predictor = TiledPredictor(self._network, plan, _BATCH_SIZE, targets, self._cut, rules)
         return [self._describe_prediction(prediction, targets) for prediction in predictor.predict_photos(samples)]
 
     def _describe_prediction(self, prediction: Prediction, targets: Targets) -> ImagePrediction:
@@ -146,17 +165,14 @@ class LoadedModel:
             map_box=box,
             target=targets.name_labels(prediction.target, self.labels)[0],
             photo=sample.photo,
+            size=(sample.width, sample.height),
             photo_box=scale_box(box, (sample.width, sample.height), sample.photo.shape[1::-1]),
             defect_score=judged[0],
             decision=judged[1],
             features=prediction.features,
-            unfamiliar=self._rate_familiarity(prediction),
+            unfamiliar=rate_familiarity(self._familiarity, [prediction])[0],
+            detections=tuple(describe_detections(prediction, self.labels)),
         )
-
-    def _rate_familiarity(self, prediction: Prediction) -> float | None:
-        if self._familiarity is None or prediction.features is None:
-            return None
-        return float(self._familiarity.unfamiliarity(prediction.features[None])[0])
 
     def _find_targets(self, target: str | None, versus: str | None) -> Targets:
         if (target, versus) != (None, None) and self.method not in LABEL_METHODS:
@@ -172,24 +188,38 @@ class LoadedModel:
 
     def _prepare_sample(self, number: int, image: ImageLike) -> Sample:
         """Decode a file as a run does; bring pixels in memory to the same form."""
-        spec = self.classifier.load_spec(overlay_size=_PHOTO_SIDE)
+        spec = self.classifier.load_spec(overlay_size=_PHOTO_SIDE, tiling=self._tiling)
+        unpacked = UnpackedPhoto() if self._tiling else None
         if isinstance(image, str | Path):
+            spec = replace(spec, unpacked=unpacked.path if unpacked else None)
             sample = load_sample(ImageRef(str(image), None, str(Path(image).expanduser()), 0, 0), spec)
             if isinstance(sample, Failure):
                 raise PhotoError(f"{image}: {sample.reason}")
-            return sample
+            return replace(sample, tiles=replace(sample.tiles, unpacked=unpacked)) if sample.tiles else sample
         name = f"image {number}"
         try:
             rgb = np.asarray(_to_upright_rgb(image))  # (h, w, 3)
             pixels = model_pixels(rgb, spec)
+            if unpacked:
+                unpack_photo(rgb, unpacked.path)
         except (DecodeError, TypeError) as error:
             raise PhotoError(f"{name}: {error}") from None
         height, width, _ = rgb.shape
         photo = downscale(rgb, fit_within((width, height), _PHOTO_SIDE))
-        return Sample(ImageRef(name, None, "", 0, 0), "", width, height, None, pixels, photo)
+        tiles = Tiles(tuple(self._tiling.cut(width, height)), unpacked) if self._tiling else None
+        return Sample(ImageRef(name, None, "", 0, 0), "", width, height, None, pixels, photo, tiles)
+
+    def _cut(self, sample: Sample) -> Iterator[Pixels]:
+        """Yield the model's input of each window of an image."""
+        if sample.tiles is None or sample.tiles.unpacked is None or len(sample.tiles.boxes) == 1:
+            yield sample.pixels
+            return
+        prepare = partial(model_pixels, spec=self.classifier.load_spec())
+        for box in sample.tiles.boxes:
+            yield from cut_windows(CutTask(sample.tiles.unpacked.path, (sample.width, sample.height), (box,)), prepare)
 
 
-class _LoadSettings(MapSettings, ModelSettings):
+class _LoadSettings(MapSettings, TileSettings, ModelSettings):
     method: WantedMethod = AUTO
 
 
@@ -199,7 +229,8 @@ def load_model(model: str = "bundled", *, method: str = AUTO, **settings: Any) -
     Args:
         model: 'bundled', a checkpoint folder, or a Hugging Face id[@revision].
         method: a map method, see `pipeline.maps.methods.METHODS`; auto: that of the model's verdict, or else rollout.
-        settings: further settings of `vitrollout run`: input_size, precision, device, head_fusion, discard_ratio.
+        settings: further settings of `vitrollout run`: input_size, precision, device, head_fusion, discard_ratio,
+            tile, tile_overlap.
 
     Raises:
         ConfigError: settings are wrong; names all of them.
@@ -209,7 +240,11 @@ def load_model(model: str = "bundled", *, method: str = AUTO, **settings: Any) -
     opened = open_model(config)
     choice = choose_method((config.method,), opened, target="top1", versus=None)
     choice.log_reason()
-    return LoadedModel(opened.load(), choice.methods[0], config, opened.read_decision(), opened.read_familiarity())
+    tile = choose_tile(config.tile, config.tile_overlap, opened.checkpoint)
+    tile.log_reason()
+    return LoadedModel(
+        opened.load(), choice.methods[0], config, opened.read_decision(), opened.read_familiarity(), tile.tiling
+    )
 
 
 def _as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:

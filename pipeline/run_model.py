@@ -1,25 +1,21 @@
 """The model of a run, with all settings that decide its numbers and pictures."""
 
-import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.config import RunConfig
 from pipeline.decision import Decision, add_decision
 from pipeline.errors import ConfigError
 from pipeline.model.choose_method import MethodChoice, choose_method
-from pipeline.model.choose_tile import TileChoice, choose_tile
+from pipeline.model.choose_tile import TileChoice, choose_tile, find_window_defects
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.map_scale import Span
 from pipeline.model.open import OpenedModel, open_model
-from pipeline.model.targets import Targets, find_defects
+from pipeline.model.targets import Targets
 from pipeline.overlays.choice import OverlayChoice
 from pipeline.overlays.scale import find_model_span
 from pipeline.planning.fingerprint import fingerprint, photo_fingerprint
 from pipeline.planning.targets import choose_targets
 from pipeline.results.rows import RowBuilder
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
     config = config.model_copy(update={"method": choice.methods, "tile": tile.tiling.size if tile.tiling else None})
     positive = decision.positive if decision else ()
     targets = choose_targets(config, opened.checkpoint, positive)
-    defect_ids = _find_defects(opened.checkpoint.labels, positive) if tile.tiling else ()
+    defect_ids = find_window_defects(opened.checkpoint.labels, positive) if tile.tiling else ()
     familiarity = opened.read_familiarity()
     digest = familiarity.digest() if familiarity else None
     base = fingerprint(config, opened.checkpoint, opened.precision, targets, digest, defect_ids)
@@ -100,12 +96,3 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
         raise ConfigError(f"overlays = {config.overlays}: {error}") from None
     span = None if overlays.kind == "none" else find_model_span(config.scale, config.method[0], targets, opened)
     return RunModel(config, choice, opened, targets, base, decision, familiarity, overlays, span, tile, defect_ids)
-
-
-def _find_defects(labels: Sequence[str], positive: Sequence[str]) -> tuple[int, ...]:
-    """Return the ids of the classes counted as defects; empty if nothing tells them from good."""
-    try:
-        return find_defects(labels, (), positive)
-    except ValueError as error:
-        log.info("no defects are looked for in windows: %s", error)
-        return ()

@@ -15,9 +15,9 @@ from pipeline.explain.config import ExplainConfig
 from pipeline.explain.fetch import fetch
 from pipeline.maps.methods import METHODS
 from pipeline.model.choose_method import choose_method
-from pipeline.model.choose_tile import choose_tile
+from pipeline.model.choose_tile import choose_tile, find_window_defects
 from pipeline.model.open import OpenedModel, open_model
-from pipeline.model.targets import DEFECTS, Targets, find_defects, find_targets
+from pipeline.model.targets import DEFECTS, Targets, find_targets
 from pipeline.overlays.scale import find_model_span
 from pipeline.photos.folder_walk import escape
 from pipeline.photos.loader import PhotoLoader
@@ -71,8 +71,7 @@ def explain(config: ExplainConfig) -> "Explanation":
         with _load_photos(classifier, config, tile.tiling) as loader:
             sample = _decode_photo(ref, loader, config)
             explainer = Explainer(classifier, plan, targets, layer)
-            defect_ids = _find_defects(config, model) if tile.tiling else ()
-            explanation = explainer.explain(sample, loader, defect_ids)
+            explanation = explainer.explain(sample, loader, _find_defects(config, model) if tile.tiling else ())
     (unfamiliar,) = rate_familiarity(familiarity, [explanation.prediction])
     if unfamiliar is not None and unfamiliar > UNFAMILIAR_FROM:
         log.warning(
@@ -140,10 +139,5 @@ def _decode_photo(ref: ImageRef, loader: PhotoLoader, config: ExplainConfig) -> 
 
 
 def _find_defects(config: ExplainConfig, model: OpenedModel) -> tuple[int, ...]:
-    """Return the ids of the classes looked for in windows; empty if nothing tells defects from good."""
     decision = model.read_decision()
-    try:
-        return find_defects(model.checkpoint.labels, config.positive, decision.positive if decision else ())
-    except ValueError as error:
-        log.info("no defects are looked for in windows: %s", error)
-        return ()
+    return find_window_defects(model.checkpoint.labels, decision.positive if decision else (), config.positive)

@@ -1,11 +1,13 @@
 """`--tile auto` -> the windows of photos: as the model was trained, if its config.json says so."""
 
 import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.model.checkpoint import Checkpoint
+from pipeline.model.targets import find_defects
 from pipeline.photos.tiling import Tiling
 from pipeline.setting_types import LEAST_TILE
 
@@ -34,6 +36,23 @@ class TileChoice:
                 "--tile none it sees them whole",
                 self.tiling.size,
             )
+
+
+def find_window_defects(
+    labels: Sequence[str], saved_positive: Collection[str], positive: Sequence[str] = ()
+) -> tuple[int, ...]:
+    """Return the ids of the classes looked for in windows; empty if nothing tells defects from good.
+
+    Args:
+        labels: class names by id.
+        saved_positive: class names of the model's decision; empty: all but usual names for "no defect".
+        positive: labels typed by a user, instead.
+    """
+    try:
+        return find_defects(labels, positive, saved_positive)
+    except ValueError as error:
+        log.info("no defects are looked for in windows: %s", error)
+        return ()
 
 
 def choose_tile(wanted: Literal["auto"] | int | None, overlap: float, checkpoint: Checkpoint) -> TileChoice:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from itertools import islice
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from scipy.special import logit
@@ -14,7 +14,7 @@ from pipeline.maps.hot_regions import find_hot_regions
 from pipeline.maps.passes import MapPlan
 from pipeline.maps.stitch import stitch_maps
 from pipeline.model.classifier import Classifier
-from pipeline.model.cpu_streams import split_over_cores
+from pipeline.model.cpu_streams import CpuStreams, split_over_cores
 from pipeline.model.detect import LEAST_SCORE, Candidate, merge_candidates
 from pipeline.model.predictor import Change, Predictor, find_batch_size, keep_pixels, split_by_photo
 from pipeline.model.targets import Targets
@@ -26,6 +26,7 @@ from pipeline.records import (
     Pixels,
     Prediction,
     Sample,
+    Scoring,
     TiledResult,
     compute_scores,
     concatenate_outputs,
@@ -37,6 +38,30 @@ _NOTHING: Floats = np.empty((0, 0), np.float32)
 BOX_METHOD = "libragrad"  # its maps end where the defect ends, see docs/trust.md
 
 Cut = Callable[[Sample], Iterator[Pixels]]
+
+
+@dataclass(frozen=True)
+class WindowRules:
+    """How to judge windows.
+
+    Attributes:
+        defect_ids: ids of the classes counted as defects; empty if nothing tells defects from good.
+        scoring: from logits to scores.
+        patches: rows and columns of patches in the model's input, perhaps not whole.
+        finds_boxes: look for the place of each defect.
+    """
+
+    defect_ids: tuple[int, ...]
+    scoring: Scoring
+    patches: tuple[float, float]
+    finds_boxes: bool
+
+    @classmethod
+    def of(cls, classifier: Classifier, defect_ids: Sequence[int], *, finds_boxes: bool = True) -> Self:
+        """Return the rules for a model."""
+        (height, width), patch = classifier.geometry.input_size, classifier.geometry.patch_size
+        patches = height / patch, width / patch
+        return cls(tuple(defect_ids), classifier.scoring, patches, finds_boxes and bool(defect_ids))
 
 
 @dataclass(frozen=True)
@@ -61,8 +86,8 @@ class TiledPredictor(Predictor):
     """Runs the windows of photos through a classifier; windows of several photos share batches."""
 
     def __init__(
-        self, classifier: Classifier, plan: MapPlan, batch_size: int, targets: Targets, cut: Cut,
-        defect_ids: Sequence[int], *, finds_boxes: bool = True,
+        self, classifier: Classifier | CpuStreams, plan: MapPlan, batch_size: int, targets: Targets, cut: Cut,
+        rules: WindowRules,
     ) -> None:  # fmt: skip
         """Set the model up.
 
@@ -72,16 +97,11 @@ class TiledPredictor(Predictor):
             batch_size: windows in one forward pass.
             targets: labels to explain; each window's most likely one by default.
             cut: yields the pixels of a photo's windows.
-            defect_ids: ids of the classes counted as defects; empty if nothing tells defects from good.
-            finds_boxes: look for the place of each defect.
+            rules: how to judge windows.
         """
-        model = split_over_cores(classifier, batch_size)
-        super().__init__(model, plan, batch_size, targets)
-        self._boxes = Predictor(model, MapPlan((BOX_METHOD,)), batch_size)
-        self._finds_boxes = finds_boxes and bool(defect_ids)
-        self._cut, self._defect_ids, self._scoring = cut, list(defect_ids), classifier.scoring
-        height, width = classifier.geometry.input_size
-        self._patches = height / classifier.geometry.patch_size, width / classifier.geometry.patch_size
+        super().__init__(classifier, plan, batch_size, targets)
+        self._boxes = Predictor(classifier, MapPlan((BOX_METHOD,)), batch_size)
+        self._cut, self._rules = cut, rules
 
     @property
     def photos_a_batch(self) -> int:
@@ -115,14 +135,15 @@ class TiledPredictor(Predictor):
         output = self.predict([window.pixels for window in batch], targets)
         for index, window in enumerate(batch):
             collected[window.photo].outputs.append(_select(output, index))
-        if not self._finds_boxes:
+        if not self._rules.finds_boxes:
             return
-        probabilities = compute_scores(output.logits, self._scoring)  # (b, C)
-        scores = combine_classes(probabilities, self._defect_ids, self._scoring)
+        defect_ids, scoring = list(self._rules.defect_ids), self._rules.scoring
+        probabilities = compute_scores(output.logits, scoring)  # (b, C)
+        scores = combine_classes(probabilities, defect_ids, scoring)
         suspects: list[int] = np.flatnonzero(scores >= LEAST_SCORE).tolist()
         if not suspects:
             return
-        label_ids = np.array(self._defect_ids)[probabilities[:, self._defect_ids].argmax(axis=1)]
+        label_ids = np.array(defect_ids)[probabilities[:, defect_ids].argmax(axis=1)]
         maps = self._boxes.predict([batch[index].pixels for index in suspects], label_ids[suspects].tolist())
         for index, heat in zip(suspects, maps.maps[BOX_METHOD], strict=True):
             window = batch[index]
@@ -152,9 +173,10 @@ class TiledPredictor(Predictor):
 
     def _find_deciding(self, logits: Floats) -> int | None:
         """Return the number of the window with the highest probability of a defect; logits (T, C)."""
-        if not self._defect_ids:
+        if not self._rules.defect_ids:
             return None
-        scores = combine_classes(compute_scores(logits, self._scoring), self._defect_ids, self._scoring)
+        scoring = self._rules.scoring
+        scores = combine_classes(compute_scores(logits, scoring), self._rules.defect_ids, scoring)
         return int(np.nan_to_num(scores, nan=np.inf).argmax())  # an overflow must not hide behind other windows
 
     def _combine_logits(self, logits: Floats, deciding: int | None) -> Floats:
@@ -162,22 +184,23 @@ class TiledPredictor(Predictor):
         if deciding is not None or len(logits) == 1:
             chosen: Floats = logits[deciding or 0]
             return chosen
-        mean = compute_scores(logits, self._scoring).mean(axis=0).clip(_LEAST, 1 - _LEAST)
-        combined: Floats = (np.log(mean) if self._scoring == "softmax" else logit(mean)).astype(np.float32)
+        mean = compute_scores(logits, self._rules.scoring).mean(axis=0).clip(_LEAST, 1 - _LEAST)
+        combined: Floats = (np.log(mean) if self._rules.scoring == "softmax" else logit(mean)).astype(np.float32)
         return combined
 
     def _stitch(self, maps: Floats, sample: Sample) -> Floats:
         assert sample.tiles is not None
-        return stitch_maps(maps, sample.tiles.boxes, (sample.width, sample.height), self._patches)
+        return stitch_maps(maps, sample.tiles.boxes, (sample.width, sample.height), self._rules.patches)
 
 
 def build_tiled_predictor(
     classifier: Classifier, plan: MapPlan, batch_size: Literal["auto"] | int, targets: Targets, cut: Cut,
     defect_ids: Sequence[int], *, finds_boxes: bool = True,
 ) -> TiledPredictor:  # fmt: skip
-    """Build a predictor of windows, with the batch size of the settings; the rest as of `TiledPredictor`."""
+    """Build a predictor of windows on all cores of a CPU, or on a device, with the batch size of the settings."""
     size = find_batch_size(classifier, plan) if batch_size == "auto" else batch_size
-    return TiledPredictor(classifier, plan, size, targets, cut, defect_ids, finds_boxes=finds_boxes)
+    rules = WindowRules.of(classifier, defect_ids, finds_boxes=finds_boxes)
+    return TiledPredictor(split_over_cores(classifier, size), plan, size, targets, cut, rules)
 
 
 def _select(output: Output, index: int) -> Output:

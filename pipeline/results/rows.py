@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.decision import Decision, Outcome
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.targets import Targets
-from pipeline.records import Box, Detection, Failure, Floats, ImageRef, Prediction, Scoring, best_scores
+from pipeline.records import Box, Failure, Floats, ImageRef, Prediction, Scoring, best_scores
 from pipeline.results.schema import Row, set_columns
 
 MODEL_SOURCE = "model"  # of a detection, not a person
@@ -102,12 +102,8 @@ class RowBuilder:
             "tile": self.tile,
             "tiles": len(sample.tiles.boxes),
             "tile_box": None if tiled.deciding is None else sample.tiles.boxes[tiled.deciding],
-            "detections": [self._describe_detection(detection) for detection in tiled.detections],
+            "detections": describe_detections(prediction, self.labels),
         }
-
-    def _describe_detection(self, detection: Detection) -> dict[str, Any]:
-        sides = dict(zip(("x0", "y0", "x1", "y1"), detection.box, strict=True))
-        return {**sides, "label": self.labels[detection.label_id], "score": detection.score, "source": MODEL_SOURCE}
 
     def build_failed(self, failure: Failure) -> Row:
         """Build the row of a file without a prediction, with the reason."""
@@ -145,6 +141,15 @@ class RowBuilder:
             "run_id": self.run_id,
             "processed_at": time.time_ns() // 1000,
         }
+
+
+def describe_detections(prediction: Prediction, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the column detections of a photo; empty for one without windows."""
+    return [
+        dict(zip(("x0", "y0", "x1", "y1"), one.box, strict=True))
+        | {"label": labels[one.label_id], "score": one.score, "source": MODEL_SOURCE}
+        for one in (prediction.tiled.detections if prediction.tiled else ())
+    ]
 
 
 def rate_familiarity(familiarity: Familiarity | None, predictions: Sequence[Prediction]) -> Sequence[float | None]:

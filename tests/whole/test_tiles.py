@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -306,3 +307,22 @@ def test_an_explanation_shows_the_deciding_window(model, tmp_path):
     alone = explain(ExplainConfig(image=tmp_path / "window.png", tile=None, **settings))
     np.testing.assert_allclose(explanation.heads, alone.heads, atol=1e-6)
     np.testing.assert_allclose(explanation.filmstrip, alone.filmstrip, atol=1e-6)
+
+
+def test_a_notebook_sees_the_windows_of_a_run(model, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    save_noise(photos / "large.png", (200, 150))
+    save_photos(photos, 1)
+    table = run(model, photos, tmp_path / "out", tile=64)
+    loaded = pipeline.load_model(str(model), method="rollout", precision="fp32", tile=64)
+    files = [photos / name for name in table.index]
+    in_memory = [Image.open(file) for file in files]
+    for predicted in (loaded.predict(files), loaded.predict(in_memory)):
+        for one, (_, row) in zip(predicted, table.iterrows(), strict=True):
+            np.testing.assert_allclose(one.logits, row["logits"], atol=1e-5)
+            np.testing.assert_allclose(one.map.ravel(), row["attention"], atol=1e-6)
+            np.testing.assert_allclose(one.map_box, row["map_box"], atol=1e-4)
+            assert [found["label"] for found in one.detections] == [found["label"] for found in row["detections"]]
+    large = loaded.predict(photos / "large.png")[0]
+    assert large.overlay() != replace(large, detections=()).overlay(), "the defects are drawn"
