@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import pipeline
-from pipeline.photos import content, loader, worker_process
+from pipeline.photos import content, load_photo, worker_process
 from pipeline.report.status import format_status, read_status
 from pipeline.results.names import part_files
 from pipeline.results.parts import read_part
@@ -113,10 +113,10 @@ def test_a_file_changed_since_its_crash_gets_a_verdict_of_its_own(tmp_path, star
 def test_a_lack_of_memory_in_torch_is_tried_again_and_its_other_errors_are_ours(tmp_path, start, monkeypatch):
     save_photos(tmp_path / "photos", 1)
     with monkeypatch.context() as patch:  # workers are forked, so it holds there, too
-        patch.setattr(loader, "downscale", lambda *_: torch.empty(1 << 60, dtype=torch.uint8))
+        patch.setattr(load_photo, "downscale", lambda *_: torch.empty(1 << 60, dtype=torch.uint8))
         assert start(overlay_size=64).failed == 1
         assert rows_of(tmp_path)["error"].tolist() == ["not enough memory for it"]
-        patch.setattr(loader, "downscale", lambda *_: torch.zeros(2) @ torch.zeros(3))
+        patch.setattr(load_photo, "downscale", lambda *_: torch.zeros(2) @ torch.zeros(3))
         with pytest.raises(RuntimeError, match="size"):
             start(overlay_size=64)
     assert start(overlay_size=64).ok == 1
