@@ -13,8 +13,6 @@ BUNDLED_RECIPE := --recipe plain --blocks 8 --train-blocks all --input-size 224 
 BUNDLED_PURPOSE := "finds six kinds of defects (open, short, mousebite, spur, copper, pinhole) on windows of bare \
 circuit boards, black-and-white line-scan images (DeepPCB)"
 ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
-ELPV_RECIPE := --recipe plain --train-blocks 5 --input-size 280 --epochs 7 --learning-rate 1.2e-4 --class-weights sqrt --patience none \
-	--best-by loss
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run nightly review test fuzz soak test-browser test-ray bench bench-gpu bench-report bench-review check format model trust elpv picture clean
@@ -96,12 +94,11 @@ trust: $(VENV)/.dev ## DEEPPCB=clone: measure how far the bundled model's maps c
 
 elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's solar cells, two kinds of split, three seeds
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
-	@set -e; made="$$WORK/elpv/recipe-$$(echo '$(ELPV_RECIPE)' "$$BACKBONE" | cksum | cut -d' ' -f1)"; \
+	@set -e; made="$$WORK/elpv/from-$$(echo "$$BACKBONE" | cksum | cut -d' ' -f1)"; \
 	for name in $(ELPV_RUNS); do \
 		data="$$WORK/elpv/$$name.csv"; model="$$made/models/$$name"; results="$$made/results/$$name"; \
 		test -f "$$data" || $(BIN)/python -m jobs.datasets.elpv prepare --out "$$WORK/elpv" --split $${name%-*} --seed $${name#*-}; \
-		test -f "$$model/config.json" || $(BIN)/vitrollout finetune "$$data" --model "$$BACKBONE" --out "$$model" \
-			--seed $${name#*-} $(ELPV_RECIPE); \
+		test -f "$$model/config.json" || $(BIN)/vitrollout finetune "$$data" --model "$$BACKBONE" --out "$$model"; \
 		test -f "$$results/metrics.json" || $(BIN)/vitrollout evaluate "$$data" --model "$$model" --positive defective \
 			--average-turns --out "$$results"; \
 	done; \

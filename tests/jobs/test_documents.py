@@ -80,10 +80,9 @@ def test_examples_in_help_exist(name):
 
 def test_commands_of_the_makefile_exist():
     text = (ROOT / "Makefile").read_text()
-    for recipe, name in (("BUNDLED_RECIPE", "finetune"), ("ELPV_RECIPE", "finetune")):
-        options = set(OPTION.findall(re.search(rf"^{recipe} := ((?:.*\\\n)*.*)$", text, re.MULTILINE)[1]))
-        assert options, recipe
-        assert options - OPTIONS[name] == set()
+    options = set(OPTION.findall(re.search(r"^BUNDLED_RECIPE := ((?:.*\\\n)*.*)$", text, re.MULTILINE)[1]))
+    assert options
+    assert options - OPTIONS["finetune"] == set()
     commands = "\n".join(re.findall(r"\$\(BIN\)/(vitrollout .*)", text.replace("\\\n", " ")))
     expected = {"run", "nightly", "review", "finetune", "evaluate", "trust", "explain"}
     assert expected == {name for name, _ in commands_in(commands)}
