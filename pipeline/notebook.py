@@ -1,6 +1,6 @@
 """A few images in memory -> labels, scores and maps: what a run does with a folder, for a notebook."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from pipeline.photos.load_photo import load_sample, model_pixels
 from pipeline.photos.resize import downscale, fit_within
 from pipeline.photos.tiling import Tiling
 from pipeline.photos.windows import CutTask, UnpackedPhoto, cut_windows, unpack_photo
-from pipeline.records import Box, Failure, Floats, ImageRef, Pixels, Prediction, Sample, Tiles, best_scores
+from pipeline.records import Box, Failure, Floats, ImageRef, PixelBox, Pixels, Prediction, Sample, Tiles, best_scores
 from pipeline.results.rows import describe_detections, rate_familiarity
 from pipeline.settings import MapSettings, ModelSettings, TileSettings
 
@@ -209,13 +209,13 @@ class LoadedModel:
         tiles = Tiles(tuple(self._tiling.cut(width, height)), unpacked) if self._tiling else None
         return Sample(ImageRef(name, None, "", 0, 0), "", width, height, None, pixels, photo, tiles)
 
-    def _cut(self, sample: Sample) -> Iterator[Pixels]:
-        """Yield the model's input of each window of an image."""
+    def _cut(self, sample: Sample, boxes: Sequence[PixelBox] | None = None) -> Iterator[Pixels]:
+        """Yield the model's input of windows of an image, all of them by default."""
         if sample.tiles is None or sample.tiles.unpacked is None or len(sample.tiles.boxes) == 1:
             yield sample.pixels
             return
         prepare = partial(model_pixels, spec=self.classifier.load_spec())
-        for box in sample.tiles.boxes:
+        for box in sample.tiles.boxes if boxes is None else boxes:
             yield from cut_windows(CutTask(sample.tiles.unpacked.path, (sample.width, sample.height), (box,)), prepare)
 
 

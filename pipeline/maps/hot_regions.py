@@ -25,7 +25,9 @@ class HotRegion:
     score: float
 
 
-def find_hot_regions(heat: Floats, box: Box, size: tuple[int, int]) -> tuple[HotRegion, ...]:
+def find_hot_regions(
+    heat: Floats, box: Box, size: tuple[int, int], threshold: float = THRESHOLD
+) -> tuple[HotRegion, ...]:
     """Draw boxes around the hot regions of a map, hottest first, without specks, clipped to the photo.
 
     The map is enlarged between its cells, so that a box may end inside a patch. On 200 windows of DeepPCB with one
@@ -36,12 +38,13 @@ def find_hot_regions(heat: Floats, box: Box, size: tuple[int, int]) -> tuple[Hot
         heat: (grid_h, grid_w), raw; negative values speak against the label.
         box: the part of the photo under the map, in upright pixels.
         size: width and height of the photo.
+        threshold: least heat of a region, as a share of the map's maximum.
     """
     heat = np.maximum(heat, 0)
     if float(heat.max()) == float(heat.min()):
         return ()
     fine = ndimage.zoom(heat, FINENESS, order=1, mode="nearest", grid_mode=True)  # (FINENESS * grid_h, ...)
-    regions, count = ndimage.label(fine >= THRESHOLD * fine.max(), np.ones((3, 3)))  # diagonal neighbours are one
+    regions, count = ndimage.label(fine >= threshold * fine.max(), np.ones((3, 3)))  # diagonal neighbours are one
     shares = ndimage.sum_labels(fine, regions, range(1, count + 1)) / fine[regions > 0].sum()
     found = []
     for (rows, columns), share in zip(ndimage.find_objects(regions), shares, strict=True):

@@ -32,18 +32,18 @@ class Candidate:
         return min(x - left, right - x, y - top, bottom - y)
 
 
-def merge_candidates(candidates: Sequence[Candidate]) -> tuple[Detection, ...]:
+def merge_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Keep one box of each defect, found in several overlapping windows; the surest first.
 
     Of boxes that overlap by half of the smaller one, the best stays: with the highest score, to a hundredth, and of
     equals the farthest from the edges of its window (non-maximum suppression).
     """
     order = sorted(candidates, key=lambda one: (-round(one.detection.score, 2), -one.margin))
-    kept: list[Detection] = []
+    kept: list[Candidate] = []
     for candidate in order:
-        if all(_share_inside(candidate.detection.box, other.box) < _SAME_DEFECT for other in kept):
-            kept.append(candidate.detection)
-    return tuple(kept)
+        if all(_share_inside(candidate.detection.box, other.detection.box) < _SAME_DEFECT for other in kept):
+            kept.append(candidate)
+    return kept
 
 
 def _share_inside(one: Box, other: Box) -> float:

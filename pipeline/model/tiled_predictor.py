@@ -1,7 +1,7 @@
 """Photos in windows -> one prediction a photo: its windows' maps in one, and the defects found in them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal, Self
 
@@ -10,7 +10,7 @@ from scipy.special import logit
 
 from pipeline.decision import combine_classes
 from pipeline.errors import DecodeError
-from pipeline.maps.hot_regions import find_hot_regions
+from pipeline.maps.hot_regions import THRESHOLD, find_hot_regions
 from pipeline.maps.passes import MapPlan
 from pipeline.maps.stitch import stitch_maps
 from pipeline.model.classifier import Classifier
@@ -19,6 +19,8 @@ from pipeline.model.detect import LEAST_SCORE, Candidate, merge_candidates
 from pipeline.model.predictor import Change, Predictor, find_batch_size, keep_pixels, split_by_photo
 from pipeline.model.targets import Targets
 from pipeline.records import (
+    LIKELY_FROM,
+    Box,
     Detection,
     Floats,
     Output,
@@ -37,7 +39,9 @@ _LEAST = 1e-12  # of a mean probability, and of its distance to 1: so the logits
 _NOTHING: Floats = np.empty((0, 0), np.float32)
 BOX_METHOD = "libragrad"  # its maps end where the defect ends, see docs/trust.md
 
-Cut = Callable[[Sample], Iterator[Pixels]]
+_ROUGHLY = 0.3  # of a map's maximum: enough to tell whether two windows see the same defect
+
+Cut = Callable[..., Iterator[Pixels]]  # of a sample, and perhaps of some windows: `PhotoLoader.windows`
 
 
 @dataclass(frozen=True)
@@ -144,15 +148,26 @@ class TiledPredictor(Predictor):
         if not suspects:
             return
         label_ids = np.array(defect_ids)[probabilities[:, defect_ids].argmax(axis=1)]
-        maps = self._boxes.predict([batch[index].pixels for index in suspects], label_ids[suspects].tolist())
-        for index, heat in zip(suspects, maps.maps[BOX_METHOD], strict=True):
+        heat = next(iter(output.maps.values()))  # of the run's own method, at no cost
+        for index in suspects:
             window = batch[index]
-            sample = samples[window.photo]
-            x0, y0, x1, y1 = map(float, window.box)
-            regions = find_hot_regions(heat, (x0, y0, x1, y1), (sample.width, sample.height))
-            box = astuple(regions[0])[:4] if regions else (x0, y0, x1, y1)
+            box = _find_box(heat[index], window.box, samples[window.photo], _ROUGHLY)
             detection = Detection(box, int(label_ids[index]), float(scores[index]))
             collected[window.photo].candidates.append(Candidate(detection, window.box))
+
+    def _find_defects(self, sample: Sample, candidates: Sequence[Candidate]) -> list[Detection]:
+        """Find the boxes of the defects of a photo: one window of each likely one is looked at closely."""
+        rough = merge_candidates(candidates)
+        likely = [one for one in rough if one.detection.score >= LIKELY_FROM]  # the surest first, so the first ones
+        if not likely:
+            return [one.detection for one in rough]
+        pixels = list(self._cut(sample, [one.window for one in likely]))
+        maps = self._boxes.predict(pixels, [one.detection.label_id for one in likely]).maps[BOX_METHOD]
+        fine = [
+            replace(one, detection=replace(one.detection, box=_find_box(heat, one.window, sample)))
+            for one, heat in zip(likely, maps, strict=True)
+        ]
+        return [one.detection for one in merge_candidates([*fine, *rough[len(likely) :]])]
 
     def _merge(self, sample: Sample, photo: _Collected) -> Prediction:
         """Make one prediction of those of the windows."""
@@ -168,8 +183,11 @@ class TiledPredictor(Predictor):
             features=None if windows.features is None else windows.features.mean(axis=0, keepdims=True),
         )
         (prediction,) = split_by_photo([sample], output)
-        tiled = TiledResult(deciding, merge_candidates(photo.candidates), windows.features)
-        return replace(prediction, tiled=tiled)
+        try:
+            defects = self._find_defects(sample, photo.candidates)
+        except DecodeError as error:
+            return Prediction(sample, _NOTHING, _NOTHING, problem=str(error))
+        return replace(prediction, tiled=TiledResult(deciding, defects, windows.features))
 
     def _find_deciding(self, logits: Floats) -> int | None:
         """Return the number of the window with the highest probability of a defect; logits (T, C)."""
@@ -201,6 +219,13 @@ def build_tiled_predictor(
     size = find_batch_size(classifier, plan) if batch_size == "auto" else batch_size
     rules = WindowRules.of(classifier, defect_ids, finds_boxes=finds_boxes)
     return TiledPredictor(split_over_cores(classifier, size), plan, size, targets, cut, rules)
+
+
+def _find_box(heat: Floats, window: PixelBox, sample: Sample, threshold: float = THRESHOLD) -> Box:
+    """Return the box around the hottest region of a window's map; a map that says nothing gives the whole window."""
+    x0, y0, x1, y1 = map(float, window)
+    regions = find_hot_regions(heat, (x0, y0, x1, y1), (sample.width, sample.height), threshold)
+    return (regions[0].x0, regions[0].y0, regions[0].x1, regions[0].y1) if regions else (x0, y0, x1, y1)
 
 
 def _select(output: Output, index: int) -> Output:
