@@ -158,7 +158,8 @@ class TiledPredictor(Predictor):
     def _find_defects(self, sample: Sample, candidates: Sequence[Candidate]) -> list[Detection]:
         """Find the boxes of the defects of a photo: one window of each likely one is looked at closely."""
         rough = merge_candidates(candidates)
-        likely = [one for one in rough if one.detection.score >= LIKELY_FROM]  # the surest first, so the first ones
+        likely = [one for one in rough if one.detection.score >= LIKELY_FROM]
+        others = [one for one in rough if one.detection.score < LIKELY_FROM]
         if not likely:
             return [one.detection for one in rough]
         pixels = list(self._cut(sample, [one.window for one in likely]))
@@ -167,7 +168,7 @@ class TiledPredictor(Predictor):
             replace(one, detection=replace(one.detection, box=_find_box(heat, one.window, sample)))
             for one, heat in zip(likely, maps, strict=True)
         ]
-        return [one.detection for one in merge_candidates([*fine, *rough[len(likely) :]])]
+        return [one.detection for one in merge_candidates([*fine, *others])]
 
     def _merge(self, sample: Sample, photo: _Collected) -> Prediction:
         """Make one prediction of those of the windows."""
