@@ -63,6 +63,8 @@ def _describe_next_step(ready: PreparedTraining, judged: Sequence[Metrics], minu
         more = f"--epochs {2 * recipe.epochs}"
     if leak is not None and leak.is_serious:
         return f"{leak.describe()}."
+    if ready.findings.strangers:
+        return f"{ready.findings.strangers[0]}."
     if recipe.epochs == 0:
         return f"The time was enough for the starting point alone; try {more}, or a smaller --input-size."
     if recipe.judges_start and not beat_start:

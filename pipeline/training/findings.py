@@ -1,5 +1,6 @@
 """What the probe's features say about the data: siblings on both sides of a split, and labels to look at again."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from pipeline.training.doubtful_labels import (
 from pipeline.training.leaks import Leak, measure_leak
 from pipeline.training.probe import predict_out_of_fold
 from pipeline.training.starting_point import Embedded, StartingPoint
+from pipeline.training.strangers import describe_strangers, measure_strangers
+
+log = logging.getLogger(__name__)
 
 _FILE = "findings.json"  # in the working folder, for a resumed training
 _MOST_LISTED = 10
@@ -29,15 +33,17 @@ class Findings:
         leak: siblings on both sides of the split; None: not measured.
         contradicted: training photos whose label is contradicted, in words, the most doubtful first.
         twins: pairs of training photos that look the same under different labels, in words.
+        strangers: splits with many photos unlike the training photos, in words.
     """
 
     leak: Leak | None = None
     contradicted: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
 
 
 def find_doubts(start: StartingPoint, test: Embedded | None) -> Findings:
-    """Look for siblings across the splits, and for doubtful labels among the training photos.
+    """Look for siblings across the splits, for doubtful labels among the training photos, and for strangers elsewhere.
 
     Args:
         start: with the features of training and validation.
@@ -57,10 +63,15 @@ def find_doubts(start: StartingPoint, test: Embedded | None) -> Findings:
     probabilities = np.exp(predict_out_of_fold(train.data, start.strength, start.recipe.seed))
     contradicted = find_contradicted(probabilities, train.data.label_ids, _MOST_LISTED)
     twins = find_contradicting_twins(train.data.features, train.data.label_ids, _MOST_LISTED)
+    held_out = {"validation": start.validation.data} | ({"test": test.data} if test else {})
+    strangers = describe_strangers(measure_strangers(train.data, held_out, start.recipe.seed))
+    for sentence in strangers:
+        log.warning("%s", sentence)
     return Findings(
         leak,
         tuple(describe_contradicted(contradicted, names, labels)),
         tuple(describe_twins(twins, names, [photo.label for photo in train.photos])),
+        tuple(strangers),
     )
 
 

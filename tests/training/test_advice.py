@@ -46,6 +46,12 @@ def test_the_worst_class_and_the_price_of_recall(prepare):
     assert labels == "No label of a training photo is clearly contradicted."
 
 
+def test_strangers_come_before_more_time(prepare):
+    findings = Findings(strangers=("29% of the validation photos are unlike all training photos",))
+    sentence = advise(prepare(findings), {"validation": GOOD}, judge(0.5, 0.4), 30)[1]
+    assert sentence == "29% of the validation photos are unlike all training photos."
+
+
 def test_more_photos_of_the_largest_class_are_not_asked_for(prepare):
     measured = {"validation": Metrics(0.5, 0.5, 0.2, (0.2, 0.85, None))}
     assert advise(prepare(), measured, judge(0.5), 30)[0] == (
