@@ -42,10 +42,8 @@ def model(tmp_path_factory):
 
 
 def run(model, photos, out, **settings):
-    config = pipeline.RunConfig(
-        input=photos, out=out, model=str(model), precision="fp32", report=False, method=("rollout",), **settings
-    )
-    pipeline.run(config)
+    settings = {"precision": "fp32", "report": False, "method": ("rollout",)} | settings
+    pipeline.run(pipeline.RunConfig(input=photos, out=out, model=str(model), **settings))
     return pipeline.read_results(out).set_index("path").sort_index()
 
 
@@ -326,3 +324,15 @@ def test_a_notebook_sees_the_windows_of_a_run(model, tmp_path):
             assert [found["label"] for found in one.detections] == [found["label"] for found in row["detections"]]
     large = loaded.predict(photos / "large.png")[0]
     assert large.overlay() != replace(large, detections=()).overlay(), "the defects are drawn"
+
+
+@pytest.mark.parametrize("target", ["top1", "crack", "defects"])
+def test_maps_that_explain_a_label_are_stitched_too(model, tmp_path, target):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    save_noise(photos / "large.png", (200, 150))
+    row = run(model, photos, tmp_path / "out", tile=64, method=("libragrad", "rollout"), target=target).loc["large.png"]
+    assert row["target"] == (row["label"] if target == "top1" else target)
+    assert len(row["attention"]) == row["grid_h"] * row["grid_w"] == len(dict(row["more_maps"])["rollout"])
+    rollout = run(model, photos, tmp_path / "plain", tile=64).loc["large.png"]
+    np.testing.assert_allclose(dict(row["more_maps"])["rollout"], rollout["attention"], atol=1e-6)
