@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Self
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
-from pipeline.errors import DeviceLostError
+from pipeline.errors import DeviceLostError, StoppedError
 from pipeline.model.map_scale import Span, spread_evenly
 from pipeline.overlays.draw import overlay_look
 from pipeline.overlays.scale import SCALE_PHOTOS, keep_span, measure_run_span
@@ -24,6 +25,10 @@ from pipeline.results.run_record import PROFILE
 from pipeline.results.schema import Row
 from pipeline.results.table_writer import TableWriter
 from pipeline.run_model import RunModel
+
+if TYPE_CHECKING:  # torch takes a second to import
+    from pipeline.maps.passes import MapPlan
+    from pipeline.model.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +87,7 @@ class ShardRunner:
         self._rows = model.build_rows(run.run_id)
         self._clashing: set[str] = set()
         self._sampled: set[str] = set()
+        self._stop: Callable[[], bool] = lambda: False
         self._most_windows = 0  # of a photo; 0 if photos are not cut
         self._resources = ExitStack()
 
@@ -90,8 +96,6 @@ class ShardRunner:
         with self._clock("model"):
             # transformers takes seconds to import: only once there is something to do
             from pipeline.maps.passes import MapPlan
-            from pipeline.model.predictor import build_predictor
-            from pipeline.model.tiled_predictor import build_tiled_predictor
 
             model, config = self._model, self._model.config
             self._classifier = model.opened.load(rescale=config.rescale)
@@ -113,13 +117,7 @@ class ShardRunner:
             self._loader = resources.enter_context(
                 PhotoLoader(spec, workers=config.workers, decode_seconds=config.decode_seconds)
             )
-            self._predictor = (
-                build_tiled_predictor(
-                    self._classifier, map_plan, config.batch_size, targets, self._loader.windows, model.defect_ids
-                )
-                if model.tile.tiling
-                else build_predictor(self._classifier, map_plan, config.batch_size, targets)
-            )
+            self._predictor = self._build_predictor(map_plan)
             self._overlays = resources.enter_context(
                 OverlayWriter(
                     self._files,
@@ -133,6 +131,17 @@ class ShardRunner:
         self._table = TableWriter(self._files, before_commit=self._overlays.flush)
         return self
 
+    def _build_predictor(self, plan: "MapPlan") -> "Predictor":
+        model, size = self._model, self._model.config.batch_size
+        if model.tile.tiling is None:
+            from pipeline.model.predictor import build_predictor
+
+            return build_predictor(self._classifier, plan, size, model.targets)
+        from pipeline.model.tiled_predictor import build_tiled_predictor  # imports scipy
+
+        cut = partial(self._loader.windows, stop=lambda: self._stop())
+        return build_tiled_predictor(self._classifier, plan, size, model.targets, cut, model.defect_ids)
+
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
         if kind is None and self._most_windows == 1:
             log.info("no photo was larger than --tile %d, so each was one window", self._rows.tile)
@@ -143,12 +152,13 @@ class ShardRunner:
 
         Args:
             shards: their numbers, taken one by one.
-            stop: asked between batches; once true, the work ends.
+            stop: asked between batches, and between windows of a photo; once true, the work ends.
 
         Raises:
             DeviceLostError: the device no longer answers.
             VitrolloutError: as of a run.
         """
+        self._stop = stop
         batch_size = self._predictor.photos_a_batch
         loading: deque[_Shard] = deque()  # decoded or being decoded; the first one is at the model
 
@@ -161,11 +171,14 @@ class ShardRunner:
         done: ShardDone | None = None
         profiler = Profiler()
         for batch, output in self._predictor.predict_ahead(batches):
+            try:
+                rows = self._finish_batch(batch, output.result)
+            except StoppedError:  # in the middle of a large photo, which waits for the next run
+                break
             shard = loading[0]
             if done is None:
                 done = ShardDone(shard.number, 0, 0)
                 self._table.open_part(shard.number)
-            rows = self._finish_batch(batch, output.result)
             with self._clock("table"):
                 self._table.add(rows)
             profiler.add(rows, shard.failed_before)

@@ -20,11 +20,11 @@ from pipeline.model.choose_tile import choose_tile
 from pipeline.model.classifier import Classifier
 from pipeline.model.predictor import Change, Predictor, build_predictor, keep_pixels
 from pipeline.model.targets import Targets
-from pipeline.model.tiled_predictor import build_tiled_predictor
+from pipeline.model.tiled_predictor import Cut, build_tiled_predictor
 from pipeline.photos.loader import PhotoLoader
 from pipeline.photos.tiling import Tiling
 from pipeline.progress import Progress
-from pipeline.records import Pixels, Prediction, Scoring, compute_scores
+from pipeline.records import Failure, Pixels, Prediction, Scoring, compute_scores
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +68,13 @@ def predict_photos(
     refs = [labelled_ref(photo) for photo in photos]
     spec = judge.classifier.load_spec(tiling=judge.tiling)
     with PhotoLoader(spec, workers=config.workers) as loader, Progress(len(photos)) as progress:
-        predictor = _build_predictor(judge, config, loader)
+        predictor = _build_predictor(judge, config, partial(loader.windows, stop=stop))
         for batch in loader.batches(refs, predictor.photos_a_batch, stop):
             failures = list(batch.failures)
             views = [predictor.predict_photos(batch.samples, turn) for turn in _list_turns(config)]
             for predictions in zip(*views, strict=True):  # of one photo
-                if predictions[0].problem and predictions[0].failure:
-                    failures.append(predictions[0].failure)
+                if problem := next((one.problem for one in predictions if one.problem), None):
+                    failures.append(Failure(predictions[0].sample.ref, problem))
                     continue
                 yield _average(photo_of[predictions[0].sample.ref.path], predictions, judge.classifier.scoring)
             for failure in failures:
@@ -85,12 +85,12 @@ def predict_photos(
     raise_if_stopped(stop)
 
 
-def _build_predictor(judge: Judge, config: EvaluateConfig, loader: PhotoLoader) -> Predictor:
+def _build_predictor(judge: Judge, config: EvaluateConfig, cut: Cut) -> Predictor:
     plan = MapPlan((), features=config.group == "similar")
     if judge.tiling is None:
         return build_predictor(judge.classifier, plan, config.batch_size)
     return build_tiled_predictor(
-        judge.classifier, plan, config.batch_size, Targets(), loader.windows, judge.defect_ids, finds_boxes=False
+        judge.classifier, plan, config.batch_size, Targets(), cut, judge.defect_ids, finds_boxes=False
     )
 
 

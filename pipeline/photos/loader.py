@@ -12,7 +12,7 @@ from typing import Literal, Self, TypeVar
 from PIL import Image
 
 from pipeline.cores import available_cores
-from pipeline.errors import UnjudgedError
+from pipeline.errors import StoppedError, UnjudgedError
 from pipeline.photos.content import fetch_object, hash_bytes, hash_unchanged, hold_content
 from pipeline.photos.decode import load_decoders
 from pipeline.photos.limits import DECODE_SECONDS
@@ -147,15 +147,19 @@ class PhotoLoader:
                 failures=tuple(result for result in results if isinstance(result, Failure)),
             )
 
-    def windows(self, sample: Sample, boxes: Sequence[PixelBox] | None = None) -> Iterator[Pixels]:
+    def windows(
+        self, sample: Sample, boxes: Sequence[PixelBox] | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[Pixels]:
         """Yield the model's input, (3, H, W), of windows of a photo; some are cut ahead.
 
         Args:
             sample: the photo.
             boxes: some of its windows; None: all of them.
+            stop: asked between windows: a photo of thousands takes minutes.
 
         Raises:
             DecodeError: a window can't be cut; the message gives the reason.
+            StoppedError: `stop()` returned true.
         """
         tiles = sample.tiles
         if tiles is None or tiles.unpacked is None:
@@ -165,6 +169,8 @@ class PhotoLoader:
         groups = in_groups(tiles.boxes if boxes is None else boxes, WINDOWS_A_TASK)
         waiting: deque[Future[_Answer]] = deque()
         while True:
+            if stop():
+                raise StoppedError("stopped in the middle of a photo; run the same command again")
             for group in islice(groups, 1 + self.workers - len(waiting)):
                 waiting.append(self._cutters.submit(self._run_in_idle_worker, CutTask(path, size, tuple(group))))
             if not waiting:

@@ -1,17 +1,8 @@
-import numpy as np
+"""Boxes proposed to a reviewer: from the best of a photo's maps."""
 
 from pipeline.review.row_maps import RowMaps
 from pipeline.review.seeds import propose_boxes
-
-WHOLE = (0.0, 0.0, 80.0, 40.0)  # of a photo of 80 x 40 pixels; a map of 4 x 8 cells has 10 pixels a cell
-SIZE = (80, 40)
-
-
-def heat_at(*cells, background=0.0, grid=(4, 8)):
-    heat = np.full(grid, background, np.float32)
-    for y, x, value in cells:
-        heat[y, x] = value
-    return heat
+from tests.maps.test_hot_regions import SIZE, WHOLE, heat_at
 
 
 def test_libragrad_is_preferred_wherever_it_stands():

@@ -15,6 +15,8 @@ from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.explain.config import ExplainConfig
 from pipeline.explain.explain import explain
+from pipeline.model.predictor import Predictor
+from pipeline.model.tiled_predictor import TiledPredictor
 from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.draw_rows import draw_overlays
 from pipeline.photos import load_photo, loader, windows
@@ -233,6 +235,32 @@ def test_a_worker_that_dies_while_cutting_costs_its_photo_alone(model, tmp_path,
     assert table.loc["2.png", "error"] == "its windows can't be cut (exit code -9)"
     monkeypatch.undo()
     assert run(model, photos, tmp_path / "out", tile=64).loc["2.png", "status"] == "ok", "no verdict on its bytes"
+
+
+def test_a_stop_does_not_wait_for_a_large_photo(model, tmp_path, monkeypatch):
+    """Rows before it stay; the photo itself waits for the next run."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    save_noise(photos / "a.png", (64, 64))
+    save_noise(photos / "b.png", (800, 600))  # 432 windows
+    batches = []
+
+    def predict(self, pixels, targets=None):
+        batches.append(len(pixels))
+        return Predictor.predict(self, pixels, targets)
+
+    monkeypatch.setattr(TiledPredictor, "predict", predict)
+    config = pipeline.RunConfig(
+        input=photos, out=tmp_path / "out", model=str(model), tile=64, batch_size=8, report=False, precision="fp32"
+    )
+    summary = pipeline.run(config, stop=lambda: len(batches) > 5)
+    assert summary.interrupted
+    assert sum(batches) < 100
+    assert pipeline.read_results(tmp_path / "out")["path"].tolist() == ["a.png"]
+    batches.clear()
+    assert pipeline.run(config).ok == 1
+    assert sum(batches) == 432
+    assert sorted(pipeline.read_results(tmp_path / "out")["path"]) == ["a.png", "b.png"]
 
 
 def test_a_full_disk_for_temporary_files_is_named(model, tmp_path, monkeypatch):
