@@ -2,6 +2,7 @@ import json
 from importlib import import_module
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from pipeline.reviews.record import ReviewBox
@@ -18,6 +19,7 @@ def answer_of(line):
     return line["messages"][1]["content"][0]["text"]
 
 
+@pytest.mark.filterwarnings("ignore:OpenCV .* is not installed:UserWarning")
 def test_supervision_gives_every_box_back_within_a_thousandth(archive, tmp_path):
     supervision = import_module("supervision")
     data = write_export(archive, tmp_path / "data", "messages")

@@ -11,6 +11,7 @@ from tests.export.formats.written import read_lines, write_export
 FOLDERS = ("train", "valid", "test")
 
 
+@pytest.mark.filterwarnings("ignore:OpenCV .* is not installed:UserWarning")
 def test_supervision_gives_every_box_back_within_one_bin(archive, tmp_path):
     supervision = import_module("supervision")
     data = write_export(archive, tmp_path / "data", "paligemma")
