@@ -43,6 +43,7 @@ class ChosenOn:
         model_digest: of the model's files, see `Checkpoint.digest`.
         input_size: (H, W) in pixels, or None for the model's own.
         precision: of the forward pass.
+        tile: side of the windows of photos, pixels; None: they were seen as a whole.
     """
 
     data: str
@@ -56,6 +57,7 @@ class ChosenOn:
     model_digest: str
     input_size: tuple[int, int] | None
     precision: str
+    tile: _Count | None = None
 
 
 @dataclass(frozen=True)

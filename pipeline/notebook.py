@@ -26,11 +26,11 @@ from pipeline.model.tiled_predictor import TiledPredictor, WindowRules
 from pipeline.overlays.draw import OverlayLook, draw_overlay
 from pipeline.overlays.draw_detections import draw_detections
 from pipeline.photos.decode import to_rgb
-from pipeline.photos.load_photo import load_sample, model_pixels
+from pipeline.photos.load_photo import keep_unpacked, load_sample, model_pixels, prepare_input
 from pipeline.photos.resize import downscale, fit_within
 from pipeline.photos.tiling import Tiling
-from pipeline.photos.windows import CutTask, UnpackedPhoto, cut_windows, unpack_photo
-from pipeline.records import Box, Failure, Floats, ImageRef, PixelBox, Pixels, Prediction, Sample, Tiles, best_scores
+from pipeline.photos.windows import CutTask, UnpackedPhoto, cut_windows
+from pipeline.records import Box, Failure, Floats, ImageRef, PixelBox, Pixels, Prediction, Sample, best_scores
 from pipeline.results.rows import describe_detections, rate_familiarity
 from pipeline.settings import MapSettings, ModelSettings, TileSettings
 
@@ -188,30 +188,28 @@ class LoadedModel:
 
     def _prepare_sample(self, number: int, image: ImageLike) -> Sample:
         """Decode a file as a run does; bring pixels in memory to the same form."""
-        spec = self.classifier.load_spec(overlay_size=_PHOTO_SIDE, tiling=self._tiling)
         unpacked = UnpackedPhoto() if self._tiling else None
+        spec = self.classifier.load_spec(overlay_size=_PHOTO_SIDE, tiling=self._tiling)
+        spec = replace(spec, unpacked=unpacked.path if unpacked else None)
         if isinstance(image, str | Path):
-            spec = replace(spec, unpacked=unpacked.path if unpacked else None)
             sample = load_sample(ImageRef(str(image), None, str(Path(image).expanduser()), 0, 0), spec)
             if isinstance(sample, Failure):
                 raise PhotoError(f"{image}: {sample.reason}")
-            return replace(sample, tiles=replace(sample.tiles, unpacked=unpacked)) if sample.tiles else sample
+            return keep_unpacked(sample, unpacked)
         name = f"image {number}"
         try:
             rgb = np.asarray(_to_upright_rgb(image))  # (h, w, 3)
-            pixels = model_pixels(rgb, spec)
-            if unpacked:
-                unpack_photo(rgb, unpacked.path)
+            height, width, _ = rgb.shape
+            pixels, tiles = prepare_input(rgb, (width, height), spec)
         except (DecodeError, TypeError) as error:
             raise PhotoError(f"{name}: {error}") from None
-        height, width, _ = rgb.shape
         photo = downscale(rgb, fit_within((width, height), _PHOTO_SIDE))
-        tiles = Tiles(tuple(self._tiling.cut(width, height)), unpacked) if self._tiling else None
-        return Sample(ImageRef(name, None, "", 0, 0), "", width, height, None, pixels, photo, tiles)
+        sample = Sample(ImageRef(name, None, "", 0, 0), "", width, height, None, pixels, photo, tiles)
+        return keep_unpacked(sample, unpacked)
 
     def _cut(self, sample: Sample, boxes: Sequence[PixelBox] | None = None) -> Iterator[Pixels]:
         """Yield the model's input of windows of an image, all of them by default."""
-        if sample.tiles is None or sample.tiles.unpacked is None or len(sample.tiles.boxes) == 1:
+        if sample.tiles is None or sample.tiles.unpacked is None:
             yield sample.pixels
             return
         prepare = partial(model_pixels, spec=self.classifier.load_spec())
@@ -240,11 +238,11 @@ def load_model(model: str = "bundled", *, method: str = AUTO, **settings: Any) -
     opened = open_model(config)
     choice = choose_method((config.method,), opened, target="top1", versus=None)
     choice.log_reason()
-    tile = choose_tile(config.tile, config.tile_overlap, opened.checkpoint)
+    decision = opened.read_decision()
+    tile = choose_tile(config.tile, config.tile_overlap, opened.checkpoint, decision)
     tile.log_reason()
-    return LoadedModel(
-        opened.load(), choice.methods[0], config, opened.read_decision(), opened.read_familiarity(), tile.tiling
-    )
+    tile.check_decision(decision)
+    return LoadedModel(opened.load(), choice.methods[0], config, decision, opened.read_familiarity(), tile.tiling)
 
 
 def _as_list(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:

@@ -64,7 +64,7 @@ class RunModel:
         return RowBuilder(
             head.labels, config.model, config.method[0], run_id, self.fingerprint_of, self.targets,
             head.scoring, self.decision, self.familiarity, config.embeddings,
-            self.tile.tiling.size if self.tile.tiling else None,
+            self.tile.size,
         )  # fmt: skip
 
 
@@ -82,8 +82,9 @@ def open_run_model(config: RunConfig, *, computes_here: bool = True) -> RunModel
     opened = open_model(config, computes_here=computes_here)
     decision = opened.read_decision()
     choice = choose_method(config.method, opened, target=config.target, versus=config.versus)
-    tile = choose_tile(config.tile, config.tile_overlap, opened.checkpoint)
-    config = config.model_copy(update={"method": choice.methods, "tile": tile.tiling.size if tile.tiling else None})
+    tile = choose_tile(config.tile, config.tile_overlap, opened.checkpoint, decision)
+    tile.check_decision(decision)
+    config = config.model_copy(update={"method": choice.methods, "tile": tile.size})
     positive = decision.positive if decision else ()
     targets = choose_targets(config, opened.checkpoint, positive)
     defect_ids = find_window_defects(opened.checkpoint.labels, positive) if tile.tiling else ()

@@ -39,13 +39,16 @@ def choose_validation_photos(
     return validation
 
 
-def choose_decision(photos: ScoredPhotos, config: EvaluateConfig, model: OpenedModel) -> Decision:
+def choose_decision(
+    photos: ScoredPhotos, config: EvaluateConfig, model: OpenedModel, tile: int | None = None
+) -> Decision:
     """Choose the band for the recall and the false alarms of the settings.
 
     Args:
         photos: validation photos.
         config: the settings.
         model: the one that scored them.
+        tile: side of the windows it saw, pixels; None: whole photos.
 
     Raises:
         DataError: there is no defect or no good photo among them.
@@ -72,6 +75,7 @@ def choose_decision(photos: ScoredPhotos, config: EvaluateConfig, model: OpenedM
         model_digest=model.checkpoint.digest(),
         input_size=model.input_size,
         precision=model.precision,
+        tile=tile,
     )
     return Decision(photos.positive, pass_below, reject_from, origin)
 

@@ -25,6 +25,7 @@ from pipeline.labelled.good_labels import is_good_label
 from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of
 from pipeline.markdown import replace_evaluation_section
 from pipeline.model.checkpoint import Checkpoint
+from pipeline.model.choose_tile import choose_tile
 from pipeline.model.open import open_model
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     _check_turns(config, classifier.geometry.input_size)
     decision = None if config.save_decision else model.read_decision()
     positive = _choose_positive(config, classifier.labels, decision)
-    judge = Judge.prepare(classifier, model.checkpoint, config, positive)
+    tile = choose_tile(config.tile, config.tile_overlap, model.checkpoint, decision)
+    tile.check_decision(decision)
+    judge = Judge.prepare(classifier, tile, positive)
     log.info("%d photos (%s); %s", len(photos), chosen.split, model.description)
 
     def predict(photos: Sequence[LabelledPhoto], split: str) -> tuple[list[PredictedPhoto], ScoredPhotos]:
@@ -71,7 +74,7 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     if config.save_decision:
         log.info("%d validation photos, for the decision", len(validation))
         _, scores = predict(validation, f"validation, by {chosen.source}")
-        decision = choose_decision(scores, config, model)
+        decision = choose_decision(scores, config, model, tile.size)
     # 3. predictions and metrics
     predictions, scores = predict(photos, chosen.split)
     evaluation = measure(scores, config, stop)
@@ -86,7 +89,11 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     # 5. the files
     if decision and config.save_decision:
         log.info("decision saved: %s", write_decision(decision, model.checkpoint.folder))
-    settings = config.model_dump(mode="json") | {"precision": model.precision, "device": model.device}
+    settings = config.model_dump(mode="json") | {
+        "precision": model.precision,
+        "device": model.device,
+        "tile": tile.size,
+    }
     write_results(evaluation, predictions, settings, config.out)
     if config.update_card:
         _update_card(evaluation, model.checkpoint)

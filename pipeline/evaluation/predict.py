@@ -15,14 +15,12 @@ from pipeline.evaluation.result import PredictedPhoto
 from pipeline.labelled.read import labelled_ref
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.maps.passes import MapPlan
-from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.choose_tile import choose_tile
+from pipeline.model.choose_tile import TileChoice
 from pipeline.model.classifier import Classifier
 from pipeline.model.predictor import Change, Predictor, build_predictor, keep_pixels
 from pipeline.model.targets import Targets
 from pipeline.model.tiled_predictor import Cut, build_tiled_predictor
 from pipeline.photos.loader import PhotoLoader
-from pipeline.photos.tiling import Tiling
 from pipeline.progress import Progress
 from pipeline.records import Failure, Pixels, Prediction, Scoring, compute_scores
 
@@ -35,24 +33,21 @@ class Judge:
 
     Attributes:
         classifier: the model; for windows if photos are cut.
-        tiling: how photos are cut; None: not at all.
+        tile: how photos are cut.
         defect_ids: ids of the classes counted as defects: the window with most of them decides for its photo.
     """
 
     classifier: Classifier
-    tiling: Tiling | None
+    tile: TileChoice
     defect_ids: Sequence[int]
 
     @classmethod
-    def prepare(
-        cls, classifier: Classifier, checkpoint: Checkpoint, config: EvaluateConfig, positive: Sequence[str]
-    ) -> Self:
-        """Prepare a loaded model for whole photos or for windows, by the settings; raises as `choose_tile`."""
-        tile = choose_tile(config.tile, config.tile_overlap, checkpoint)
+    def prepare(cls, classifier: Classifier, tile: TileChoice, positive: Sequence[str]) -> Self:
+        """Prepare a loaded model for whole photos or for windows."""
         tile.log_reason()
         if tile.tiling:
             classifier = classifier.for_windows()
-        return cls(classifier, tile.tiling, class_ids(classifier.labels, positive))
+        return cls(classifier, tile, class_ids(classifier.labels, positive))
 
 
 def predict_photos(
@@ -66,7 +61,7 @@ def predict_photos(
     """
     photo_of = {photo.name: photo for photo in photos}
     refs = [labelled_ref(photo) for photo in photos]
-    spec = judge.classifier.load_spec(tiling=judge.tiling)
+    spec = judge.classifier.load_spec(tiling=judge.tile.tiling)
     with PhotoLoader(spec, workers=config.workers) as loader, Progress(len(photos)) as progress:
         predictor = _build_predictor(judge, config, partial(loader.windows, stop=stop))
         for batch in loader.batches(refs, predictor.photos_a_batch, stop):
@@ -87,7 +82,7 @@ def predict_photos(
 
 def _build_predictor(judge: Judge, config: EvaluateConfig, cut: Cut) -> Predictor:
     plan = MapPlan((), features=config.group == "similar")
-    if judge.tiling is None:
+    if judge.tile.tiling is None:
         return build_predictor(judge.classifier, plan, config.batch_size)
     return build_tiled_predictor(
         judge.classifier, plan, config.batch_size, Targets(), cut, judge.defect_ids, finds_boxes=False

@@ -15,6 +15,7 @@ from pipeline.evaluation.write import write_predictions
 from pipeline.labelled.csv_table import list_some
 from pipeline.labelled.good_labels import is_good_label
 from pipeline.labelled.splits import LabelledPhoto
+from pipeline.model.choose_tile import choose_tile
 from pipeline.model.open import OpenedModel
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ def _answer(
     known = keep_known_labels(photos, classifier.labels, model.checkpoint.name)
     log.info("against: %d photos; %s", len(known), model.description)
     positive = _choose_positive(first.scored.positive, first.scored.labels, classifier.labels)
-    judge = Judge.prepare(classifier, model.checkpoint, config, positive)
+    tile = choose_tile(config.tile, config.tile_overlap, model.checkpoint, model.find_decision())
+    judge = Judge.prepare(classifier, tile, positive)
     predictions = list(predict_photos(known, judge, config, stop))
     if all(prediction.probabilities is None for prediction in predictions):
         raise DataError(f"against = {model.checkpoint.name}: knows the label of no readable photo; name another model")

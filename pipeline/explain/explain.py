@@ -4,6 +4,7 @@ fetch -> decode -> predict -> read the attention, with the code of a run for eve
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from pipeline.maps.methods import METHODS
 from pipeline.model.choose_method import choose_method
 from pipeline.model.choose_tile import choose_tile, find_window_defects
 from pipeline.model.open import OpenedModel, open_model
-from pipeline.model.targets import DEFECTS, Targets, find_targets
+from pipeline.model.targets import Targets, find_targets
 from pipeline.overlays.scale import find_model_span
 from pipeline.photos.folder_walk import escape
 from pipeline.photos.loader import PhotoLoader
@@ -48,9 +49,11 @@ def explain(config: ExplainConfig) -> "Explanation":
         model = open_model(config)
         choice = choose_method((config.method,), model, target=config.target, versus=config.versus)
         config = config.model_copy(update={"method": choice.methods[0]})
-        targets = _choose_targets(config, model)
+        decision = model.find_decision()
+        positive = decision.positive if decision else ()
+        targets = _choose_targets(config, model, positive)
         span = find_model_span(config.scale, config.method, targets, model)
-        tile = choose_tile(config.tile, config.tile_overlap, model.checkpoint)
+        tile = choose_tile(config.tile, config.tile_overlap, model.checkpoint, decision)
         # 2. the weights and the layer
         log.info("%s", model.description)
         choice.log_reason()
@@ -71,7 +74,9 @@ def explain(config: ExplainConfig) -> "Explanation":
         with _load_photos(classifier, config, tile.tiling) as loader:
             sample = _decode_photo(ref, loader, config)
             explainer = Explainer(classifier, plan, targets, layer)
-            explanation = explainer.explain(sample, loader, _find_defects(config, model) if tile.tiling else ())
+            labels = model.checkpoint.labels
+            defect_ids = find_window_defects(labels, positive, config.positive) if tile.tiling else ()
+            explanation = explainer.explain(sample, loader, defect_ids)
     (unfamiliar,) = rate_familiarity(familiarity, [explanation.prediction])
     if unfamiliar is not None and unfamiliar > UNFAMILIAR_FROM:
         log.warning(
@@ -100,12 +105,10 @@ def _locate_photo(config: ExplainConfig, folder: Path) -> ImageRef:
     return ImageRef(name, None, str(file), file_bytes=0, mtime_ns=0)  # size and mtime are set on reading
 
 
-def _choose_targets(config: ExplainConfig, model: OpenedModel) -> Targets:
+def _choose_targets(config: ExplainConfig, model: OpenedModel, saved_positive: Sequence[str]) -> Targets:
     if not METHODS[config.method].explains_label:
         return Targets()
     target = None if config.target == "top1" else config.target
-    decision = model.read_decision() if target == DEFECTS and not config.positive else None
-    saved_positive = decision.positive if decision else ()
     targets, problems = find_targets(target, config.versus, model.checkpoint.labels, config.positive, saved_positive)
     if problems:
         raise ConfigError(*problems)
@@ -136,8 +139,3 @@ def _decode_photo(ref: ImageRef, loader: PhotoLoader, config: ExplainConfig) -> 
     for failure in batch.failures:
         raise PhotoError(f"{config.image}: {failure.reason}")
     return batch.samples[0]
-
-
-def _find_defects(config: ExplainConfig, model: OpenedModel) -> tuple[int, ...]:
-    decision = model.read_decision()
-    return find_window_defects(model.checkpoint.labels, decision.positive if decision else (), config.positive)

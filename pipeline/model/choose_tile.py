@@ -1,10 +1,11 @@
-"""`--tile auto` -> the windows of photos: as the model was trained, if its config.json says so."""
+"""`--tile auto` -> the windows of photos: as the model's config.json or its decision says, or none."""
 
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.decision import DECISION_FILE, Decision
 from pipeline.errors import ConfigError, ModelError
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.targets import find_defects
@@ -22,19 +23,34 @@ class TileChoice:
 
     Attributes:
         tiling: the windows; None: the whole photo at once.
-        is_by_model: chosen by the model, not by the settings.
+        reason: for windows that the settings leave open, for the log; else empty.
     """
 
     tiling: Tiling | None
-    is_by_model: bool = False
+    reason: str = ""
+
+    @property
+    def size(self) -> int | None:
+        """Side of a window, pixels of the photo; None: the whole photo."""
+        return self.tiling.size if self.tiling else None
+
+    def check_decision(self, decision: Decision | None) -> None:
+        """Warn of a decision chosen on other windows."""
+        if decision and decision.chosen_on.tile != self.size:
+            log.warning(
+                "%s was chosen with --tile %s: with --tile %s scores differ, and its thresholds may not fit",
+                DECISION_FILE,
+                decision.chosen_on.tile or "none",
+                self.size or "none",
+            )
 
     def log_reason(self) -> None:
-        """Log windows chosen by the model."""
-        if self.tiling and self.is_by_model:
+        """Log windows that the settings leave open."""
+        if self.tiling and self.reason:
             log.info(
-                "tile = %d: the model learned from windows of this size, so larger photos are cut into them; with "
-                "--tile none it sees them whole",
+                "tile = %d: %s, so larger photos are cut into them; with --tile none it sees them whole",
                 self.tiling.size,
+                self.reason,
             )
 
 
@@ -55,18 +71,26 @@ def find_window_defects(
         return ()
 
 
-def choose_tile(wanted: Literal["auto"] | int | None, overlap: float, checkpoint: Checkpoint) -> TileChoice:
+def choose_tile(
+    wanted: Literal["auto"] | int | None, overlap: float, checkpoint: Checkpoint, decision: Decision | None = None
+) -> TileChoice:
     """Choose the windows of photos.
 
     Args:
         wanted, overlap: the settings `tile` and `tile_overlap`.
         checkpoint: the model.
+        decision: of the model, or None.
 
     Raises:
         ConfigError: windows are smaller than a patch of the model.
         ModelError: config.json names an impossible size.
     """
-    size = checkpoint.config.get(TILE_KEY) if wanted == "auto" else wanted
+    of_decision = decision.chosen_on.tile if decision else None
+    size, reason = wanted, ""
+    if wanted == "auto":
+        size, reason = checkpoint.config.get(TILE_KEY), "the model learned from windows of this size"
+    if size is None and wanted == "auto" and of_decision:
+        size, reason = of_decision, "the model's decision was chosen on windows of this size"
     if size is None:
         return TileChoice(None)
     if not isinstance(size, int) or isinstance(size, bool) or size < LEAST_TILE:
@@ -80,4 +104,4 @@ def choose_tile(wanted: Literal["auto"] | int | None, overlap: float, checkpoint
             f"tile = {size}: windows of {size} pixels are smaller than one patch of the model, {patch} pixels; use "
             "windows several times as wide as a defect"
         )
-    return TileChoice(Tiling(size, overlap), wanted == "auto")
+    return TileChoice(Tiling(size, overlap), reason)

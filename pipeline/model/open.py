@@ -48,11 +48,9 @@ class OpenedModel:
         Raises:
             ModelError: its file is damaged or was chosen for another model, or the model's files can't be read.
         """
-        folder = self.checkpoint.folder
-        decision = read_decision(folder)
+        decision, folder = self.find_decision(), self.checkpoint.folder
         if decision is None:
             return None
-        check_decision(decision, folder, self.checkpoint.labels, self.checkpoint.digest())
         origin = decision.chosen_on
         chosen, now = (origin.input_size, origin.precision), (self.input_size, self.precision)
         if chosen != now:
@@ -62,6 +60,14 @@ class OpenedModel:
                 _format_options(*chosen),
                 _format_options(*now),
             )
+        return decision
+
+    def find_decision(self) -> Decision | None:
+        """Read the decision saved with the model where only its classes and windows matter; else as `read_decision`."""
+        folder = self.checkpoint.folder
+        decision = read_decision(folder)
+        if decision is not None:
+            check_decision(decision, folder, self.checkpoint.labels, self.checkpoint.digest())
         return decision
 
     def read_familiarity(self) -> Familiarity | None:

@@ -1,6 +1,6 @@
 """One file -> one decoded photo, ready for the model and for its overlay."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,7 +11,7 @@ from pipeline.photos.decode import Photo, decode
 from pipeline.photos.resize import downscale, fit_within
 from pipeline.photos.tiling import Tiling
 from pipeline.photos.windows import unpack_photo
-from pipeline.records import Failure, ImageRef, Pixels, Sample, Tiles
+from pipeline.records import Failure, ImageRef, PixelFile, Pixels, Sample, Tiles
 
 _NO_PIXELS = np.empty((0, 0, 0), np.uint8)
 
@@ -82,15 +82,40 @@ def model_pixels(rgb: Pixels, spec: LoadSpec) -> Pixels:
     return pixels
 
 
+def prepare_input(rgb: Pixels, size: tuple[int, int], spec: LoadSpec) -> tuple[Pixels, Tiles | None]:
+    """Compute the model's input of a photo; the pixels of one with several windows go into the file for them instead.
+
+    Args:
+        rgb: (h, w, 3), upright, perhaps at a reduced scale if the photo is a single window.
+        size: width and height of the photo.
+        spec: instructions for decoding.
+
+    Raises:
+        DecodeError: see `model_pixels`.
+        UnjudgedError: the disk is full.
+    """
+    if spec.tiling is None:
+        return model_pixels(rgb, spec), None
+    tiles = Tiles(tuple(spec.tiling.cut(*size)))
+    if len(tiles.boxes) == 1:
+        return model_pixels(rgb, spec), tiles
+    assert spec.unpacked is not None, "who asks for windows gives a file for the pixels"
+    unpack_photo(rgb, spec.unpacked)
+    return _NO_PIXELS, tiles
+
+
+def keep_unpacked(sample: Sample, unpacked: PixelFile | None) -> Sample:
+    """Give a photo of several windows the file with its pixels; others need none."""
+    if sample.tiles is None or len(sample.tiles.boxes) == 1:
+        return sample
+    return replace(sample, tiles=replace(sample.tiles, unpacked=unpacked))
+
+
 def load_content(content: Content, spec: LoadSpec) -> Sample | Failure:
     """Decode the bytes of a file for model and overlay."""
     try:
         photo = _decode(content.file, spec)
-        boxes = spec.tiling.cut(photo.width, photo.height) if spec.tiling else []
-        if len(boxes) > 1:
-            assert spec.unpacked is not None, "who asks for windows gives a file for the pixels"
-            unpack_photo(photo.rgb, spec.unpacked)
-        pixels = _NO_PIXELS if len(boxes) > 1 else model_pixels(photo.rgb, spec)
+        pixels, tiles = prepare_input(photo.rgb, (photo.width, photo.height), spec)
         overlay_photo = _overlay_photo(photo, content.file, spec)
     except (UnjudgedError, MemoryError) as error:
         return Failure(content.ref, str(error) or "not enough memory for it")  # no hash: no verdict on the bytes
@@ -100,7 +125,6 @@ def load_content(content: Content, spec: LoadSpec) -> Sample | Failure:
         if "allocate memory" not in str(error):  # torch has no error of its own for it
             raise
         return Failure(content.ref, "not enough memory for it")
-    tiles = Tiles(tuple(boxes)) if boxes else None
     return Sample(content.ref, content.hash, photo.width, photo.height, photo.note, pixels, overlay_photo, tiles)
 
 

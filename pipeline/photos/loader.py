@@ -16,7 +16,7 @@ from pipeline.errors import StoppedError, UnjudgedError
 from pipeline.photos.content import fetch_object, hash_bytes, hash_unchanged, hold_content
 from pipeline.photos.decode import load_decoders
 from pipeline.photos.limits import DECODE_SECONDS
-from pipeline.photos.load_photo import LoadSpec, load_content, load_sample, model_pixels
+from pipeline.photos.load_photo import LoadSpec, keep_unpacked, load_content, load_sample, model_pixels
 from pipeline.photos.windows import (
     WINDOWS_A_TASK,
     CutTask,
@@ -197,9 +197,7 @@ class PhotoLoader:
         except OSError as error:
             return Failure(ref, f"no temporary file for its pixels: {error.strerror or error}; set TMPDIR")
         loaded = self._load_in_worker(_LoadTask(ref, data, unpacked.path))
-        if isinstance(loaded, Sample) and loaded.tiles and len(loaded.tiles.boxes) > 1:
-            return replace(loaded, tiles=replace(loaded.tiles, unpacked=unpacked))
-        return loaded
+        return keep_unpacked(loaded, unpacked) if isinstance(loaded, Sample) else loaded
 
     def _load_in_worker(self, task: _LoadTask) -> Sample | Failure:
         ref, data = task.ref, task.data

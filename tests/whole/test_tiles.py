@@ -181,6 +181,30 @@ def test_a_model_can_name_its_windows(tmp_path, caplog):
         run(model, tmp_path / "photos", tmp_path / "d")
 
 
+def test_a_decision_chosen_on_windows_names_them(tmp_path, caplog):
+    model = save_model(tmp_path / "model")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rows = ["path,label,split"]
+    for number in range(12):
+        save_noise(photos / f"{number}.png", (100, 80), seed=number)
+        rows.append(f"photos/{number}.png,{LABELS[number % 2]},{'validation' if number < 8 else 'test'}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    settings = {"data": tmp_path / "labels.csv", "out": tmp_path / "measured", "model": str(model)}
+    evaluate(EvaluateConfig(**settings, tile=32, resamples=0, precision="fp32", save_decision=True))
+    assert json.loads((model / "decision.json").read_text())["chosen_on"]["tile"] == 32
+    assert json.loads((tmp_path / "measured" / "metrics.json").read_text())["settings"]["tile"] == 32
+    caplog.set_level("INFO")
+    row = run(model, photos, tmp_path / "auto", limit=1).iloc[0]
+    assert "tile = 32: the model's decision was chosen on windows of this size" in caplog.text
+    assert row["tile"] == 32
+    assert row["decision"] in ("pass", "review", "reject")
+    assert explain(ExplainConfig(image=photos / "0.png", model=str(model), precision="fp32")).window is not None
+    assert "thresholds may not fit" not in caplog.text
+    run(model, photos, tmp_path / "whole", limit=1, tile=None)
+    assert "decision.json was chosen with --tile 32: with --tile none scores differ" in caplog.text
+
+
 def test_windows_smaller_than_a_patch_are_refused(tmp_path):
     save_tiny_vit(tmp_path / "model", patch_size=16, image_size=64)
     save_photos(tmp_path / "photos", 1)
