@@ -112,7 +112,7 @@ class TileSettings(Settings):
     tile: Tile = Field(
         "auto",
         description="cut photos into windows of this side in pixels, so that small defects are seen as they are; none: "
-        "the whole photo at once; auto: as the model's config.json says, or else none",
+        "the whole photo at once; auto: as the model's config.json or its decision says, or else none",
         json_schema_extra=changes_numbers(),
     )
     tile_overlap: float = Field(
