@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.labelled.splits import LabelledPhoto
+from pipeline.labelled.good_labels import is_good_label
+from pipeline.labelled.splits import LabelledBox, LabelledPhoto
 from pipeline.photos.content import hash_file
 from pipeline.records import ImageRef
 from pipeline.results.input_of_results import input_folder_of_results
@@ -139,10 +140,20 @@ def _build_data(rows: Iterable[_LabelledRow], root: Path, renamed: Mapping[str, 
     for row, truth in rows:
         label = row["label"] if truth is None else str(truth.label)
         weight = SURE_WEIGHT if truth is None else 1.0
-        photo = LabelledPhoto(row["path"], _locate(root, row), renamed.get(label, label), weight)
+        boxes = None if truth is None else _read_boxes(truth, renamed)
+        photo = LabelledPhoto(row["path"], _locate(root, row), renamed.get(label, label), weight, boxes=boxes)
         (sure if truth is None else photos).append(photo)
         contents[photo.name] = row["content_hash"]
     return ReviewedData(tuple(photos), tuple(sure), contents, root)
+
+
+def _read_boxes(truth: Truth, renamed: Mapping[str, str]) -> tuple[LabelledBox, ...] | None:
+    """Return the boxes of a reviewed photo; None if it may have more defects than boxes."""
+    if not truth.boxes_complete and (truth.boxes or not is_good_label(str(truth.label))):
+        return None
+    return tuple(
+        LabelledBox(renamed.get(box.label, box.label), (box.x0, box.y0, box.x1, box.y1)) for box in truth.boxes
+    )
 
 
 def _locate(root: Path, row: Mapping[str, Any]) -> Path:

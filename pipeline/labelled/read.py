@@ -1,8 +1,8 @@
 """A labelled data set on disk -> `LabelledPhoto`s, with their splits if the data has any.
 
-Three layouts: a folder with one subfolder per class; a folder of splits (train, validation or val, test) with one
-subfolder per class in each; or a CSV `path,label[,weight][,split]` with paths relative to the CSV's folder
-(other columns are ignored).
+Four layouts: a folder with one subfolder per class; a folder of splits (train, validation or val, test) with one
+subfolder per class in each; a CSV `path,label[,weight][,split][,x0,y0,x1,y1]` with paths relative to the CSV's folder
+(other columns are ignored), and one row per box if it has boxes; or COCO annotations.
 """
 
 import logging
@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import DataError
+from pipeline.labelled.boxes import gather_boxes, has_boxes
 from pipeline.labelled.clean_label import clean_label, group_by_case, group_by_label
+from pipeline.labelled.coco import find_coco_files, find_coco_root, read_coco
 from pipeline.labelled.csv_paths import match_names
 from pipeline.labelled.csv_table import (
     SPLITS,
@@ -44,7 +46,9 @@ def read_labelled_photos(data: Path) -> list[LabelledPhoto]:
     Raises:
         DataError: there is no such data set, it has no photos, one of its classes has none, or a row is wrong.
     """
-    if data.is_dir():
+    if coco := find_coco_files(data):
+        photos = read_coco(coco, find_root(data))
+    elif data.is_dir():
         photos = _read_folder(data)
     elif data.is_file():
         photos = _read_csv(data)
@@ -59,6 +63,8 @@ def read_labelled_photos(data: Path) -> list[LabelledPhoto]:
 
 def find_root(data: Path) -> Path:
     """Return the folder that the names of a data set's photos start at."""
+    if find_coco_files(data):
+        return find_coco_root(data)
     return data if data.is_dir() else find_photo_root(data, read_table(data))
 
 
@@ -179,13 +185,15 @@ def _describe_others(folder: Path) -> str:
 def _read_csv(file: Path) -> list[LabelledPhoto]:
     table = read_paths(file, None, "label")
     check_column(file, table["path"], table["label"] == "", "label is empty")
-    check_column(file, table["path"], table["path"].duplicated(), "path occurs twice")
+    if not has_boxes(table):
+        check_column(file, table["path"], table["path"].duplicated(), "path occurs twice")
     weights = _read_weights(file, table)
     splits = splits_of(file, table)
     missing = ~table["file"].map(os.path.isfile).astype(bool)  # names too long count as missing
     check_column(file, table["path"], missing, f"no such file (relative paths start at {find_photo_root(file, table)})")
     rows = zip(table["path"], table["file"], table["label"], weights, splits, strict=True)
-    return [LabelledPhoto(name, path, label, weight, split) for name, path, label, weight, split in rows]
+    photos = [LabelledPhoto(name, path, label, weight, split) for name, path, label, weight, split in rows]
+    return gather_boxes(photos, file, table) if has_boxes(table) else photos
 
 
 def _read_weights(file: Path, table: pd.DataFrame) -> list[float]:

@@ -12,8 +12,19 @@ import pandas as pd
 from pipeline.errors import DataError
 from pipeline.labelled.csv_table import SPLITS, list_some
 from pipeline.labelled.deal_groups import Shares, count_groups, deal_groups
+from pipeline.records import Box
 
 log = logging.getLogger(__name__)
+
+CORNERS = ("x0", "y0", "x1", "y1")  # columns of boxes
+
+
+@dataclass(frozen=True)
+class LabelledBox:
+    """A defect in a photo: its class, and its box (x0, y0, x1, y1) in upright pixels."""
+
+    label: str
+    box: Box
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,7 @@ class LabelledPhoto:
         weight: weight in the loss, > 0; an ordinary photo has 1.
         split: "train", "validation", "test", or None if the data set has no splits.
         group: photos of one group stay on one side of a split; None: no groups are asked for.
+        boxes: its defects, all of them; None: their places are unknown.
     """
 
     name: str
@@ -35,6 +47,7 @@ class LabelledPhoto:
     weight: float = 1.0
     split: str | None = None
     group: str | None = None
+    boxes: tuple[LabelledBox, ...] | None = None
 
 
 def resolve_split(split: str, existing: Collection[str | None]) -> str:
@@ -164,18 +177,29 @@ def check_splits(photos: Sequence[LabelledPhoto], *, each_class_judged: bool = T
 def write_split_csv(photos: Sequence[LabelledPhoto], file: Path, *, root: str = "") -> None:
     """Write `path,label,split,root`, one row per photo, in the given order: a CSV for all commands.
 
-    Photos with groups have them in a further column, group.
+    Photos with groups have them in a further column, group. With boxes, there are four more, and a row per box.
 
     Args:
         photos: the photos.
         file: the CSV.
         root: the way from the CSV's folder to the folder that the names start at; empty: the same.
     """
-    rows = [(photo.name, photo.label, photo.split or "", root) for photo in photos]
-    table = pd.DataFrame(rows, columns=["path", "label", "split", "root"])
-    if any(photo.group is not None for photo in photos):
-        table["group"] = [photo.group or "" for photo in photos]
+    rows = [
+        (photo.name, box.label if box else photo.label, photo.split or "", root, photo.group or "", *_corners(box))
+        for photo in photos
+        for box in photo.boxes or (None,)
+    ]
+    table = pd.DataFrame(rows, columns=["path", "label", "split", "root", "group", *CORNERS])
+    if all(photo.group is None for photo in photos):
+        del table["group"]
+    if all(photo.boxes is None for photo in photos):
+        table = table.drop(columns=[*CORNERS])
     table.to_csv(file, index=False, lineterminator="\n")
+
+
+def _corners(box: LabelledBox | None) -> tuple[str, ...]:
+    """Return the cells of a box in a CSV."""
+    return tuple(f"{corner:g}" for corner in box.box) if box else ("", "", "", "")
 
 
 def _deal_out(photos: Sequence[LabelledPhoto], shares: Mapping[str, float], seed: int) -> list[LabelledPhoto]:

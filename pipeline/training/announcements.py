@@ -23,7 +23,7 @@ _FEW_PHOTOS = 10
 def announce_start(config: FinetuneConfig, ready: PreparedTraining) -> None:
     """Name the model and the photos, and warn of photos on both sides and of small classes."""
     leak = ready.findings.leak
-    if leak is None or not leak.is_serious:
+    if config.tile is None and (leak is None or not leak.is_serious):  # windows of a pattern look alike
         _warn_of_near_duplicates(ready.splits)
     classifier, counts = ready.classifier, split_counts(ready.photos)
     labels = classifier.labels

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.setting_types import AlsoModel, LabelledData, OutFolder, none_or
+from pipeline.setting_types import LEAST_TILE, AlsoModel, LabelledData, OutFolder, none_or
 from pipeline.settings import GroupedDataSettings
 
 if TYPE_CHECKING:
@@ -70,6 +70,15 @@ class FinetuneConfig(GroupedDataSettings):
     minutes: Annotated[Annotated[float, Field(gt=0, le=100_000)] | None, BeforeValidator(none_or)] = Field(
         30, description="time for the whole training, by a measured step; none: no limit"
     )
+    tile: Annotated[Annotated[int, Field(ge=LEAST_TILE)] | None, BeforeValidator(none_or)] = Field(
+        None,
+        description="learn from windows of this side in pixels, around the boxes of large photos and where there are "
+        "none, drawn anew in each epoch; runs then cut photos into such windows; none: whole photos",
+    )
+    hard_negatives: bool = Field(
+        False,
+        description="with --tile: half of the windows without a defect are those that the starting model calls one",
+    )
     input_size: _Side = Field(
         "auto", description="side of the model's square input in pixels; divisible by its patch size"
     )
@@ -131,6 +140,13 @@ class FinetuneConfig(GroupedDataSettings):
         None, description="Markdown file to append to the model card"
     )
     overwrite: bool = Field(False, description="replace the model, or a different unfinished training, in --out")
+
+    @field_validator("hard_negatives")
+    @classmethod
+    def _check_hard_negatives(cls, hard_negatives: bool, info: ValidationInfo) -> bool:
+        if hard_negatives and info.data.get("tile") is None:
+            raise ValueError("is for windows of photos with boxes; give --tile too")
+        return hard_negatives
 
     @field_validator("notes")
     @classmethod

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.model.processor import normalisation
 from pipeline.training.augment import Augmentation, augment
-from pipeline.training.pixel_cache import CachedSplit, PixelCache
+from pipeline.training.pixel_cache import CachedSplit, PixelSource
 from pipeline.training.recipe import Recipe
 
 View = Literal["as it is", "mirrored", "turned"]
@@ -73,7 +73,7 @@ class PhotoDataset(Dataset[TrainingPhoto]):
         seed: seed of the changes.
     """
 
-    cache: PixelCache
+    cache: PixelSource
     entries: Sequence[int]
     label_ids: Sequence[int]
     weights: Sequence[float]
@@ -86,7 +86,7 @@ class PhotoDataset(Dataset[TrainingPhoto]):
 
     def __getitem__(self, key: tuple[int, int]) -> TrainingPhoto:
         epoch, index = key
-        pixels = torch.from_numpy(self.cache.read(self.entries[index]))
+        pixels = torch.from_numpy(self.cache.read(self.entries[index], epoch))
         if self.augmentation is not None:
             generator = _seeded_generator(self.seed, epoch, index)
             pixels = augment(pixels, self.augmentation, self.input_size, generator)

@@ -7,10 +7,11 @@ files -> model card
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -20,6 +21,7 @@ from pipeline.dataset.read import Dataset, SplitRequest, find_photo_folder, read
 from pipeline.labelled.equal_photos import warn_of_equal_photos
 from pipeline.labelled.groups import SIMILAR
 from pipeline.labelled.splits import (
+    LabelledPhoto,
     assign_splits,
     check_class_sizes,
     check_splits,
@@ -29,6 +31,7 @@ from pipeline.labelled.splits import (
 )
 from pipeline.model.check_checkpoint import check_checkpoint
 from pipeline.model.checkpoint import SPLIT_FILE, resolve_checkpoint
+from pipeline.model.choose_tile import TILE_KEY
 from pipeline.training.advice import advise
 from pipeline.training.announcements import announce_end, announce_start
 from pipeline.training.choose_recipe import Budget, check_goal
@@ -41,11 +44,14 @@ from pipeline.training.likeness_groups import group_by_likeness
 from pipeline.training.loop import TrainingLoop
 from pipeline.training.measure_saved import SavedModel
 from pipeline.training.model_card import CardFacts, write_model_card
-from pipeline.training.pixel_cache import CachedSplit
+from pipeline.training.pixel_cache import CachedSplit, decode_splits
 from pipeline.training.prepare import PreparedTraining, TrainingPreparation
 from pipeline.training.recipe import plain_recipe
 from pipeline.training.result import FinetuneResult
 from pipeline.training.validation import Metrics
+from pipeline.training.windows.decode_windows import WindowDecoder
+from pipeline.training.windows.hard_negatives import HardNegativeSearch
+from pipeline.training.windows.plan import PhotoWindow, list_whole_photos, plan_windows
 from pipeline.training.work_folder import open_work_folder
 
 
@@ -66,6 +72,8 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
     start = resolve_checkpoint(config.model)
     check_checkpoint(start)
     dataset = read_dataset(config, SplitRequest(config.shares, config.seed, least_score=config.also))
+    if config.tile is not None:
+        dataset = replace(dataset, photos=[*plan_windows(dataset.photos, config.tile)])
     if config.group != SIMILAR:
         dataset = _deal_photos(config, dataset)
     labels = choose_classes(start.config, dataset.photos, dataset.class_order, keep_unseen=dataset.is_results)
@@ -76,7 +84,8 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
             families = group_by_likeness(dataset.photos, labels, plain_recipe(config), folders)
             dataset = _deal_photos(config, replace(dataset, photos=families))
         preparation = TrainingPreparation(config, labels, folders, budget)
-        ready = preparation.prepare(dataset.photos, partial(_check_readable_photos, dataset))
+        decode = _choose_decoder(config, dataset.photos, folders)
+        ready = preparation.prepare(dataset.photos, decode, partial(_check_readable_photos, dataset))
         announce_start(config, ready)
         training = TrainingLoop(ready.recipe, ready.classifier.model, ready.data, work, stop)
         training.run()
@@ -99,8 +108,21 @@ def _deal_photos(config: FinetuneConfig, dataset: Dataset) -> Dataset:
         seed=config.seed,
     )
     check_splits(photos, each_class_judged=not dataset.is_results)
-    warn_of_equal_photos(photos)
+    warn_of_equal_photos(list_whole_photos(photos))
     return replace(dataset, photos=photos)
+
+
+def _choose_decoder(
+    config: FinetuneConfig, photos: Sequence[LabelledPhoto], folders: TrainingFolders
+) -> Callable[[dict[str, Any]], dict[str, CachedSplit]]:
+    """Return the function from the image processor of each split to its pixels: of whole photos, or of windows."""
+    if config.tile is None:
+        return partial(decode_splits, photos, work=folders.work, stop=folders.stop)
+    windows = [photo for photo in photos if isinstance(photo, PhotoWindow)]
+    search = None
+    if config.hard_negatives:
+        search = HardNegativeSearch(folders.start, config.precision, config.tile, folders.stop)
+    return WindowDecoder(windows, config.tile, config.seed, folders.work, folders.stop, search).decode
 
 
 def _check_readable_photos(dataset: Dataset, splits: dict[str, CachedSplit]) -> None:
@@ -119,6 +141,9 @@ def _save_model(config: FinetuneConfig, ready: PreparedTraining, work: Path) -> 
     dtype = torch.float16 if config.save_dtype == "fp16" else torch.float32
     model.config.dtype = dtype
     model.config.vitrollout_purpose = config.purpose  # also if empty: the starting model's purpose was another one
+    vars(model.config).pop(TILE_KEY, None)  # that of the starting model
+    if config.tile is not None:
+        setattr(model.config, TILE_KEY, config.tile)
     model.to(dtype).save_pretrained(folder)
     ready.processor.save_pretrained(folder)
     return folder
@@ -162,7 +187,7 @@ def _write_documents(facts: CardFacts, folder: Path) -> None:
     """Write the split of each photo, the course of the training as a picture, and the card."""
     config, ready = facts.config, facts.ready
     root = os.path.relpath(find_photo_folder(config.data), config.out)  # from the finished model to the photos
-    write_split_csv(ready.photos, folder / SPLIT_FILE, root=root)
+    write_split_csv(list_whole_photos(ready.photos), folder / SPLIT_FILE, root=root)
     figure, first_epoch = folder / "training.png", 0 if ready.recipe.judges_start else 1
     draw_training(facts.history, facts.result.labels, ready.recipe.best_by, figure, first_epoch=first_epoch)
     write_model_card(facts, folder / "README.md")

@@ -8,10 +8,10 @@ Reading with `pread` keeps the file out of the process's memory: the system's pa
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,6 +30,19 @@ log = logging.getLogger(__name__)
 _BATCH_PHOTOS = 64
 
 
+class PixelSource(Protocol):
+    """Pixels of many photos, or windows of photos, all of one size."""
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Names of photos without pixels, and the reasons."""
+        ...
+
+    def read(self, index: int, epoch: int = 0) -> Pixels:
+        """Read one of them, (3, S, S); windows lie elsewhere in each epoch."""
+        ...
+
+
 @dataclass(frozen=True)
 class PixelCache:
     """Pixels of many photos, all of one size.
@@ -44,8 +57,8 @@ class PixelCache:
     size: int
     unreadable: dict[str, str]
 
-    def read(self, index: int) -> Pixels:
-        """Read the pixels of one photo, (3, size, size)."""
+    def read(self, index: int, epoch: int = 0) -> Pixels:
+        """Read the pixels of one photo, (3, size, size), the same in each epoch."""
         count = 3 * self.size * self.size
         with self.file.open("rb", buffering=0) as stream:
             data = bytearray(os.pread(stream.fileno(), count, index * count))
@@ -64,7 +77,7 @@ class CachedSplit:
 
     photos: tuple[LabelledPhoto, ...]
     entries: tuple[int, ...]
-    cache: PixelCache
+    cache: PixelSource
 
 
 def decode_splits(

@@ -32,7 +32,7 @@ from pipeline.training.findings import Findings, find_doubts, read_findings, wri
 from pipeline.training.folders import TrainingFolders
 from pipeline.training.layer_rates import freeze_below
 from pipeline.training.measure_saved import count_measured_photos
-from pipeline.training.pixel_cache import CachedSplit, decode_splits
+from pipeline.training.pixel_cache import CachedSplit
 from pipeline.training.recipe import Recipe, plain_recipe, read_recipe, write_recipe
 from pipeline.training.starting_point import Embedder, find_starting_point
 from pipeline.training.survey import survey_sizes
@@ -85,12 +85,16 @@ class TrainingPreparation:
         self._chosen = read_recipe(folders.work)
 
     def prepare(
-        self, photos: Sequence[LabelledPhoto], check: Callable[[dict[str, CachedSplit]], None]
+        self,
+        photos: Sequence[LabelledPhoto],
+        decode: Callable[[dict[str, Any]], dict[str, CachedSplit]],
+        check: Callable[[dict[str, CachedSplit]], None],
     ) -> PreparedTraining:
         """Decode the photos, choose the recipe and build the model.
 
         Args:
             photos: with their splits.
+            decode: gives the pixels of each split for its image processor.
             check: refuses unsuitable splits, after the unreadable photos are left out.
         """
         recipe = self._chosen or plain_recipe(self._config)
@@ -98,7 +102,7 @@ class TrainingPreparation:
         if is_open:
             recipe = self._choose_input(recipe, photos)
         processors = self._build_processors(recipe, photos)
-        splits = decode_splits(photos, processors, self._folders.work, self._folders.stop)
+        splits = decode(processors)
         check(splits)
         classifier = self._build_classifier(recipe)
         freeze_below(classifier.model, recipe.train_blocks)  # refuses too many blocks before the probe
@@ -117,7 +121,7 @@ class TrainingPreparation:
     def _choose_input(self, recipe: Recipe, photos: Sequence[LabelledPhoto]) -> Recipe:
         """Choose resize and input size by the sizes of the photos, and the time of a forward pass."""
         config = self._config
-        sizes = survey_sizes(photos, build_processor(self._folders.start, recipe.input_size), self._folders.stop)
+        sizes = self._survey_sizes(recipe, photos)
         if not sizes:
             return recipe  # decoding all of them will say more
         recipe = choose_resize(config, recipe, sizes)
@@ -134,6 +138,11 @@ class TrainingPreparation:
             left=self._budget.left(),
         )
         return choose_input_size(config, recipe, facts)
+
+    def _survey_sizes(self, recipe: Recipe, photos: Sequence[LabelledPhoto]) -> list[tuple[int, int]]:
+        if self._config.tile is not None:
+            return [(self._config.tile, self._config.tile)]
+        return survey_sizes(photos, build_processor(self._folders.start, recipe.input_size), self._folders.stop)
 
     def _choose_start(
         self, recipe: Recipe, classifier: TrainableClassifier, splits: dict[str, CachedSplit], processor: Any

@@ -94,6 +94,8 @@ def plain_recipe(config: FinetuneConfig) -> Recipe:
     values = {
         field.name: getattr(config, field.name) for field in fields(Recipe) if field.name in FinetuneConfig.model_fields
     }
+    if config.tile is not None and not is_given(config, "crop"):
+        values["crop"] = 0.0  # windows are drawn anew in each epoch, and a crop could cut off the defect
     return Recipe(**{name: _PLAIN.get(name, value) if value == "auto" else value for name, value in values.items()})
 
 

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from pipeline.labelled.read import read_labelled_photos
 from pipeline.labelled.splits import assign_splits
 from pipeline.training.choose_recipe import Budget
 from pipeline.training.folders import TrainingFolders
+from pipeline.training.pixel_cache import decode_splits
 from pipeline.training.prepare import TrainingPreparation
 from pipeline.training.recipe import read_recipe
 from tests.helpers.commands import run_vitrollout
@@ -52,7 +54,8 @@ def prepare(settings, photos, tiny_checkpoint, tmp_path):
         dealt = assign_splits(read_labelled_photos(photos), validation_share=0.15, test_share=0.15, seed=0)
         (tmp_path / "work").mkdir(exist_ok=True)
         folders = TrainingFolders(tiny_checkpoint("vit"), tmp_path / "work", lambda: False)
-        return TrainingPreparation(config, labels, folders, Budget(minutes)).prepare(dealt, check)
+        decode = partial(decode_splits, dealt, work=folders.work, stop=folders.stop)
+        return TrainingPreparation(config, labels, folders, Budget(minutes)).prepare(dealt, decode, check)
 
     return make
 

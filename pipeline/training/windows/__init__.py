@@ -1,0 +1,1 @@
+"""Training on windows of large photos: around their defects, and on parts without one."""
