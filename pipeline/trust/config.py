@@ -17,14 +17,14 @@ from pipeline.setting_types import (
     resolve_path,
     split_at_commas,
 )
-from pipeline.settings import BatchSettings, LabelledDataSettings
+from pipeline.settings import BatchSettings, LabelledDataSettings, TileSettings
 
 
 def _parse_methods(value: object) -> object:
     return tuple(METHODS) if value in ("all", ("all",)) else split_at_commas(value)
 
 
-class TrustConfig(BatchSettings, LabelledDataSettings):
+class TrustConfig(TileSettings, BatchSettings, LabelledDataSettings):
     """The settings of one measurement. Every option of `vitrollout trust` is a field here."""
 
     data: LabelledData = Field(description="folder of photos, or a CSV path[,label][,split][,x0,y0,x1,y1]")

@@ -17,7 +17,6 @@ from pipeline.maps.methods import METHODS
 from pipeline.maps.passes import MapPlan
 from pipeline.model.classifier import Classifier
 from pipeline.model.predictor import Predictor, find_batch_size
-from pipeline.photos.loader import PhotoLoader
 from pipeline.progress import Progress
 from pipeline.records import Doubles, Floats, Pixels, Sample, compute_scores
 from pipeline.trust.baselines import compute_baselines
@@ -36,6 +35,7 @@ from pipeline.trust.deletion import (
 from pipeline.trust.evidence import keep_evidence
 from pipeline.trust.marked_photos import MarkedPhoto
 from pipeline.trust.pointing import measure_on_grid, measure_on_photo
+from pipeline.trust.read_samples import MarkedSample, SampleReader, WindowRule
 from pipeline.trust.result import MeasuredMap
 from pipeline.trust.sanity import rank_correlation, shuffle_weights
 
@@ -73,12 +73,15 @@ class MapMeasurer:
         failed: number of photos left out so far.
     """
 
-    def __init__(self, classifier: Classifier, config: TrustConfig, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, classifier: Classifier, config: TrustConfig, windows: WindowRule | None, stop: Callable[[], bool]
+    ) -> None:
         """Set up the model, a copy with shuffled weights, and a predictor for each method.
 
         Args:
             classifier: the model.
             config: methods, steps of the curves, seed and batch size.
+            windows: measure on one window of each larger photo; None: on whole photos.
             stop: asked between photos; once true, no more are measured.
         """
         batch_size = config.batch_size
@@ -92,6 +95,7 @@ class MapMeasurer:
         self._seconds: dict[str, list[float]] = {name: [] for name in config.methods}
         self._curve_seconds: list[float] = []  # of the first photos
         self._map_seconds = 0.0  # of a photo of the last batch
+        self._windows = windows
         self.failed = 0
 
     def measure_photos(self, photos: Sequence[MarkedPhoto]) -> Iterator[list[MeasuredMap]]:
@@ -100,15 +104,13 @@ class MapMeasurer:
         Raises:
             ModelError: the model's output or a map is not finite.
         """
-        marked_of = {photo.ref.path: photo for photo in photos}
-        refs = [photo.ref for photo in photos]
-        # one worker keeps up: the model takes seconds for each photo
-        with PhotoLoader(self._classifier.load_spec(), workers=1) as loader, Progress(len(photos)) as progress:
-            for batch in loader.batches(refs, self._batch_size, self._stop):
-                for failure in batch.failures:
+        reader = SampleReader(self._classifier, self._label_predictor, self._windows, self._stop)
+        with Progress(len(photos)) as progress:
+            for samples, failures in reader.read(photos):
+                for failure in failures:
                     self._leave_out(failure.ref.path, failure.reason)
                     progress.advance(ok=0, failed=1)
-                for photo in self._compute_maps(batch.samples, marked_of):
+                for photo in self._compute_maps(samples):
                     if self._stop():
                         return
                     with self._timing_photo(progress, len(photos)):
@@ -137,25 +139,25 @@ class MapMeasurer:
         self.failed += 1
         log.warning("left out %s: %s", path, reason)
 
-    def _compute_maps(self, samples: Sequence[Sample], marked_of: dict[str, MarkedPhoto]) -> Iterator[PhotoMaps]:
+    def _compute_maps(self, samples: Sequence[MarkedSample]) -> Iterator[PhotoMaps]:
         if not samples:
             return
         started = time.perf_counter()
-        pixels = [sample.pixels for sample in samples]
+        pixels = [sample.pixels for sample, _ in samples]
         probabilities = self._predict_probabilities(pixels)  # (B, C)
         order = probabilities.argsort(axis=1)
         targets, others = order[:, -1].tolist(), order[:, -min(2, order.shape[1])].tolist()
         method_maps = {name: self._compute_method(name, pixels, targets, others) for name in self._config.methods}
         self._map_seconds = (time.perf_counter() - started) / len(samples)
         geometry = self._classifier.geometry
-        for index, sample in enumerate(samples):
+        for index, (sample, marked) in enumerate(samples):
             own, other_label, shuffled = (
                 {name: maps[source][index] for name, maps in method_maps.items()} for source in range(3)
             )
             rng = np.random.default_rng([self._config.seed, crc32(sample.ref.path.encode())])
             baselines = compute_baselines(sample.pixels, geometry.grid, geometry.patch_size, rng)
             yield PhotoMaps(
-                marked=marked_of[sample.ref.path],
+                marked=marked,
                 sample=sample,
                 target=targets[index],
                 score=float(probabilities[index, targets[index]]),

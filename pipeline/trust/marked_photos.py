@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import DataError, DecodeError
-from pipeline.labelled.csv_table import check_column, read_paths, splits_of
+from pipeline.labelled.boxes import select_boxes
+from pipeline.labelled.csv_table import read_paths, splits_of
 from pipeline.labelled.read import find_root
-from pipeline.labelled.splits import resolve_split
+from pipeline.labelled.splits import CORNERS, resolve_split
 from pipeline.photos.discover import discover
 from pipeline.photos.resize import fit_within
-from pipeline.records import Box, ImageRef, Sample
+from pipeline.records import Box, ImageRef, PixelBox, Sample
 from pipeline.trust.config import TrustConfig
 from pipeline.trust.mask_files import DEFAULT_FOLDERS, find_masks, warn_of_masks_among
 from pipeline.trust.masks import read_mask, shrink_mask
@@ -22,7 +23,6 @@ from pipeline.trust.pointing import DefectArea
 
 log = logging.getLogger(__name__)
 
-_CORNERS = ["x0", "y0", "x1", "y1"]
 _AREA_SIDE = 512  # pixels of a defect area's longest side: maps are too smooth for more to matter
 _LARGE_SHARE = 0.5  # of a photo inside its mask: more is odd for a defect
 
@@ -36,12 +36,16 @@ class MarkedPhoto:
         label: its class; None: unknown.
         boxes: (x0, y0, x1, y1) of its defects in upright pixels.
         mask: a picture of the photo's size, see `masks.py`; None: no mask.
+        window: the part of the photo to measure on, upright pixels; None: all of it. Boxes are in pixels of this part.
+        photo_size: width and height of the whole photo, if there is a window.
     """
 
     ref: ImageRef
     label: str | None = None
     boxes: tuple[Box, ...] = ()
     mask: Path | None = None
+    window: PixelBox | None = None
+    photo_size: tuple[int, int] | None = None
 
     @property
     def is_marked(self) -> bool:
@@ -58,9 +62,14 @@ class MarkedPhoto:
         """
         width, height = fit_within((sample.width, sample.height), _AREA_SIDE)
         if self.mask is not None:
-            return shrink_mask(self._read_whole_mask(self.mask, sample), (width, height))
+            mask = self.read_mask(self.photo_size or (sample.width, sample.height))
+            if self.window is not None:
+                left, top, right, bottom = self.window
+                mask = mask[top:bottom, left:right]
+            warn_of_odd_mask(self.ref.path, self.mask, mask)
+            return shrink_mask(mask, (width, height))
         for box in self.boxes:
-            _check_box(box, sample)
+            check_box(box, sample)
         area = np.zeros((height, width), np.bool_)
         x, y = np.arange(width), np.arange(height)
         scale = max(width, height) / max(sample.width, sample.height)
@@ -68,14 +77,20 @@ class MarkedPhoto:
             area |= ((y > y0 - 1) & (y < y1))[:, None] & (x > x0 - 1) & (x < x1)
         return area
 
-    def _read_whole_mask(self, file: Path, sample: Sample) -> DefectArea:
-        mask = read_mask(file, Path(self.ref.file))
+    def read_mask(self, size: tuple[int, int]) -> DefectArea:
+        """Read the mask of the whole photo, (h, w).
+
+        Args:
+            size: width and height of the photo.
+
+        Raises:
+            DecodeError: it can't be read, or differs in size from the photo.
+        """
+        assert self.mask is not None
+        mask = read_mask(self.mask, Path(self.ref.file))
         height, width = mask.shape
-        if (width, height) != (sample.width, sample.height):
-            raise DecodeError(
-                f"its mask {file} has {width} x {height} pixels, the photo {sample.width} x {sample.height}"
-            )
-        warn_of_odd_mask(self.ref.path, file, mask)
+        if (width, height) != size:
+            raise DecodeError(f"its mask {self.mask} has {width} x {height} pixels, the photo {size[0]} x {size[1]}")
         return mask
 
 
@@ -150,7 +165,7 @@ def _read_csv(config: TrustConfig) -> list[MarkedPhoto]:
     """Read the photos of a CSV. One photo may have several rows, one per box."""
     table = _select_split(config, read_paths(config.data))
     labels = dict(zip(table["path"], table["label"], strict=True)) if "label" in table else {}
-    boxes = _read_boxes(config.data, table) if set(_CORNERS) & set(table) else {}
+    boxes = _read_boxes(config.data, table) if set(CORNERS) & set(table) else {}
     files = dict(zip(table["path"], table["file"], strict=True))
     return [
         MarkedPhoto(ImageRef(path, None, str(file), 0, 0), labels.get(path) or None, boxes.get(path, ()))
@@ -177,21 +192,19 @@ def _replace_boxes(photos: list[MarkedPhoto], file: Path, root: Path) -> list[Ma
 
 def _read_boxes(file: Path, table: pd.DataFrame) -> dict[str, tuple[Box, ...]]:
     """Read boxes by path. A photo may have several rows, or empty ones for no box."""
-    existing = [name for name in _CORNERS if name in table]
-    if existing != _CORNERS:
-        listed = ", ".join(existing) or "none"
-        raise DataError(f"{file}: has the columns {listed} of {', '.join(_CORNERS)}; a box needs all four")
-    table = table[(table[_CORNERS] != "").any(axis=1)]
-    corners = table[_CORNERS].apply(pd.to_numeric, errors="coerce")
-    is_wrong = ~np.isfinite(corners).all(axis=1) | ~(corners["x0"] < corners["x1"]) | ~(corners["y0"] < corners["y1"])
-    check_column(file, table["path"], is_wrong, "x0, y0, x1, y1 are not a box")
+    table = select_boxes(file, table)
     boxes: dict[str, tuple[Box, ...]] = {}
-    for path, x0, y0, x1, y1 in zip(table["path"], *corners.to_numpy().T.tolist(), strict=True):
+    for path, x0, y0, x1, y1 in zip(table["path"], *table[list(CORNERS)].to_numpy().T.tolist(), strict=True):
         boxes[path] = (*boxes.get(path, ()), (x0, y0, x1, y1))
     return boxes
 
 
-def _check_box(box: Box, sample: Sample) -> None:
+def check_box(box: Box, sample: Sample) -> None:
+    """Refuse a box that covers no pixel of its photo.
+
+    Raises:
+        DecodeError: see above.
+    """
     x0, y0, x1, y1 = box
     if min(x1 - x0, y1 - y0) < 1:
         raise DecodeError(f"its box {x0:g}, {y0:g}, {x1:g}, {y1:g} is smaller than a pixel; boxes are in pixels")

@@ -10,11 +10,13 @@ from dataclasses import replace
 from pipeline.atomic_files import make_folder
 from pipeline.errors import DataError, StoppedError
 from pipeline.labelled.splits import check_known
+from pipeline.model.choose_tile import choose_tile, find_window_defects
 from pipeline.model.open import open_model
 from pipeline.trust.config import TrustConfig
 from pipeline.trust.locate_evidence import locate_evidence
 from pipeline.trust.map_measurer import MapMeasurer
 from pipeline.trust.marked_photos import choose_photos
+from pipeline.trust.read_samples import WindowRule
 from pipeline.trust.result import TrustReport
 from pipeline.trust.save_scales import save_scales
 from pipeline.trust.summarise import summarise_maps
@@ -45,9 +47,15 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
     model = open_model(config)
     classifier = model.load()
     check_known((photo.label for photo in photos if photo.label), classifier.labels)
+    tile = choose_tile(config.tile, config.tile_overlap, model.checkpoint, model.find_decision())
+    tile.log_reason()
+    windows = None
+    if tile.tiling is not None:
+        classifier = classifier.for_windows()
+        windows = WindowRule(tile.tiling, find_window_defects(classifier.labels, ()))
     log.info("%d photos; %s", len(photos), model.description)
     # 2. the measurement
-    measurer = MapMeasurer(classifier, config, stop)
+    measurer = MapMeasurer(classifier, config, windows, stop)
     maps = [measured for photo_maps in measurer.measure_photos(photos) for measured in photo_maps]
     if stop() and len({measured.path for measured in maps}) < 2:
         raise StoppedError("stopped before two photos were measured; nothing was written")
@@ -62,11 +70,15 @@ def trust(config: TrustConfig, *, stop: Callable[[], bool] = lambda: False) -> T
     if not report.pointed and any(photo.is_marked for photo in photos):
         log.warning("pointing was not measured: the model gave no photo with a box or mask its right label")
     _log_evidence(report)
-    settings = config.model_dump(mode="json") | {"precision": model.precision, "device": model.device}
+    settings = config.model_dump(mode="json") | {
+        "precision": model.precision,
+        "device": model.device,
+        "tile": tile.size,
+    }
     write_results(report, settings, config.out)
     if config.save:
         save_verdict(report, config, model)
-        save_scales(photos, classifier, model, stop)
+        save_scales(photos, classifier, model, windows, stop)
     return report
 
 

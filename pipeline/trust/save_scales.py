@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable, Sequence
 
+from pipeline.maps.passes import MapPlan
 from pipeline.model.classifier import Classifier
 from pipeline.model.map_scale import SCALE_FILE, MapScales, measure_map_scales, spread_evenly, write_map_scales
 from pipeline.model.open import OpenedModel
+from pipeline.model.predictor import Predictor
 from pipeline.model.targets import find_defects
-from pipeline.photos.loader import PhotoLoader
 from pipeline.trust.marked_photos import MarkedPhoto
+from pipeline.trust.read_samples import SampleReader, WindowRule
 
 log = logging.getLogger(__name__)
 
@@ -17,14 +19,16 @@ _BATCH_SIZE = 8
 
 
 def save_scales(
-    photos: Sequence[MarkedPhoto], classifier: Classifier, model: OpenedModel, stop: Callable[[], bool]
-) -> None:
+    photos: Sequence[MarkedPhoto], classifier: Classifier, model: OpenedModel, windows: WindowRule | None,
+    stop: Callable[[], bool],
+) -> None:  # fmt: skip
     """Write the scale of a model, from labelled photos; one that exists stays, as it is from validation photos.
 
     Args:
         photos: of the report.
         classifier: the model.
         model: its files.
+        windows: as of the measurement.
         stop: asked between photos; once true, nothing is saved.
 
     Raises:
@@ -36,9 +40,9 @@ def save_scales(
         return
     positive = _find_positive(model)
     defects = [photo for photo in photos if not positive or label_of.get(photo.ref.path) in positive]
-    refs = [photo.ref for photo in spread_evenly(defects, _MOST_PHOTOS) if photo.ref.path in label_of]
-    with PhotoLoader(classifier.load_spec(), workers=1) as loader:
-        samples = [sample for batch in loader.batches(refs, _BATCH_SIZE, stop) for sample in batch.samples]
+    chosen = [photo for photo in spread_evenly(defects, _MOST_PHOTOS) if photo.ref.path in label_of]
+    reader = SampleReader(classifier, Predictor(classifier, MapPlan(()), _BATCH_SIZE), windows, stop)
+    samples = [sample for batch, _ in reader.read(chosen) for sample, _ in batch]
     if stop():
         return
     labels = [label_of[sample.ref.path] for sample in samples]
