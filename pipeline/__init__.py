@@ -3,6 +3,7 @@
     pipeline.load_model("bundled").predict(images)        labels and maps of a few images, in a notebook
     pipeline.run(input="photos", out="results")           a folder of photos -> a table and overlays
     pipeline.read_results("results")                      the table as a DataFrame
+    pipeline.read_tiles("results")                        every window of its large photos, with --keep-tiles
     pipeline.read_reviews("results")                      people's decisions about its photos, as a DataFrame
     pipeline.analysis                                     maps and embeddings of a table: hot boxes, nearest photos, ...
     pipeline.explain, finetune, evaluate, trust, compact, export, draw_overlays
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.results.compact import compact
     from pipeline.results.read import read_results
     from pipeline.results.run_record import RunSummary
+    from pipeline.results.windows import read_tiles
     from pipeline.reviews.read import read_reviews
     from pipeline.run import run
     from pipeline.training.finetune import finetune
@@ -47,6 +49,7 @@ __all__ = [
     "load_model",
     "read_results",
     "read_reviews",
+    "read_tiles",
     "run",
     "stack_attention",
     "trust",
@@ -60,6 +63,7 @@ _SOURCES = {
     "load_model": "pipeline.notebook:load_model",
     "read_results": "pipeline.results.read:read_results",
     "read_reviews": "pipeline.reviews.read:read_reviews",
+    "read_tiles": "pipeline.results.windows:read_tiles",
     "stack_attention": "pipeline.analysis:stack_attention",
 }
 

@@ -88,6 +88,11 @@ class RunConfig(DecodeSettings, OverlaySettings, MapSettings, TileSettings, Batc
         description="write the features of each photo into the column embedding, 1 to 2 KB a photo",
         json_schema_extra=changes_numbers(),
     )
+    keep_tiles: bool = Field(
+        False,
+        description="with windows: write label, scores and logits of each into OUT/tiles/, for pipeline.read_tiles",
+        json_schema_extra=changes_numbers(),
+    )
     workers: AutoCount = Field(
         "auto", description="processes for decoding photos, of each device; auto: one per core, shared by the devices"
     )

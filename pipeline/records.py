@@ -170,11 +170,15 @@ class TiledResult:
             nothing tells defects from good, and the photo's are the mean of all windows.
         detections: the defects found, the surest first.
         features: (T, D), of the windows; None if not asked for.
+        logits: (T, C), of the windows.
+        defect_scores: (T,) probability of any defect; None: nothing tells defects from good.
     """
 
     deciding: int | None
     detections: Sequence[Detection]
     features: Floats | None
+    logits: Floats
+    defect_scores: Doubles | None
 
 
 @dataclass(frozen=True)

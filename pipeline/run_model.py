@@ -64,7 +64,7 @@ class RunModel:
         return RowBuilder(
             head.labels, config.model, config.method[0], run_id, self.fingerprint_of, self.targets,
             head.scoring, self.decision, self.familiarity, config.embeddings,
-            self.tile.size,
+            self.tile.size, config.keep_tiles,
         )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from pipeline.results.open_run import OpenRun
 from pipeline.results.run_record import PROFILE
 from pipeline.results.schema import Row
 from pipeline.results.table_writer import TableWriter
+from pipeline.results.windows import Window
 from pipeline.run_model import RunModel
 
 if TYPE_CHECKING:  # torch takes a second to import
@@ -47,6 +48,19 @@ class ShardDone:
     ok: int
     failed: int
     is_ours: bool = True
+
+
+@dataclass(frozen=True)
+class _FinishedBatch:
+    """The rows of a batch, and those of the windows that are kept."""
+
+    rows: list[Row]
+    windows: list[Window]
+
+    def count(self) -> tuple[int, int]:
+        """Count the ok and the failed photos."""
+        failed = sum(row.status == "failed" for row in self.rows)
+        return len(self.rows) - failed, failed
 
 
 @dataclass
@@ -172,7 +186,7 @@ class ShardRunner:
         profiler = Profiler()
         for batch, output in self._predictor.predict_ahead(batches):
             try:
-                rows = self._finish_batch(batch, output.result)
+                finished = self._finish_batch(batch, output.result)
             except StoppedError:  # in the middle of a large photo, which waits for the next run
                 break
             shard = loading[0]
@@ -180,11 +194,11 @@ class ShardRunner:
                 done = ShardDone(shard.number, 0, 0)
                 self._table.open_part(shard.number)
             with self._clock("table"):
-                self._table.add(rows)
-            profiler.add(rows, shard.failed_before)
-            failed = sum(row.status == "failed" for row in rows)
-            done = replace(done, ok=done.ok + len(rows) - failed, failed=done.failed + failed)
-            self._on_batch(len(rows) - failed, failed)
+                self._table.add(finished.rows, finished.windows)
+            profiler.add(finished.rows, shard.failed_before)
+            ok, failed = finished.count()
+            done = replace(done, ok=done.ok + ok, failed=done.failed + failed)
+            self._on_batch(ok, failed)
             shard.groups_left -= 1
             if shard.groups_left == 0:
                 loading.popleft()
@@ -212,9 +226,9 @@ class ShardRunner:
         for ref in refs:
             on_photo(ref.path)
             for batch, output in self._predictor.predict_ahead(self._loader.batches([ref], 1, lambda: False)):
-                rows = self._finish_batch(batch, output.result)
-                self._table.add(rows)
-                profiler.add(rows, taken.failed_before)
+                finished = self._finish_batch(batch, output.result)
+                self._table.add(finished.rows, finished.windows)
+                profiler.add(finished.rows, taken.failed_before)
         is_ours = self._commit(profiler)
         return ShardDone(shard, len(refs) - profiler.failed, profiler.failed, is_ours)
 
@@ -247,7 +261,7 @@ class ShardRunner:
         batches = self._loader.batches(refs[:SCALE_PHOTOS], self._predictor.photos_a_batch, lambda: False)
         return measure_run_span(one for batch in batches for one in self._predictor.predict_photos(batch.samples))
 
-    def _finish_batch(self, batch: Batch, output: Callable[[], list[Prediction]]) -> list[Row]:
+    def _finish_batch(self, batch: Batch, output: Callable[[], list[Prediction]]) -> _FinishedBatch:
         """Wait for the output of a batch, hand its overlays to their threads, and build its rows."""
         from pipeline.model.predictor import is_device_lost
 
@@ -268,7 +282,8 @@ class ShardRunner:
             rows = [self._finish_photo(*photo) for photo in zip(classified, unfamiliar, strict=True)]
         for failure in failures:
             log.warning("%s: %s", failure.ref.path, failure.reason, extra={"path": failure.ref.path})
-        return rows + [self._rows.build_failed(failure) for failure in failures]
+        rows += [self._rows.build_failed(failure) for failure in failures]
+        return _FinishedBatch(rows, self._rows.build_windows(classified))
 
     def _finish_photo(self, prediction: Prediction, unfamiliar: float | None) -> Row:
         """Build the row of a photo, and queue its overlay if it gets one."""

@@ -22,6 +22,7 @@ from pipeline.records import (
     LIKELY_FROM,
     Box,
     Detection,
+    Doubles,
     Floats,
     Output,
     PixelBox,
@@ -176,7 +177,9 @@ class TiledPredictor(Predictor):
         if photo.failure:
             return Prediction(sample, _NOTHING, _NOTHING, problem=photo.failure)
         windows = concatenate_outputs(photo.outputs)  # (T, ...)
-        deciding = self._find_deciding(windows.logits)
+        scores = self._score_defects(windows.logits)
+        # an overflow must not hide behind other windows
+        deciding = None if scores is None else int(np.nan_to_num(scores, nan=np.inf).argmax())
         output = Output(
             logits=self._combine_logits(windows.logits, deciding)[None],
             maps={method: self._stitch(maps, sample)[None] for method, maps in windows.maps.items()},
@@ -188,15 +191,14 @@ class TiledPredictor(Predictor):
             defects = self._find_defects(sample, photo.candidates)
         except DecodeError as error:
             return Prediction(sample, _NOTHING, _NOTHING, problem=str(error))
-        return replace(prediction, tiled=TiledResult(deciding, defects, windows.features))
+        return replace(prediction, tiled=TiledResult(deciding, defects, windows.features, windows.logits, scores))
 
-    def _find_deciding(self, logits: Floats) -> int | None:
-        """Return the number of the window with the highest probability of a defect; logits (T, C)."""
+    def _score_defects(self, logits: Floats) -> Doubles | None:
+        """Return the probability of a defect for each window, (T,), from logits (T, C); None: nothing tells."""
         if not self._rules.defect_ids:
             return None
         scoring = self._rules.scoring
-        scores = combine_classes(compute_scores(logits, scoring), self._rules.defect_ids, scoring)
-        return int(np.nan_to_num(scores, nan=np.inf).argmax())  # an overflow must not hide behind other windows
+        return combine_classes(compute_scores(logits, scoring), self._rules.defect_ids, scoring)
 
     def _combine_logits(self, logits: Floats, deciding: int | None) -> Floats:
         """Return the logits of a photo, (C,): the deciding window's, or those of the mean probabilities."""

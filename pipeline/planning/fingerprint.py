@@ -64,13 +64,15 @@ def fingerprint(
         "positive",
     ):  # in `targets`; photo_fingerprint adds a photo's expected label
         values.pop(name)
-    tile, overlap = values.pop("tile"), values.pop("tile_overlap")
+    tile, overlap, keep_tiles = (values.pop(name) for name in ("tile", "tile_overlap", "keep_tiles"))
     if explains_labels:
         target = "expected" if targets.expected is not None else _identify_labels(targets.label)
         parts.append([target, _identify_labels(targets.versus)])
     parts += [[name, value] for name, value in values.items() if value != defaults[name]]
     if isinstance(tile, int):
         parts.append(["tile", tile, overlap, *defect_ids])
+        if keep_tiles:  # rows without their windows run again
+            parts.append(["keep_tiles"])
     if familiarity is not None:
         parts.append(["familiarity", familiarity])
     return _hash_parts(parts)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.atomic_files import atomic_write_path, cannot_write
 from pipeline.errors import StoreError
-from pipeline.results.names import TABLE, TMP, part_name, safe_overlay_name
+from pipeline.results.names import TABLE, TILES, TMP, part_name, safe_overlay_name
 from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA
 from pipeline.storage.location import Location
 from pipeline.storage.storage import open_storage
@@ -61,6 +61,19 @@ class ResultsFiles:
     def create_file(self, name: str, content: bytes) -> bool:
         """Put a file in place under OUT, unless its name is taken; durable. Returns and raises as `create_part`."""
         return self._storage.create(name, content)
+
+    def write_windows(self, number: int, content: bytes) -> None:
+        """Put the windows of a part in place, before the part: over those of a process killed between the two.
+
+        Raises:
+            StoreError: the disk is full, or the folder can't be written.
+        """
+        if isinstance(self.out, Path):
+            try:
+                (self.out / TILES).mkdir(exist_ok=True)
+            except OSError as error:
+                raise cannot_write(self.out / TILES, error) from error
+        self._storage.put(f"{TILES}/{part_name(self.run_id, number)}", content)
 
     def write_picture(self, name: str, content: bytes) -> str:
         """Put a picture in place under OUT. Pictures are not flushed one by one: they can be drawn again.

@@ -1,6 +1,7 @@
 """The names of everything in a results folder.
 
 OUT/table/part-<run_id>-<00000>.parquet   finished parts and nothing else, ever
+OUT/tiles/part-<run_id>-<00000>.parquet   the windows of large photos, with --keep-tiles: those of the table's part
 OUT/overlays/<path>.png                   one for each photo
 OUT/thumbnails/                           photo and overlay, small, for the report
 OUT/runs/<run_id>.json                    written last
@@ -22,7 +23,8 @@ from datetime import UTC, datetime, timedelta
 from pipeline.storage.files import list_names
 from pipeline.storage.location import Location
 
-TABLE, OVERLAYS, THUMBNAILS, RUNS, TMP, DAMAGED = "table", "overlays", "thumbnails", "runs", "tmp", "damaged"
+TABLE, TILES, OVERLAYS, THUMBNAILS, RUNS = "table", "tiles", "overlays", "thumbnails", "runs"
+TMP, DAMAGED = "tmp", "damaged"
 REPORT_PAGE, REPORT_DATA = "report.html", "report"
 
 PART_NAME = re.compile(r"part-\d{8}T\d{6}Z-\d+\.parquet")  # other files in table/ are not ours

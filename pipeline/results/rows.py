@@ -13,6 +13,7 @@ from pipeline.model.familiarity import Familiarity
 from pipeline.model.targets import Targets
 from pipeline.records import Box, Failure, Floats, ImageRef, Prediction, Scoring, best_scores
 from pipeline.results.schema import Row, set_columns
+from pipeline.results.windows import Window, describe_windows
 
 MODEL_SOURCE = "model"  # of a detection, not a person
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -32,6 +33,7 @@ class RowBuilder:
         familiarity: for the column unfamiliar; None leaves it null.
         embeddings: fill the column embedding.
         tile: side of the windows of photos, pixels; None: photos are not cut.
+        keep_tiles: build the rows of the windows, too, if photos are cut.
     """
 
     labels: Sequence[str]
@@ -45,6 +47,7 @@ class RowBuilder:
     familiarity: Familiarity | None = None
     embeddings: bool = False
     tile: int | None = None
+    keep_tiles: bool = False
 
     @property
     def needs_features(self) -> bool:
@@ -104,6 +107,11 @@ class RowBuilder:
             "tile_box": None if tiled.deciding is None else sample.tiles.boxes[tiled.deciding],
             "detections": describe_detections(prediction, self.labels),
         }
+
+    def build_windows(self, predictions: Sequence[Prediction]) -> list[Window]:
+        """Build the rows of the windows of classified photos; none if they are not kept."""
+        kept = predictions if self.keep_tiles and self.tile else ()
+        return [row for one in kept for row in describe_windows(one, self.labels, self.scoring, self.run_id)]
 
     def build_failed(self, failure: Failure) -> Row:
         """Build the row of a file without a prediction, with the reason."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pipeline.results.files import ResultsFiles
 from pipeline.results.schema import Row, to_table
+from pipeline.results.windows import Window, encode_windows
 
 
 class TableWriter:
@@ -23,6 +24,7 @@ class TableWriter:
         self._files = files
         self._before_commit = before_commit
         self._rows: list[Row] = []
+        self._windows: list[Window] = []
         self._number = 0
         self._opened = time.monotonic()
 
@@ -43,11 +45,12 @@ class TableWriter:
 
     def open_part(self, number: int) -> None:
         """Begin the part of this number; rows gathered before, and not committed, are dropped."""
-        self._number, self._rows, self._opened = number, [], time.monotonic()
+        self._number, self._rows, self._windows, self._opened = number, [], [], time.monotonic()
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Add the rows of one batch."""
+    def add(self, rows: Sequence[Row], windows: Sequence[Window] = ()) -> None:
+        """Add the rows of one batch, and those of its windows."""
         self._rows += rows
+        self._windows += windows
 
     def commit(self, metadata: Mapping[str, str]) -> bool:
         """Commit the gathered rows; return False where another worker has done this part."""
@@ -57,4 +60,7 @@ class TableWriter:
                 replace(row, overlay=renamed[row.overlay]) if row.overlay in renamed else row for row in self._rows
             ]
         rows, self._rows = self._rows, []
+        windows, self._windows = self._windows, []
+        if windows:
+            self._files.write_windows(self._number, encode_windows(windows))
         return self._files.create_part(self._number, to_table(rows), metadata)

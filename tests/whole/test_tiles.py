@@ -388,3 +388,32 @@ def test_maps_that_explain_a_label_are_stitched_too(model, tmp_path, target):
     assert len(row["attention"]) == row["grid_h"] * row["grid_w"] == len(dict(row["more_maps"])["rollout"])
     rollout = run(model, photos, tmp_path / "plain", tile=64).loc["large.png"]
     np.testing.assert_allclose(dict(row["more_maps"])["rollout"], rollout["attention"], atol=1e-6)
+
+
+def test_the_windows_of_the_current_rows_are_kept(model, tmp_path):
+    """The second table says of each window what the row says of the deciding one; a later run replaces them."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, size in enumerate([(200, 150), (60, 60)]):
+        save_noise(photos / f"{number}.png", size, seed=number)
+    table = run(model, photos, tmp_path / "out", tile=64, keep_tiles=True)
+    windows = pipeline.read_tiles(tmp_path / "out")
+    assert windows.groupby("path").size().to_dict() == {"0.png": table.loc["0.png", "tiles"], "1.png": 1}
+    for name, row in table.iterrows():
+        own = windows[windows["path"] == name]
+        deciding = own.loc[own["defect_score"].idxmax()]
+        assert list(deciding[["x0", "y0", "x1", "y1"]]) == list(row["tile_box"])
+        np.testing.assert_array_equal(deciding["logits"], row["logits"])
+        assert (deciding["label"], deciding["content_hash"]) == (row["label"], row["content_hash"])
+    save_noise(photos / "0.png", (130, 97), seed=5)
+    again = run(model, photos, tmp_path / "out", tile=64, keep_tiles=True)
+    windows = pipeline.read_tiles(tmp_path / "out")
+    assert windows.groupby("path").size()["0.png"] == again.loc["0.png", "tiles"] < table.loc["0.png", "tiles"]
+
+
+def test_without_kept_windows_the_option_is_named(model, tmp_path):
+    save_photos(tmp_path / "photos", 1)
+    run(model, tmp_path / "photos", tmp_path / "out", tile=64)
+    assert not (tmp_path / "out" / "tiles").exists()
+    with pytest.raises(pipeline.VitrolloutError, match="--keep-tiles"):
+        pipeline.read_tiles(tmp_path / "out")
