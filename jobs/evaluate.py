@@ -4,6 +4,7 @@ vitrollout evaluate photos/ --model models/mine --out evaluation
 vitrollout evaluate labels.csv --model models/mine --positive open,short --recall 0.995
 vitrollout evaluate models/mine/split.csv --model models/mine --positive open,short --recall 0.99 --save-decision
 vitrollout evaluate results/photos --model models/next --against models/mine
+vitrollout evaluate boxes.csv --tile 112 --detect-from 0.9
 """
 
 import json
@@ -41,6 +42,7 @@ def evaluate_command(**options: Any) -> None:
         **_round_values(evaluation.metrics),
         "any_defect": _round_values(evaluation.defects),
         "threshold": evaluation.threshold and evaluation.threshold.threshold,
+        "detection": evaluation.detections and _round_values(evaluation.detections.metrics),
         "decision": evaluation.band and evaluation.band.as_json(),
         "comparison": evaluation.comparison and evaluation.comparison.as_json(),
         "metrics": str(config.out / "metrics.json"),

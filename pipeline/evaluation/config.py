@@ -30,6 +30,13 @@ class EvaluateConfig(TileSettings, BatchSettings, GroupedDataSettings):
     )
     recall: float = Field(0.99, gt=0, le=1, description="share of defects to find; the threshold for it is reported")
     false_alarms: float = Field(0.01, ge=0, lt=1, description="share of good photos that --save-decision may reject")
+    detect_from: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="with --tile and boxes in the data: score from which a detection counts as one; metrics.json has "
+        "the figures for all others",
+    )
     average_turns: bool = Field(False, description="average over the eight turns and mirrorings of each photo; slower")
     resamples: int = Field(1000, ge=0, description="bootstrap resamples for the 95% intervals; 0: no intervals")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the bootstrap and of the folds")

@@ -15,6 +15,7 @@ from pipeline.evaluation.choose_photos import choose_photos
 from pipeline.evaluation.compare import ModelAnswers
 from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.decision import choose_decision, choose_validation_photos, find_cautions, measure_costs
+from pipeline.evaluation.detections import measure_detections
 from pipeline.evaluation.measure import gather_scores, measure
 from pipeline.evaluation.predict import Judge, predict_photos
 from pipeline.evaluation.result import NO_GOOD_CLASS, Evaluation, PredictedPhoto, ScoredPhotos
@@ -23,10 +24,12 @@ from pipeline.evaluation.similar_groups import copy_groups, group_similar
 from pipeline.evaluation.write import format_card_section, write_results
 from pipeline.labelled.good_labels import is_good_label
 from pipeline.labelled.splits import LabelledPhoto, check_known, labels_of
+from pipeline.maps.methods import AUTO, MethodName
 from pipeline.markdown import replace_evaluation_section
 from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.choose_tile import choose_tile
-from pipeline.model.open import open_model
+from pipeline.model.choose_method import choose_method
+from pipeline.model.choose_tile import TileChoice, choose_tile
+from pipeline.model.open import OpenedModel, open_model
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +57,14 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     make_folder(config.out)
     classifier = model.load()
     photos = keep_known_labels(chosen.photos, classifier.labels, model.checkpoint.name) if other else chosen.photos
-    check_known(labels_of([*(photos or chosen.photos), *validation]), classifier.labels)
+    judged = [*(photos or chosen.photos), *validation]
+    check_known([*labels_of(judged), *(box.label for photo in judged for box in photo.boxes or ())], classifier.labels)
     _check_turns(config, classifier.geometry.input_size)
     decision = None if config.save_decision else model.read_decision()
     positive = _choose_positive(config, classifier.labels, decision)
     tile = choose_tile(config.tile, config.tile_overlap, model.checkpoint, decision)
     tile.check_decision(decision)
-    judge = Judge.prepare(classifier, tile, positive)
+    judge = Judge.prepare(classifier, tile, positive, _choose_box_method(photos, model, tile))
     log.info("%d photos (%s); %s", len(photos), chosen.split, model.description)
 
     def predict(photos: Sequence[LabelledPhoto], split: str) -> tuple[list[PredictedPhoto], ScoredPhotos]:
@@ -80,6 +84,8 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     evaluation = measure(scores, config, stop)
     if decision:
         evaluation = replace(evaluation, band=measure_costs(decision, scores, find_cautions(config, photos)))
+    if judge.method:
+        evaluation = replace(evaluation, detections=measure_detections(predictions, classifier.labels, config, stop))
     _say_what_is_not_shown(evaluation)
     # 4. the second model
     if other:
@@ -98,6 +104,23 @@ def evaluate(config: EvaluateConfig, *, stop: Callable[[], bool] = lambda: False
     if config.update_card:
         _update_card(evaluation, model.checkpoint)
     return evaluation
+
+
+def _choose_box_method(photos: Sequence[LabelledPhoto], model: OpenedModel, tile: TileChoice) -> MethodName | None:
+    """Return the map method of a run, to find boxes as it does; None for data without boxes."""
+    boxes = [box for photo in photos for box in photo.boxes or ()]
+    if not boxes:
+        return None
+    if tile.size is None:
+        log.info("the data has boxes, but photos are not cut into windows, so none are found; give --tile for that")
+        return None
+    large = [box for box in boxes if max(box.box[2] - box.box[0], box.box[3] - box.box[1]) > tile.size]
+    if large:
+        log.warning(
+            "%d of %d boxes are larger than a window of %d pixels: no window shows these defects whole, and they count "
+            "like all others", len(large), len(boxes), tile.size
+        )  # fmt: skip
+    return choose_method((AUTO,), model, target="top1", versus=None).methods[0]
 
 
 def _check_turns(config: EvaluateConfig, input_size: tuple[int, int]) -> None:
@@ -136,6 +159,8 @@ def _say_what_is_not_shown(evaluation: Evaluation) -> None:
         log.warning("%s", evaluation.why_no_threshold)
     elif evaluation.threshold.caution:
         log.warning("%s", evaluation.threshold.caution)
+    if evaluation.detections:
+        log.info("%s", evaluation.detections.describe())
     if evaluation.band:
         log.info("%s", evaluation.band.describe())
         for caution in evaluation.band.cautions:

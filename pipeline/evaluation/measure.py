@@ -13,7 +13,8 @@ from pipeline.evaluation.predict import raise_if_stopped
 from pipeline.evaluation.result import Evaluation, PredictedPhoto, ScoredPhotos
 from pipeline.evaluation.threshold import choose_threshold
 from pipeline.intervals import UNKNOWN, Estimate, bootstrap
-from pipeline.records import Scoring
+from pipeline.labelled.splits import LabelledPhoto
+from pipeline.records import Doubles, Scoring
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def gather_scores(
 ) -> ScoredPhotos:
     """Gather truth and probabilities of the readable photos, at least one; arguments as in `ScoredPhotos`."""
     readable = [(prediction.photo, prediction.probabilities) for prediction in predictions]
-    rows = [(labels.index(photo.label), row) for photo, row in readable if row is not None]
+    rows = [(labels.index(_find_truth(photo, row, labels)), row) for photo, row in readable if row is not None]
     families = number_families([photo for photo, row in readable if row is not None])
     return ScoredPhotos(
         labels=labels,
@@ -39,6 +40,12 @@ def gather_scores(
         scoring=scoring,
         families=families if families.max() + 1 < len(families) else None,
     )
+
+
+def _find_truth(photo: LabelledPhoto, probabilities: Doubles, labels: Sequence[str]) -> str:
+    """Return the true label of a photo: of one with several kinds of defects, that of the model if it is among them."""
+    predicted = labels[int(probabilities.argmax())]
+    return predicted if predicted in {box.label for box in photo.boxes or ()} else photo.label
 
 
 def measure(photos: ScoredPhotos, config: EvaluateConfig, stop: Callable[[], bool] = lambda: False) -> Evaluation:

@@ -14,6 +14,7 @@ from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.result import PredictedPhoto
 from pipeline.labelled.read import labelled_ref
 from pipeline.labelled.splits import LabelledPhoto
+from pipeline.maps.methods import MethodName
 from pipeline.maps.passes import MapPlan
 from pipeline.model.choose_tile import TileChoice
 from pipeline.model.classifier import Classifier
@@ -35,19 +36,23 @@ class Judge:
         classifier: the model; for windows if photos are cut.
         tile: how photos are cut.
         defect_ids: ids of the classes counted as defects: the window with most of them decides for its photo.
+        method: map method that finds boxes roughly; None: none are looked for.
     """
 
     classifier: Classifier
     tile: TileChoice
     defect_ids: Sequence[int]
+    method: MethodName | None = None
 
     @classmethod
-    def prepare(cls, classifier: Classifier, tile: TileChoice, positive: Sequence[str]) -> Self:
+    def prepare(
+        cls, classifier: Classifier, tile: TileChoice, positive: Sequence[str], method: MethodName | None = None
+    ) -> Self:
         """Prepare a loaded model for whole photos or for windows."""
         tile.log_reason()
         if tile.tiling:
             classifier = classifier.for_windows()
-        return cls(classifier, tile, class_ids(classifier.labels, positive))
+        return cls(classifier, tile, class_ids(classifier.labels, positive), method if tile.tiling else None)
 
 
 def predict_photos(
@@ -81,11 +86,17 @@ def predict_photos(
 
 
 def _build_predictor(judge: Judge, config: EvaluateConfig, cut: Cut) -> Predictor:
-    plan = MapPlan((), features=config.group == "similar")
+    plan = MapPlan((judge.method,) if judge.method else (), features=config.group == "similar")
     if judge.tile.tiling is None:
         return build_predictor(judge.classifier, plan, config.batch_size)
     return build_tiled_predictor(
-        judge.classifier, plan, config.batch_size, Targets(), cut, judge.defect_ids, finds_boxes=False
+        judge.classifier,
+        plan,
+        config.batch_size,
+        Targets(),
+        cut,
+        judge.defect_ids,
+        finds_boxes=judge.method is not None,
     )
 
 
@@ -101,7 +112,7 @@ def _list_turns(config: EvaluateConfig) -> list[Change]:
 
 
 def _average(photo: LabelledPhoto, views: Sequence[Prediction], scoring: Scoring) -> PredictedPhoto:
-    """Average the probabilities over the views of a photo; features are those of the photo as it is.
+    """Average the probabilities over the views of a photo; features and detections are those of the photo as it is.
 
     Raises:
         ModelError: they are not finite.
@@ -109,7 +120,14 @@ def _average(photo: LabelledPhoto, views: Sequence[Prediction], scoring: Scoring
     mean = compute_scores(np.stack([view.logits for view in views]), scoring).mean(axis=0)  # (C,)
     if not np.isfinite(mean).all():
         raise ModelError(f"{photo.name}: the model's output is not finite; try --precision fp32")
-    return PredictedPhoto(photo, mean, features=views[0].features)
+    sample, tiled = views[0].sample, views[0].tiled
+    return PredictedPhoto(
+        photo,
+        mean,
+        features=views[0].features,
+        size=(sample.width, sample.height),
+        detections=tiled.detections if tiled else None,
+    )
 
 
 def raise_if_stopped(stop: Callable[[], bool]) -> None:

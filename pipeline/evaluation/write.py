@@ -16,10 +16,12 @@ from pipeline.decision import combine_classes
 from pipeline.evaluation.band import BandCosts
 from pipeline.evaluation.comparison import ChangedPhoto
 from pipeline.evaluation.figure import draw_figure
-from pipeline.evaluation.result import Evaluation, PredictedPhoto, ScoredPhotos
+from pipeline.evaluation.free_response import draw_free_response
+from pipeline.evaluation.result import Detections, Evaluation, PredictedPhoto, ScoredPhotos
 from pipeline.evaluation.threshold import Threshold
 from pipeline.intervals import Estimate
 from pipeline.markdown import markdown_table
+from pipeline.records import Box
 
 _METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -29,6 +31,8 @@ _METRIC_TITLES = {
     "average_precision": "average precision, mean over classes",
     "ece": "expected calibration error",
 }
+_CORNERS = [(name, pa.float32()) for name in ("x0", "y0", "x1", "y1")]
+_BOX = pa.struct([*_CORNERS, ("label", pa.string()), ("score", pa.float32())])  # true ones have no score
 _PREDICTION_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -41,6 +45,8 @@ _PREDICTION_SCHEMA = pa.schema(
         ("score", pa.float32()),
         ("defect_score", pa.float32()),
         ("probabilities", pa.list_(pa.float32())),
+        ("detections", pa.list_(_BOX)),
+        ("boxes", pa.list_(_BOX)),
     ]
 )
 
@@ -56,6 +62,8 @@ def write_results(
     write_predictions(predictions, evaluation, out / "predictions.parquet")
     write_metrics(evaluation, settings, out / "metrics.json")
     draw_figure(evaluation, out / "figure.png")
+    if evaluation.detections:
+        draw_free_response(evaluation.detections, out / "detection.png")
     if evaluation.comparison:
         write_changed(evaluation.comparison.changed, out / "changed.csv")
 
@@ -93,6 +101,7 @@ def write_metrics(evaluation: Evaluation, settings: Mapping[str, Any], file: Pat
             "for_recall": threshold and threshold.as_json(),
             "why_no_threshold": evaluation.why_no_threshold,
         },
+        "detection": evaluation.detections and evaluation.detections.as_json(),
         "decision": evaluation.band and evaluation.band.as_json(),
         "comparison": evaluation.comparison and evaluation.comparison.as_json(),
         "settings": settings,
@@ -113,6 +122,7 @@ def format_card_section(evaluation: Evaluation) -> str:
         f"`vitrollout evaluate` on {len(evaluation.truth)} photos ({evaluation.split}), with 95% intervals"
         f"{_describe_families(evaluation)}.",
         markdown_table(["metric", "value", "95% interval"], rows),
+        _detection_table(evaluation.detections),
         _threshold_sentence(evaluation.threshold),
         _band_sentences(evaluation.band),
         "Confusion matrix, photos; rows are the truth, columns the prediction:",
@@ -124,6 +134,20 @@ def format_card_section(evaluation: Evaluation) -> str:
 def _describe_families(evaluation: Evaluation) -> str:
     families = evaluation.families
     return "" if families is None else f" from {families.max() + 1} groups of photos, drawn as a whole"
+
+
+def _detection_table(detections: Detections | None) -> str:
+    """Format the comparison with boxes; empty without."""
+    if detections is None:
+        return ""
+    titles = {name: name.replace("_", " ").replace("ap", "average precision at IoU ") for name in detections.metrics}
+    rows = [(titles[name], *_format_estimate(estimate)) for name, estimate in detections.metrics.items()]
+    intro = (
+        f"Defects found, on {detections.photos} photos with {detections.boxes} boxes, by detections with a score of "
+        f"{detections.detect_from:g} or more; a defect is found if the centre of a detection lies in its box, or the "
+        "other way round:"
+    )
+    return f"{intro}\n\n{markdown_table(['metric', 'value', '95% interval'], rows)}"
 
 
 def _threshold_sentence(threshold: Threshold | None) -> str:
@@ -165,7 +189,15 @@ def _prediction_row(prediction: PredictedPhoto, evaluation: ScoredPhotos) -> dic
         if evaluation.positive
         else None,
         "probabilities": probabilities,
+        "detections": [
+            _box_row(one.box, evaluation.labels[one.label_id], one.score) for one in prediction.detections or ()
+        ],
+        "boxes": [_box_row(box.box, box.label, None) for box in photo.boxes or ()],
     }
+
+
+def _box_row(box: Box, label: str, score: float | None) -> dict[str, object]:
+    return dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)) | {"label": label, "score": score}
 
 
 def _estimates_as_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
