@@ -1,7 +1,8 @@
 """Windows of a scan: find the positions true to a label, and cut a window out, enlarged.
 
-A window is 112 x 112 pixels of the scan, enlarged four times. `Positions` marks every allowed position of its upper
-left corner. So a draw among them is uniform, and a defect without any position certainly can't be shown alone.
+A window is 112 x 112 pixels of the scan, for some uses enlarged four times. `Positions` marks every allowed position
+of its upper left corner. So a draw among them is uniform, and a defect without any position certainly can't be shown
+alone.
 """
 
 from collections.abc import Iterable
@@ -36,18 +37,21 @@ class Window:
     """One enlarged window.
 
     Attributes:
-        image: 448 x 448 grey pixels.
+        image: grey pixels.
         x: column of its left edge in the scan.
         y: row of its upper edge in the scan.
+        scale: pixels of the image for each of the scan.
     """
 
     image: Image.Image
     x: int
     y: int
+    scale: int = SCALE
 
     def locate(self, box: Box) -> Box:
         """Convert a box of the scan to pixels of the enlarged window."""
-        return Box(*(SCALE * side for side in (box.x0 - self.x, box.y0 - self.y, box.x1 - self.x, box.y1 - self.y)))
+        inside = (box.x0 - self.x, box.y0 - self.y, box.x1 - self.x, box.y1 - self.y)
+        return Box(*(self.scale * side for side in inside))
 
 
 def find_clear_positions(boxes: Iterable[Box], size: tuple[int, int]) -> Positions:
@@ -91,15 +95,15 @@ def find_agreeing_positions(tested: Image.Image, template: Image.Image) -> Posit
     return agreeing
 
 
-def cut_window(scan: Image.Image, positions: Positions, rng: np.random.Generator) -> Window | None:
-    """Cut out an enlarged window at a random position; None if none is allowed."""
+def cut_window(scan: Image.Image, positions: Positions, rng: np.random.Generator, scale: int = SCALE) -> Window | None:
+    """Cut out a window at a random position, enlarged by `scale`; None if none is allowed."""
     allowed = np.flatnonzero(positions)
     if not len(allowed):
         return None
     y, x = (int(value) for value in np.unravel_index(rng.choice(allowed), positions.shape))
     # Bicubic gives edges as smooth as a photo's; nearest pixels would leave stairs, Lanczos would ring around them.
-    enlarged = scan.crop((x, y, x + WINDOW, y + WINDOW)).resize((WINDOW * SCALE,) * 2, Image.Resampling.BICUBIC)
-    return Window(enlarged.point(SIXTEEN_LEVELS), x, y)
+    enlarged = scan.crop((x, y, x + WINDOW, y + WINDOW)).resize((WINDOW * scale,) * 2, Image.Resampling.BICUBIC)
+    return Window(enlarged.point(SIXTEEN_LEVELS), x, y, scale)
 
 
 def _share_inside(marked: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image, ImageDraw
 
-from jobs.datasets.deeppcb import LABELS, main
+from jobs.datasets.board_files import LABELS
+from jobs.datasets.deeppcb import main
 from jobs.datasets.windows import WINDOW, Box, cut_window, find_agreeing_positions, find_isolating_positions
 from pipeline.errors import DataError
+from pipeline.labelled.read import read_labelled_photos
 
 SIZE = 320
 TRACES = [(0, 20, SIZE, 28), (0, 280, SIZE, 288), (20, 0, 28, SIZE), (280, 0, 288, SIZE)]
@@ -166,16 +168,40 @@ def test_same_seed_same_files_other_seed_others(checkout: Path, tmp_path: Path) 
     assert contents[0] == contents[1] != contents[2]
 
 
-def test_samples_have_all_labels_and_neutral_names(tmp_path: Path) -> None:
+def test_samples_are_windows_and_boards_with_neutral_names(tmp_path: Path) -> None:
     checkout = save_checkout(tmp_path, test_boards=40)
     for name in ("first", "second"):
         result = run("samples", checkout, "--out", tmp_path / name)
         assert result.exit_code == 0, result.output
     rows = read_rows(tmp_path / "first")
-    assert Counter(row["label"] for row in rows) == {label: 4 if label == "ok" else 2 for label in LABELS}
-    assert all(row["path"].startswith("board-") and (row["x0"] == "") == (row["label"] == "ok") for row in rows)
-    assert [row["path"] for row in rows] == sorted(file.name for file in (tmp_path / "first").glob("*.png"))
+    windows = [row for row in rows if row["path"].startswith("board-")]
+    assert Counter(row["label"] for row in windows) == {label: 4 if label == "ok" else 2 for label in LABELS}
+    assert all((row["x0"] == "") == (row["label"] == "ok") for row in windows)
+    whole = [row for row in rows if row["path"].startswith("whole-")]
+    assert len(whole) == 4 * 4
+    assert {row["label"] for row in whole} == set(LABELS) - {"ok"}
+    assert len(windows) + len(whole) == len(rows)
+    files = sorted((tmp_path / "first").glob("*.png"))
+    assert list(dict.fromkeys(row["path"] for row in rows)) == [file.name for file in files]
+    for file in files:
+        with Image.open(file) as image:
+            assert image.size == ((SIZE, SIZE) if file.name.startswith("whole-") else (WINDOW, WINDOW))
     assert rows == read_rows(tmp_path / "second")
+
+
+def test_boards_are_listed_with_every_box(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "PCBData" / "group_not" / "200.txt").write_text("", encoding="utf-8")
+    assert run("boards", checkout, "--out", tmp_path / "boards.csv").exit_code == 0
+    photos = {photo.name: photo for photo in read_labelled_photos(tmp_path / "boards.csv")}
+    splits = Counter(photo.split for photo in photos.values())
+    assert splits == {"train": 18, "validation": 2, "test": 10}
+    good = [photo for photo in photos.values() if photo.boxes == ()]
+    assert [photo.file.name for photo in good] == ["200_test.jpg"]
+    for photo in photos.values():
+        if photo.boxes:
+            assert {box.box for box in photo.boxes} == {
+                (40, 40, 70, 66), (235, 240, 261, 275), (50, 238, 80, 270), (75, 240, 100, 262),
+            }  # fmt: skip
 
 
 def test_a_folder_without_the_data_set_is_named(tmp_path: Path) -> None:
