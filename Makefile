@@ -9,9 +9,12 @@ WORK ?= work
 export INPUT OUT MODEL CONFIG DEEPPCB BACKBONE WORK
 
 BUNDLED_RECIPE := --recipe plain --blocks 8 --train-blocks all --input-size 224 --epochs 3 --batch-size 32 --learning-rate 8e-5 \
-	--layer-decay 0.8 --weight-decay 0.05 --brightness 0.1 --contrast 0.1 --crop 0 --patience none --save-dtype fp16
-BUNDLED_PURPOSE := "finds six kinds of defects (open, short, mousebite, spur, copper, pinhole) on windows of bare \
-circuit boards, black-and-white line-scan images (DeepPCB)"
+	--layer-decay 0.8 --weight-decay 0.05 --brightness 0.1 --contrast 0.1 --crop 0 --patience none
+BOARDS_RECIPE := --tile 112 --hard-negatives --recipe plain --train-blocks all --input-size 224 --epochs 3 --batch-size 32 \
+	--learning-rate 6e-5 --layer-decay 0.8 --weight-decay 0.05 --brightness 0.1 --contrast 0.1 --patience none \
+	--class-weights none --averaging 0.995 --best-by loss --minutes none --save-dtype fp16
+BUNDLED_PURPOSE := "finds six kinds of defects (open, short, mousebite, spur, copper, pinhole) on bare circuit boards, \
+black-and-white line-scan images (DeepPCB), in windows of 112 pixels"
 ELPV_RUNS := random-0 random-1 random-2 blocks-0 blocks-1 blocks-2
 
 .DEFAULT_GOAL := help
@@ -74,22 +77,26 @@ format: $(VENV)/.dev ## apply ruff's fixes and its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/bundled and sample_images; an hour and a half on 2 cores
+model: $(VENV)/.dev ## DEEPPCB=clone [BACKBONE=id or folder]: rebuild pipeline/bundled and sample_images; four hours on 2 cores
 	@if [ -z "$$DEEPPCB" ]; then echo 'make model: no data given; use make model DEEPPCB=folder, a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
 	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.datasets.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
-	@set -e; made="$$WORK/bundled-$$(echo '$(BUNDLED_RECIPE)' "$$BACKBONE" | cksum | cut -d' ' -f1)/bundled"; \
-	test -f "$$made/config.json" || $(BIN)/vitrollout finetune "$$WORK/windows/labels.csv" --model "$$BACKBONE" --out "$$made" \
-		$(BUNDLED_RECIPE) --licence apache-2.0 --purpose $(BUNDLED_PURPOSE) --notes jobs/datasets/deeppcb_card.md; \
-	$(BIN)/vitrollout evaluate "$$WORK/windows/labels.csv" --model "$$made" --out "$$WORK/evaluation" --update-card; \
+	test -f "$$WORK/boards.csv" || $(BIN)/python -m jobs.datasets.deeppcb boards "$$DEEPPCB" --out "$$WORK/boards.csv"
+	@set -e; first="$$WORK/windows-$$(echo '$(BUNDLED_RECIPE)' "$$BACKBONE" | cksum | cut -d' ' -f1)/windows"; \
+	made="$$WORK/bundled-$$(echo '$(BUNDLED_RECIPE)' '$(BOARDS_RECIPE)' "$$BACKBONE" | cksum | cut -d' ' -f1)/bundled"; \
+	test -f "$$first/config.json" || $(BIN)/vitrollout finetune "$$WORK/windows/labels.csv" --model "$$BACKBONE" --out "$$first" \
+		$(BUNDLED_RECIPE); \
+	test -f "$$made/config.json" || $(BIN)/vitrollout finetune "$$WORK/boards.csv" --model "$$first" --out "$$made" \
+		$(BOARDS_RECIPE) --licence apache-2.0 --purpose $(BUNDLED_PURPOSE) --notes jobs/datasets/deeppcb_card.md; \
+	$(BIN)/vitrollout evaluate "$$WORK/boards.csv" --model "$$made" --out "$$WORK/evaluation" --update-card; \
 	mkdir -p pipeline/bundled; \
 	cd "$$made" && cp README.md config.json model.safetensors preprocessor_config.json familiarity.safetensors map_scale.json \
 		"$(CURDIR)/pipeline/bundled/"
 	$(BIN)/python -m jobs.datasets.deeppcb samples "$$DEEPPCB" --out sample_images
 
-trust: $(VENV)/.dev ## DEEPPCB=clone: measure how far the bundled model's maps can be trusted, on 1,000 test windows; an hour on 2 cores
+trust: $(VENV)/.dev ## DEEPPCB=clone: measure how far the bundled model's maps can be trusted, on windows of the test boards; half an hour on 2 cores
 	@if [ -z "$$DEEPPCB" ]; then echo 'make trust: no data given; use make trust DEEPPCB=folder, a clone of tangsanli5201/DeepPCB' >&2; exit 2; fi
-	test -f "$$WORK/windows/labels.csv" || $(BIN)/python -m jobs.datasets.deeppcb windows "$$DEEPPCB" --out "$$WORK/windows"
-	$(BIN)/vitrollout trust "$$WORK/windows/labels.csv" --model pipeline/bundled --limit 1000 --steps 4 \
+	test -f "$$WORK/boards.csv" || $(BIN)/python -m jobs.datasets.deeppcb boards "$$DEEPPCB" --out "$$WORK/boards.csv"
+	$(BIN)/vitrollout trust "$$WORK/boards.csv" --model pipeline/bundled --limit 1000 --steps 4 \
 		--out "$$WORK/trust" --save
 
 elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's solar cells, two kinds of split, three seeds

@@ -4,6 +4,7 @@ vitrollout finetune photos/ --out models/mine
 vitrollout finetune photos/ --model facebook/dinov2-small --group similar --minutes 60 --out models/mine
 vitrollout finetune labels.csv --model models/mine --blocks 8 --train-blocks 4 --epochs 5 --out models/small
 vitrollout finetune results/photos --model models/mine --group '(.+)_' --out models/next
+vitrollout finetune boxes.csv --tile 112 --hard-negatives --model models/boards --out models/better
 """
 
 import json

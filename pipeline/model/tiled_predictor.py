@@ -10,7 +10,8 @@ from scipy.special import logit
 
 from pipeline.decision import combine_classes
 from pipeline.errors import DecodeError
-from pipeline.maps.hot_regions import THRESHOLD, find_hot_regions
+from pipeline.maps.hot_regions import find_hot_regions
+from pipeline.maps.methods import METHODS, MethodName
 from pipeline.maps.passes import MapPlan
 from pipeline.maps.stitch import stitch_maps
 from pipeline.model.classifier import Classifier
@@ -19,7 +20,6 @@ from pipeline.model.detect import LEAST_SCORE, Candidate, merge_candidates
 from pipeline.model.predictor import Change, Predictor, find_batch_size, keep_pixels, split_by_photo
 from pipeline.model.targets import Targets
 from pipeline.records import (
-    LIKELY_FROM,
     Box,
     Detection,
     Doubles,
@@ -38,9 +38,7 @@ from pipeline.records import (
 _WINDOWS_A_PHOTO = 8  # at least, in photos worth cutting
 _LEAST = 1e-12  # of a mean probability, and of its distance to 1: so the logits are finite
 _NOTHING: Floats = np.empty((0, 0), np.float32)
-BOX_METHOD = "libragrad"  # its maps end where the defect ends, see docs/trust.md
-
-_ROUGHLY = 0.3  # of a map's maximum: enough to tell whether two windows see the same defect
+_POINTING: tuple[MethodName, ...] = ("attention", "libragrad", "legrad", "relevance")  # to defects, see docs/trust.md
 
 Cut = Callable[..., Iterator[Pixels]]  # of a sample, and perhaps of some windows: `PhotoLoader.windows`
 
@@ -104,8 +102,10 @@ class TiledPredictor(Predictor):
             cut: yields the pixels of a photo's windows.
             rules: how to judge windows.
         """
+        self._asked, self._box_method = plan.methods, _choose_box_method(plan, targets)
+        if rules.finds_boxes and self._box_method not in plan.methods:
+            plan = replace(plan, methods=(*plan.methods, self._box_method))
         super().__init__(classifier, plan, batch_size, targets)
-        self._boxes = Predictor(classifier, MapPlan((BOX_METHOD,)), batch_size)
         self._cut, self._rules = cut, rules
 
     @property
@@ -149,27 +149,12 @@ class TiledPredictor(Predictor):
         if not suspects:
             return
         label_ids = np.array(defect_ids)[probabilities[:, defect_ids].argmax(axis=1)]
-        heat = next(iter(output.maps.values()))  # of the run's own method, at no cost
+        heat = output.maps[self._box_method]
         for index in suspects:
             window = batch[index]
-            box = _find_box(heat[index], window.box, samples[window.photo], _ROUGHLY)
+            box = _find_box(heat[index], window.box, samples[window.photo])
             detection = Detection(box, int(label_ids[index]), float(scores[index]))
             collected[window.photo].candidates.append(Candidate(detection, window.box))
-
-    def _find_defects(self, sample: Sample, candidates: Sequence[Candidate]) -> list[Detection]:
-        """Find the boxes of the defects of a photo: one window of each likely one is looked at closely."""
-        rough = merge_candidates(candidates)
-        likely = [one for one in rough if one.detection.score >= LIKELY_FROM]
-        others = [one for one in rough if one.detection.score < LIKELY_FROM]
-        if not likely:
-            return [one.detection for one in rough]
-        pixels = list(self._cut(sample, [one.window for one in likely]))
-        maps = self._boxes.predict(pixels, [one.detection.label_id for one in likely]).maps[BOX_METHOD]
-        fine = [
-            replace(one, detection=replace(one.detection, box=_find_box(heat, one.window, sample)))
-            for one, heat in zip(likely, maps, strict=True)
-        ]
-        return [one.detection for one in merge_candidates([*fine, *others])]
 
     def _merge(self, sample: Sample, photo: _Collected) -> Prediction:
         """Make one prediction of those of the windows."""
@@ -182,15 +167,12 @@ class TiledPredictor(Predictor):
         deciding = None if scores is None else int(np.nan_to_num(scores, nan=np.inf).argmax())
         output = Output(
             logits=self._combine_logits(windows.logits, deciding)[None],
-            maps={method: self._stitch(maps, sample)[None] for method, maps in windows.maps.items()},
+            maps={method: self._stitch(windows.maps[method], sample)[None] for method in self._asked},
             targets=None if windows.targets is None else [windows.targets[deciding or 0]],
             features=None if windows.features is None else windows.features.mean(axis=0, keepdims=True),
         )
         (prediction,) = split_by_photo([sample], output)
-        try:
-            defects = self._find_defects(sample, photo.candidates)
-        except DecodeError as error:
-            return Prediction(sample, _NOTHING, _NOTHING, problem=str(error))
+        defects = [one.detection for one in merge_candidates(photo.candidates)]
         return replace(prediction, tiled=TiledResult(deciding, defects, windows.features, windows.logits, scores))
 
     def _score_defects(self, logits: Floats) -> Doubles | None:
@@ -224,10 +206,22 @@ def build_tiled_predictor(
     return TiledPredictor(split_over_cores(classifier, size), plan, size, targets, cut, rules)
 
 
-def _find_box(heat: Floats, window: PixelBox, sample: Sample, threshold: float = THRESHOLD) -> Box:
+def _choose_box_method(plan: MapPlan, targets: Targets) -> MethodName:
+    """Return the method of the maps that show where a defect is: the run's own if it points at the label of a window.
+
+    Attention costs nothing.
+    """
+    main = plan.methods[0] if plan.methods else None
+    explains_another = plan.target or plan.versus or targets.expected is not None
+    if main in _POINTING and not (explains_another and METHODS[main].explains_label):
+        return main
+    return "attention"
+
+
+def _find_box(heat: Floats, window: PixelBox, sample: Sample) -> Box:
     """Return the box around the hottest region of a window's map; a map that says nothing gives the whole window."""
     x0, y0, x1, y1 = map(float, window)
-    regions = find_hot_regions(heat, (x0, y0, x1, y1), (sample.width, sample.height), threshold)
+    regions = find_hot_regions(heat, (x0, y0, x1, y1), (sample.width, sample.height))
     return (regions[0].x0, regions[0].y0, regions[0].x1, regions[0].y1) if regions else (x0, y0, x1, y1)
 
 

@@ -1,6 +1,7 @@
 """What the probe's features say about the data: siblings on both sides of a split, and labels to look at again."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,23 +43,17 @@ class Findings:
     strangers: tuple[str, ...] = ()
 
 
-def find_doubts(start: StartingPoint, test: Embedded | None) -> Findings:
+def find_doubts(start: StartingPoint, test: Embedded | None, *, seeks_siblings: bool = True) -> Findings:
     """Look for siblings across the splits, for doubtful labels among the training photos, and for strangers elsewhere.
 
     Args:
         start: with the features of training and validation.
         test: those of the test photos; None without a test split.
+        seeks_siblings: False: photos of different parts may look alike, as windows of a pattern do.
     """
     labels, train = start.classifier.labels, start.train
     parts = [part for part in (train, start.validation, test) if part is not None]
-    photos = [photo for part in parts for photo in part.photos]
-    leak = measure_leak(
-        np.concatenate([part.data.features for part in parts]),
-        [photo.label for photo in photos],
-        [photo.split or "" for photo in photos],
-        [photo.name for photo in photos],
-        [photo.group for photo in photos],
-    )
+    leak = _find_siblings(parts) if seeks_siblings else None
     names = [photo.name for photo in train.photos]
     probabilities = np.exp(predict_out_of_fold(train.data, start.strength, start.recipe.seed))
     contradicted = find_contradicted(probabilities, train.data.label_ids, _MOST_LISTED)
@@ -72,6 +67,17 @@ def find_doubts(start: StartingPoint, test: Embedded | None) -> Findings:
         tuple(describe_contradicted(contradicted, names, labels)),
         tuple(describe_twins(twins, names, [photo.label for photo in train.photos])),
         tuple(strangers),
+    )
+
+
+def _find_siblings(parts: Sequence[Embedded]) -> Leak:
+    photos = [photo for part in parts for photo in part.photos]
+    return measure_leak(
+        np.concatenate([part.data.features for part in parts]),
+        [photo.label for photo in photos],
+        [photo.split or "" for photo in photos],
+        [photo.name for photo in photos],
+        [photo.group for photo in photos],
     )
 
 

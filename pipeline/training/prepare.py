@@ -161,7 +161,7 @@ class TrainingPreparation:
             start = find_starting_point(config, recipe, classifier, embedder, self._build_classifier)
             recipe, classifier, explained = start.recipe, start.classifier, start.explained
             test = embedder.embed(classifier.model, "test") if "test" in splits else None
-            write_findings(find_doubts(start, test), self._folders.work)
+            write_findings(find_doubts(start, test, seeks_siblings=config.tile is None), self._folders.work)
         photos_in = {split: per_label.total() for split, per_label in counts.items()}
         measured = count_measured_photos(photos_in)
         facts = TrainingFacts(explained, photos_in["train"], photos_in["validation"], measured, self._budget.left())

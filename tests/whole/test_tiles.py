@@ -15,6 +15,7 @@ from pipeline.evaluation.config import EvaluateConfig
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.explain.config import ExplainConfig
 from pipeline.explain.explain import explain
+from pipeline.maps.hot_regions import find_hot_regions
 from pipeline.model.predictor import Predictor
 from pipeline.model.tiled_predictor import TiledPredictor
 from pipeline.overlays.config import OverlaysConfig
@@ -417,3 +418,24 @@ def test_without_kept_windows_the_option_is_named(model, tmp_path):
     assert not (tmp_path / "out" / "tiles").exists()
     with pytest.raises(pipeline.VitrolloutError, match="--keep-tiles"):
         pipeline.read_tiles(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("method", "drawn_from"), [("rollout", "attention"), ("libragrad", "libragrad")])
+def test_a_box_lies_around_the_hot_region_of_its_window(model, tmp_path, method, drawn_from):
+    """By a map that points at defects, whatever the run's own; it comes from the same pass and is no further map."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    save_noise(photos / "large.png", (200, 150))
+    row = run(model, photos, tmp_path / "out", tile=64, method=(method,)).loc["large.png"]
+    assert row["more_maps"] is None
+    windows = cut_by_hand(photos / "large.png", tmp_path / "windows")
+    alone = run(model, tmp_path / "windows", tmp_path / "alone", tile=None, method=(drawn_from,))
+    expected = set()
+    for box, window in zip(windows, alone.itertuples(), strict=True):
+        heat = window.attention.reshape(window.grid_h, window.grid_w)
+        region = find_hot_regions(heat, tuple(map(float, box)), (200, 150))[0]
+        expected.add((region.x0, region.y0, region.x1, region.y1))
+    assert len(row["detections"]) > 0
+    for detection in row["detections"]:
+        corners = np.array([detection[side] for side in ("x0", "y0", "x1", "y1")])
+        assert min(np.abs(corners - other).max() for other in expected) < 0.2
