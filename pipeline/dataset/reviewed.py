@@ -140,20 +140,18 @@ def _build_data(rows: Iterable[_LabelledRow], root: Path, renamed: Mapping[str, 
     for row, truth in rows:
         label = row["label"] if truth is None else str(truth.label)
         weight = SURE_WEIGHT if truth is None else 1.0
-        boxes = None if truth is None else _read_boxes(truth, renamed)
+        boxes = None if truth is None else _read_boxes(truth)
         photo = LabelledPhoto(row["path"], _locate(root, row), renamed.get(label, label), weight, boxes=boxes)
         (sure if truth is None else photos).append(photo)
         contents[photo.name] = row["content_hash"]
     return ReviewedData(tuple(photos), tuple(sure), contents, root)
 
 
-def _read_boxes(truth: Truth, renamed: Mapping[str, str]) -> tuple[LabelledBox, ...] | None:
+def _read_boxes(truth: Truth) -> tuple[LabelledBox, ...] | None:
     """Return the boxes of a reviewed photo; None if it may have more defects than boxes."""
     if not truth.boxes_complete and (truth.boxes or not is_good_label(str(truth.label))):
         return None
-    return tuple(
-        LabelledBox(renamed.get(box.label, box.label), (box.x0, box.y0, box.x1, box.y1)) for box in truth.boxes
-    )
+    return tuple(LabelledBox(box.label, (box.x0, box.y0, box.x1, box.y1)) for box in truth.boxes)
 
 
 def _locate(root: Path, row: Mapping[str, Any]) -> Path:

@@ -20,6 +20,8 @@ from pipeline.records import Box, Detection, Doubles
 
 log = logging.getLogger(__name__)
 
+_LEAST = float(np.nextafter(0, 1))
+
 
 @dataclass(frozen=True)
 class MarkedPhoto:
@@ -106,7 +108,7 @@ def measure_detections(
     photo_of = {prediction.photo.name: prediction.photo for prediction in predictions}
     families = number_families([photo_of[photo.name] for photo in photos])
     members = list_members(families)
-    at = config.detect_from
+    at = config.detect_from or _LEAST  # a defect without any detection has a best score of 0
 
     def measure_resample(drawn: Ids) -> dict[str, float]:
         raise_if_stopped(stop)
@@ -132,7 +134,7 @@ def measure_detections(
     return Detections(
         photos=len(photos),
         boxes=boxes,
-        detect_from=at,
+        detect_from=config.detect_from,
         metrics={name: estimate for name, estimate in estimates.items() if " " not in name},
         average_precision={name.split(" ", 1)[1]: estimate for name, estimate in by_class.items()},
         curve=compute_curve(np.concatenate(best), np.concatenate(false), len(photos)),

@@ -31,7 +31,7 @@ def draw_free_response(detections: Detections, file: Path) -> None:
             [max(_FEWEST, alarms.value)],
             [recall.value],
             yerr=[[recall.value - recall.low], [recall.high - recall.value]],
-            xerr=[[min(alarms.value - alarms.low, alarms.value - _FEWEST)], [alarms.high - alarms.value]],
+            xerr=[[max(0.0, min(alarms.value - alarms.low, alarms.value - _FEWEST))], [alarms.high - alarms.value]],
             marker="o",
             color="black",
             capsize=3,

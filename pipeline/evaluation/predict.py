@@ -67,7 +67,7 @@ def predict_photos(
     photo_of = {photo.name: photo for photo in photos}
     refs = [labelled_ref(photo) for photo in photos]
     spec = judge.classifier.load_spec(tiling=judge.tile.tiling)
-    with PhotoLoader(spec, workers=config.workers) as loader, Progress(len(photos)) as progress:
+    with PhotoLoader(spec, num_workers=config.workers) as loader, Progress(len(photos)) as progress:
         predictor = _build_predictor(judge, config, partial(loader.windows, stop=stop))
         for batch in loader.batches(refs, predictor.photos_a_batch, stop):
             failures = list(batch.failures)

@@ -82,7 +82,7 @@ class Detections:
         if (best := self.best_within(_AFFORDABLE)) is None:
             return sentence
         return (
-            f"{sentence}; the lowest threshold within {_AFFORDABLE:g} false alarms a photo is {best[0]:.4g}, which "
+            f"{sentence}; the lowest threshold within {_AFFORDABLE:g} false alarms a photo is {best[0]:.9g}, which "
             f"finds {best[1]:.2%}"
         )
 

@@ -23,6 +23,7 @@ from pipeline.intervals import Estimate
 from pipeline.markdown import markdown_table
 from pipeline.records import Box
 
+DETECTION_FIGURE = "detection.png"
 _METRIC_TITLES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -63,7 +64,9 @@ def write_results(
     write_metrics(evaluation, settings, out / "metrics.json")
     draw_figure(evaluation, out / "figure.png")
     if evaluation.detections:
-        draw_free_response(evaluation.detections, out / "detection.png")
+        draw_free_response(evaluation.detections, out / DETECTION_FIGURE)
+    else:
+        (out / DETECTION_FIGURE).unlink(missing_ok=True)  # of an earlier evaluation
     if evaluation.comparison:
         write_changed(evaluation.comparison.changed, out / "changed.csv")
 

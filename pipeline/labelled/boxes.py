@@ -30,11 +30,12 @@ def select_boxes(file: Path, table: pd.DataFrame) -> pd.DataFrame:
     if existing != corners:
         listed = ", ".join(existing) or "none"
         raise DataError(f"{file}: has the columns {listed} of {', '.join(corners)}; a box needs all four")
-    table = table[(table[corners] != "").any(axis=1)]
-    numbers = table[corners].apply(pd.to_numeric, errors="coerce")
-    is_wrong = ~np.isfinite(numbers).all(axis=1) | ~(numbers["x0"] < numbers["x1"]) | ~(numbers["y0"] < numbers["y1"])
-    check_column(file, table["path"], is_wrong, "x0, y0, x1, y1 are not a box")
-    return table.assign(**{name: numbers[name] for name in corners})
+    is_boxed = (table[corners] != "").any(axis=1)
+    numbers = table[corners].apply(lambda column: pd.to_numeric(column, errors="coerce")).astype(float)
+    is_box = np.isfinite(numbers).all(axis=1)
+    is_box &= (numbers["x0"] < numbers["x1"]) & (numbers["y0"] < numbers["y1"])
+    check_column(file, table["path"], is_boxed & ~is_box, "x0, y0, x1, y1 are not a box")
+    return table.assign(**{name: numbers[name] for name in corners})[is_boxed]
 
 
 def gather_boxes(photos: Sequence[LabelledPhoto], file: Path, table: pd.DataFrame) -> list[LabelledPhoto]:

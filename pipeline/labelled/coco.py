@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.labelled.clean_label import clean_label
-from pipeline.labelled.csv_table import SPLITS, split_name
+from pipeline.labelled.csv_table import SPLITS, list_some, split_name
 from pipeline.labelled.good_labels import GOOD_LABELS, is_good_label
 from pipeline.labelled.splits import LabelledBox, LabelledPhoto
 
@@ -55,6 +55,8 @@ def _read_file(file: Path, split: str | None, root: Path) -> list[LabelledPhoto]
         raise DataError(
             f"{file}: is no COCO file of boxes ({type(error).__name__}: {error}); export it again"
         ) from error
+    if repeated := [name for name, count in Counter(name for name, _ in images).items() if count > 1]:
+        raise DataError(f"{file}: lists {list_some(repeated)} more than once; merge their entries")
     good = next(filter(is_good_label, categories.values()), GOOD_LABELS[0])
     folders = _list_folders(file, split)
     photos = []
@@ -76,8 +78,11 @@ def _load(file: Path) -> Any:
 
 
 def _read_box(annotation: Any, categories: dict[Any, str], file: Path) -> LabelledBox:
-    x, y, width, height = map(float, annotation["bbox"])
-    if not (math.isfinite(x + y + width + height) and width > 0 and height > 0):
+    try:
+        x, y, width, height = map(float, annotation["bbox"])
+    except (TypeError, ValueError):
+        x = y = width = height = math.nan
+    if not (math.isfinite(x + y) and 0 < width < math.inf and 0 < height < math.inf):
         raise DataError(
             f"{file}: annotation {annotation.get('id')}: bbox {annotation['bbox']} is no [x, y, width, height]"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.labelled.boxes import has_boxes
 from pipeline.labelled.csv_paths import match_names
 from pipeline.labelled.csv_table import check_column, list_some, read_paths
 
@@ -134,6 +135,8 @@ def read_group_column(rule: GroupRule, file: Path | None, folder: Path | None = 
             f"group = {rule.text}: needs a CSV with the columns path and {rule.column}; name it: --labels"
         )
     table = read_paths(file, folder, rule.column)
+    if has_boxes(table):  # a photo has a row for each
+        table = table.drop_duplicates(["path", rule.column])
     check_column(file, table["path"], table["path"].duplicated(), "path occurs twice")
     return dict(zip(table["path"], table[rule.column].str.strip(), strict=True))
 

@@ -199,7 +199,7 @@ def write_split_csv(photos: Sequence[LabelledPhoto], file: Path, *, root: str = 
 
 def _corners(box: LabelledBox | None) -> tuple[str, ...]:
     """Return the cells of a box in a CSV."""
-    return tuple(f"{corner:g}" for corner in box.box) if box else ("", "", "", "")
+    return tuple(f"{corner:.12g}" for corner in box.box) if box else ("", "", "", "")
 
 
 def _deal_out(photos: Sequence[LabelledPhoto], shares: Mapping[str, float], seed: int) -> list[LabelledPhoto]:

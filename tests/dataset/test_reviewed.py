@@ -7,9 +7,12 @@ from PIL import Image
 
 from pipeline.dataset.reviewed import SURE_WEIGHT, is_results_folder, read_reviewed_photos
 from pipeline.errors import DataError
+from pipeline.labelled.splits import LabelledBox
+from pipeline.results.read import read_results
 from pipeline.reviews.classes import extend_classes
 from tests.helpers.photos import save_photos
 from tests.helpers.reviewed_folders import make_photo_row, review_photos, save_results_folder
+from tests.helpers.reviews import make_box, make_review, write_reviews
 from tests.helpers.tables import FAILED, write_run
 
 NAMES = [f"board-{board}/{view}.png" for board in range(5) for view in range(2)]
@@ -22,6 +25,14 @@ def out(tmp_path):
 
 def labels_of(data):
     return {photo.name: photo.label for photo in data.photos}
+
+
+def rename_class(out, before, after):
+    """Rename the last class of a results folder."""
+    file = out / "reviews" / "classes.json"
+    text = file.read_text().replace(f'"name": "{before}"', f'"name": "{after}"')
+    head, tail = text.rsplit('"formerly": []', 1)
+    file.write_text(f'{head}"formerly": ["{before}"]{tail}')
 
 
 def test_agreed_reviews_are_labels(out, tmp_path):
@@ -81,10 +92,7 @@ def test_photos_that_a_model_is_sure_of(out):
 def test_a_renamed_class_counts_under_its_new_name(out):
     review_photos(out, {NAMES[0]: "mousbite"})
     extend_classes(out, ["ok", "mousbite"])
-    file = out / "reviews" / "classes.json"
-    text = file.read_text().replace('"name": "mousbite"', '"name": "mousebite"')
-    head, tail = text.rsplit('"formerly": []', 1)
-    file.write_text(f'{head}"formerly": ["mousbite"]{tail}')
+    rename_class(out, "mousbite", "mousebite")
     assert labels_of(read_reviewed_photos(out)) == {NAMES[0]: "mousebite"}
 
 
@@ -108,3 +116,39 @@ def test_a_class_called_table_is_not_a_results_folder(tmp_path):
     save_photos(tmp_path / "table", 1)
     Image.new("RGB", (8, 8)).save(tmp_path / "table" / "part-1.png")
     assert not is_results_folder(tmp_path)
+
+
+def test_complete_boxes_of_a_review_are_those_of_its_photo(out):
+    """A defect without a box, or perhaps with more than its boxes, has no known places."""
+    reviews = {
+        NAMES[0]: ("short", (make_box(1, 2, 11, 12, "short"), make_box(15, 2.5, 25, 9, "open")), True),
+        NAMES[1]: ("ok", (), False),
+        NAMES[2]: ("open", (make_box(label="open"),), False),
+        NAMES[3]: ("open", (), False),
+    }
+    hashes = read_results(out, columns=["path", "content_hash"]).set_index("path")["content_hash"]
+    write_reviews(
+        out,
+        [
+            make_review(name, label, boxes=boxes, boxes_complete=complete, content_hash=hashes[name])
+            for name, (label, boxes, complete) in reviews.items()
+        ],
+    )
+    assert {photo.name: photo.boxes for photo in read_reviewed_photos(out).photos} == {
+        NAMES[0]: (LabelledBox("short", (1, 2, 11, 12)), LabelledBox("open", (15, 2.5, 25, 9))),
+        NAMES[1]: (),
+        NAMES[2]: None,
+        NAMES[3]: None,
+    }
+
+
+def test_boxes_of_a_renamed_class_count_under_its_new_name(out):
+    content_hash = read_results(out, columns=["path", "content_hash"]).set_index("path").loc[NAMES[0], "content_hash"]
+    box = make_box(label="mousbite")
+    write_reviews(
+        out, [make_review(NAMES[0], "mousbite", boxes=(box,), boxes_complete=True, content_hash=content_hash)]
+    )
+    extend_classes(out, ["ok", "mousbite"])
+    rename_class(out, "mousbite", "mousebite")
+    (photo,) = read_reviewed_photos(out).photos
+    assert (photo.label, photo.boxes) == ("mousebite", (LabelledBox("mousebite", (1, 2, 11, 12)),))

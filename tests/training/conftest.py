@@ -60,5 +60,5 @@ class MemoryCache:
 
     pixels: np.ndarray  # (n, 3, S, S) uint8
 
-    def read(self, index):
+    def read(self, index, epoch=0):
         return self.pixels[index].copy()

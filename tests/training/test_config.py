@@ -17,3 +17,11 @@ def test_all_wrong_settings_are_named_at_once(photos, tmp_path):
     ):
         assert words in message
     assert "did you mean learning_rate" in message
+
+
+@pytest.mark.parametrize("more", [{}, {"tile": "none"}])
+def test_hard_negatives_are_windows(photos, tmp_path, more):
+    with pytest.raises(ConfigError, match=r"hard_negatives = True: is for windows of photos with boxes; give --tile"):
+        FinetuneConfig(data=photos, out=tmp_path, hard_negatives=True, **more)
+    assert FinetuneConfig(data=photos, out=tmp_path, hard_negatives=True, tile="64").tile == 64
+    assert FinetuneConfig(data=photos, out=tmp_path, **more).tile is None

@@ -1,5 +1,6 @@
 """Training batches: their order, their weights, their pixels."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -88,3 +89,19 @@ def test_pixels_labels_and_weights_stay_together():
 
 def test_evaluation_keeps_the_order_in_batches_twice_as_large():
     assert ids_of(make_data().evaluation_batches("validation")) == [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9]]
+
+
+@dataclass(frozen=True)
+class EpochCache:
+    """Pixels that tell their epoch, as windows drawn elsewhere in each one do."""
+
+    def read(self, index, epoch=0):
+        return np.full((3, 8, 8), epoch, np.uint8)
+
+
+def test_training_reads_the_windows_of_its_epoch_and_judging_always_the_same():
+    dataset = PhotoDataset(EpochCache(), range(5), range(5), [1.0] * 5, 8, None, 0)
+    data = TrainingData({"train": dataset, "validation": dataset}, "abcde", torch.zeros(1), torch.ones(1), 4, 0)
+    for epoch in (0, 3, 7):
+        assert {int(batch.pixel_values.unique()) for batch in data.training_batches(epoch)} == {epoch}
+    assert {int(batch.pixel_values.unique()) for batch in data.evaluation_batches("validation")} == {0}

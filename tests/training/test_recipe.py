@@ -34,6 +34,14 @@ def test_given_values_stay(settings):
     assert (recipe.blocks, recipe.averaging, recipe.patience, recipe.best_by) == (None, 0.9, None, "accuracy")
 
 
+@pytest.mark.parametrize(
+    ("changes", "crop"), [({}, 0.1), ({"tile": 64}, 0), ({"tile": 64, "crop": 0.2}, 0.2), ({"crop": 0.2}, 0.2)]
+)
+def test_windows_are_not_cropped_unless_asked_for(settings, changes, crop):
+    """They are drawn elsewhere in each epoch, and a crop could cut off the defect."""
+    assert plain_recipe(settings(**changes)).crop == crop
+
+
 @pytest.mark.parametrize(("value", "given"), [("auto", False), (4, True), ("all", True)])
 def test_auto_is_as_not_given(settings, value, given):
     assert is_given(settings(blocks=value), "blocks") == given

@@ -3,10 +3,12 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.atomic_files import cannot_write
 from pipeline.decision import combine_classes
 from pipeline.errors import ConfigError, StoppedError
 from pipeline.maps.passes import MapPlan
@@ -73,19 +75,20 @@ class HardNegativeSearch:
 
         Raises:
             StoppedError: `stop()` was true; all photos so far are saved.
+            StoreError: the disk is full.
         """
-        found: dict[str, list[PixelBox]] = {}
-        if file.is_file():
-            for line in file.read_text().splitlines():
-                name, windows = json.loads(line)
-                found[name] = [tuple(window) for window in windows]
+        found = _read_found(file)
         rest = [name for name in boxes if name not in found]
-        with file.open("a") as stream, Progress(len(rest), title="looking for hard negatives") as progress:
-            for name in rest:
-                found[name] = self._search_photo(store, name, boxes[name])
-                stream.write(json.dumps([name, found[name]]) + "\n")
-                stream.flush()
-                progress.advance(1)
+        try:
+            file.write_text("".join(_as_line(name, windows) for name, windows in found.items()))
+            with file.open("a") as stream, Progress(len(rest), title="looking for hard negatives") as progress:
+                for name in rest:
+                    found[name] = self._search_photo(store, name, boxes[name])
+                    stream.write(_as_line(name, found[name]))
+                    stream.flush()
+                    progress.advance(1)
+        except OSError as error:
+            raise cannot_write(file, error) from error
         hard = [(name, window) for name in boxes for window in found[name]]
         log.info("%d hard negatives: windows without a box that the starting model calls defects", len(hard))
         return hard
@@ -105,3 +108,17 @@ class HardNegativeSearch:
             likely: list[int] = np.flatnonzero(defects >= LIKELY_FROM).tolist()
             hard += [chunk[index] for index in likely]
         return hard
+
+
+def _read_found(file: Path) -> dict[str, list[PixelBox]]:
+    """Read the windows found so far, by photo; a line cut off by a kill is left out."""
+    found: dict[str, list[PixelBox]] = {}
+    for line in file.read_text().splitlines() if file.is_file() else ():
+        with suppress(ValueError):
+            name, windows = json.loads(line)
+            found[name] = [tuple(window) for window in windows]
+    return found
+
+
+def _as_line(name: str, windows: Sequence[PixelBox]) -> str:
+    return json.dumps([name, windows]) + "\n"

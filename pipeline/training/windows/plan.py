@@ -1,4 +1,4 @@
-"""Photos with boxes -> the windows of an epoch: one around each box, and as many without a defect."""
+"""Photos with boxes -> the windows of an epoch: one around each box, and as many without, at least one a photo."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -57,7 +57,7 @@ def plan_windows(photos: Sequence[LabelledPhoto], side: int) -> list[PhotoWindow
             f"tile = {side}: no photo has a box that fits into a window; give a CSV path,label,x0,y0,x1,y1 with a row "
             "for each box, COCO annotations, or a results folder with boxes reviewed"
         )
-    return [*around, *_plan_clear(known, good, len(around))]
+    return [*around, *_plan_clear(known, good, max(len(around), len(known)))]
 
 
 def list_whole_photos(photos: Iterable[LabelledPhoto]) -> list[LabelledPhoto]:

@@ -30,7 +30,7 @@ class WindowCache:
         side: of a window in pixels.
         seed: of the draws.
         hard: windows without a defect that the starting model takes for one, with their photo's name.
-        unreadable: names of windows without pixels, and the reasons.
+        unreadable: names of photos without pixels, and the reasons.
     """
 
     store: PhotoStore

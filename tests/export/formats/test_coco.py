@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipeline.export.config import ExportConfig
 from pipeline.export.export import export
+from pipeline.labelled.read import read_labelled_photos
 from tests.export.archive import GROUPS
 from tests.export.formats.boxes import check_objects, check_supervision, original_paths
 
@@ -138,3 +139,20 @@ def test_no_licence_is_made_up(exported):
     coco = json.loads((out / "coco/train/_annotations.coco.json").read_text())
     assert coco["licenses"] == []
     assert not any("license" in image for image in coco["images"])
+
+
+def test_the_export_is_a_data_set_of_ours(exported):
+    """Each photo has its split, its label and its boxes again, by the pictures as exported."""
+    archive, out = exported
+    paths = original_paths(out / "coco")
+    photos = read_labelled_photos(out / "coco")
+    assert {split: sum(photo.split == split for photo in photos) for split in ("train", "validation", "test")} == {
+        "train": 25,
+        "validation": 6,
+        "test": 6,
+    }
+    for photo in photos:
+        path = paths[photo.file.name]
+        defect = archive.defects.get(path)
+        assert photo.label == archive.labels[path]
+        assert [(box.box, box.label) for box in photo.boxes] == ([(defect.box, defect.label)] if defect else [])
