@@ -12,7 +12,7 @@ A photo's path travels with its pixels; nothing is ever rejoined by order alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,22 @@ class PixelFile(Protocol):
         ...
 
 
+class PendingResult(Protocol):
+    """A result to come."""
+
+    def result(self) -> Any:
+        """Wait for it."""
+        ...
+
+
+class KeptPhoto(Protocol):
+    """A photo in the process that decoded it."""
+
+    def start(self, argument: Any) -> PendingResult:
+        """Begin to finish it there, once, by the function given to the loader."""
+        ...
+
+
 @dataclass(frozen=True)
 class Tiles:
     """The windows of a decoded photo.
@@ -89,6 +105,7 @@ class Sample:
         pixels: (3, H, W), the model's input before rescale and normalise; empty for a photo of several windows.
         photo: (h, w, 3), upright, for the overlay; None if no overlay is drawn.
         tiles: its windows; None if photos are not cut.
+        kept: the photo for the overlay, if it stays where it was decoded; `photo` is None then.
     """
 
     ref: ImageRef
@@ -99,6 +116,7 @@ class Sample:
     pixels: Pixels
     photo: Pixels | None
     tiles: Tiles | None = None
+    kept: KeptPhoto | None = None
 
 
 @dataclass(frozen=True)

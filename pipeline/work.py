@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from pipeline.errors import DeviceLostError, StoppedError
 from pipeline.model.map_scale import Span, spread_evenly
 from pipeline.overlays.draw import overlay_look
+from pipeline.overlays.draw_pictures import draw_pictures
 from pipeline.overlays.scale import SCALE_PHOTOS, keep_span, measure_run_span
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader, in_groups
@@ -129,14 +130,16 @@ class ShardRunner:
         )
         with ExitStack() as resources:
             self._loader = resources.enter_context(
-                PhotoLoader(spec, workers=config.workers, decode_seconds=config.decode_seconds)
+                PhotoLoader(
+                    spec, num_workers=config.workers, decode_seconds=config.decode_seconds, finish=draw_pictures
+                )
             )
             self._predictor = self._build_predictor(map_plan)
             self._overlays = resources.enter_context(
                 OverlayWriter(
                     self._files,
                     overlay_look(config, self._find_span()),
-                    threads=self._loader.workers,
+                    threads=self._loader.num_workers,
                     waiting=self._predictor.photos_a_batch,  # a batch is drawn while the device computes the next
                     clashing=self._clashing,
                 )

@@ -158,5 +158,5 @@ def test_torch_keeps_to_the_quota_and_gets_no_more_threads(
 def test_decoders_keep_to_the_quota(container, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
     monkeypatch.setattr(cores, "_PROCESS", container("0::/\n", V2, {"cgroup": ("v2", 300_000)}))
-    with PhotoLoader(spec=None, workers="auto") as loader:  # nothing is decoded
-        assert len(loader._workers) == 3
+    with PhotoLoader(spec=None, num_workers="auto") as loader:  # nothing is decoded
+        assert loader.num_workers == 3

@@ -19,7 +19,7 @@ from jobs.benchmarks.timing import Figure
 from jobs.command_line.decorator import command
 from jobs.command_line.exits import exit_on_error
 
-QUESTIONS = ("forward", "host", "runs", "startup", "export")
+QUESTIONS = ("forward", "host", "process", "runs", "startup", "export")
 ON_REQUEST = ("archive", "cuda", "devices", "storage")
 _TABLE_HEAD = ("| figure | measured | bar | medians |", "|---|---|---|---|")
 

@@ -86,7 +86,7 @@ def _measure_hottest(photos: Sequence[LabelledPhoto], opened: OpenedModel, metho
     plan = MapPlan((method,), target=targets.label_ids, versus=targets.versus_ids)
     predictor = build_predictor(classifier, plan, "auto")
     hottest: list[float] = []
-    with PhotoLoader(classifier.load_spec(), workers=1) as loader:
+    with PhotoLoader(classifier.load_spec(), num_workers=1) as loader:
         for batch in loader.batches([labelled_ref(photo) for photo in photos], predictor.batch_size, lambda: False):
             maps = predictor.predict([sample.pixels for sample in batch.samples]).maps[method]
             hottest += maps.max(axis=(1, 2)).tolist()

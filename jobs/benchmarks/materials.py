@@ -96,7 +96,7 @@ def save_photos(folder: Path, count: int, size: tuple[int, int], suffix: str) ->
     """
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
-    textures = [Image.open(file).convert("L") for file in sorted(TEXTURES.glob("*.png"))]
+    textures = [Image.open(file).convert("L").resize((448, 448)) for file in sorted(TEXTURES.glob("*.png"))]
     for number in range(count):
         mosaic = Image.new("L", (4 * 448, 3 * 448))
         for cell in range(12):
@@ -113,10 +113,16 @@ def save_photos(folder: Path, count: int, size: tuple[int, int], suffix: str) ->
 
 def save_linked_photos(folder: Path, count: int) -> Path:
     """Save one photo of 300 x 300 pixels under many names, as hard links; return the folder."""
-    save_photos(folder, 1, (300, 300), ".png")
-    photo = folder / "photo-00000.png"
+    return link_photo(folder, count, (300, 300))
+
+
+def link_photo(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """Save one photo under many names, as hard links, a large one as JPEG; return the folder."""
+    suffix = ".png" if max(size) < 1000 else ".jpg"
+    save_photos(folder, 1, size, suffix)
+    photo = folder / f"photo-00000{suffix}"
     for number in range(1, count):
-        link = folder / f"photo-{number:05}.png"
+        link = folder / f"photo-{number:05}{suffix}"
         if not link.exists():
             link.hardlink_to(photo)
     return folder

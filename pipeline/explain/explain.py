@@ -131,7 +131,7 @@ def _load_photos(classifier: "Classifier", config: ExplainConfig, tiling: Tiling
         white_level=config.white_level,
         tiling=tiling,
     )
-    return PhotoLoader(spec, workers=1, decode_seconds=config.decode_seconds)
+    return PhotoLoader(spec, num_workers=1, decode_seconds=config.decode_seconds)
 
 
 def _decode_photo(ref: ImageRef, loader: PhotoLoader, config: ExplainConfig) -> Sample:

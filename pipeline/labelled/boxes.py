@@ -32,8 +32,8 @@ def select_boxes(file: Path, table: pd.DataFrame) -> pd.DataFrame:
         raise DataError(f"{file}: has the columns {listed} of {', '.join(corners)}; a box needs all four")
     is_boxed = (table[corners] != "").any(axis=1)
     numbers = table[corners].apply(lambda column: pd.to_numeric(column, errors="coerce")).astype(float)
-    is_box = np.isfinite(numbers).all(axis=1)
-    is_box &= (numbers["x0"] < numbers["x1"]) & (numbers["y0"] < numbers["y1"])
+    x0, y0, x1, y1 = numbers.to_numpy().T  # (n,) each
+    is_box = pd.Series(np.isfinite(x0 + y0 + x1 + y1) & (x0 < x1) & (y0 < y1), table.index)
     check_column(file, table["path"], is_boxed & ~is_box, "x0, y0, x1, y1 are not a box")
     return table.assign(**{name: numbers[name] for name in corners})[is_boxed]
 

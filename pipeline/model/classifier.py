@@ -125,7 +125,9 @@ class Classifier:
     ) -> LoadSpec:
         """Return the instructions for decoding photos for this model; arguments as the settings of a run."""
         draft = None if exact_decode else self.geometry.draft_size
-        return LoadSpec(self.processor, draft, overlay_size, max_pixels, white_level, tiling)
+        return LoadSpec(
+            self.processor, draft, overlay_size, max_pixels, white_level, tiling, input_size=self.geometry.input_size
+        )
 
     def _target_ids(self, photos: int, plan: MapPlan, targets: Sequence[int] | None) -> Tensor | None:
         """Return the ids of the classes to explain, (B, K); None: the most likely one of each image."""

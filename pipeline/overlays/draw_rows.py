@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.overlays.choose_rows import ChosenRows, choose_rows, list_photos, safe_name
 from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.draw_detections import Detections
+from pipeline.overlays.draw_pictures import draw_pictures
 from pipeline.overlays.run_rules import DrawingRules, RunRules
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader
@@ -180,11 +181,16 @@ class _RowDrawer:
             return
         self._resources.close()
         self._loader = self._resources.enter_context(
-            PhotoLoader(rules.spec, workers=self._config.workers, decode_seconds=rules.decode_seconds)
+            PhotoLoader(
+                rules.spec,
+                num_workers=self._config.workers,
+                decode_seconds=rules.decode_seconds,
+                finish=draw_pictures,
+            )
         )
         self._writer = self._resources.enter_context(
             OverlayWriter(
-                self._results, rules.look, threads=self._loader.workers, waiting=_BATCH, clashing=self._clashing
+                self._results, rules.look, threads=self._loader.num_workers, waiting=_BATCH, clashing=self._clashing
             )
         )
         self._rules = rules

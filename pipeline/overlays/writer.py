@@ -1,33 +1,38 @@
-"""Overlays and thumbnails, drawn and encoded in threads while the model works on."""
+"""Overlays and thumbnails, drawn where their photos were decoded while the model works on."""
 
-import io
 import logging
 from collections import deque
 from collections.abc import Set
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
-import numpy as np
-from PIL import Image
-
-from pipeline.maps.geometry import scale_box
-from pipeline.overlays.draw import OverlayLook, draw_overlay
-from pipeline.overlays.draw_detections import Detections, draw_detections
-from pipeline.overlays.png import encode_png
-from pipeline.photos.resize import downscale, fit_within
-from pipeline.records import Box, Floats, Pixels, Sample
+from pipeline.errors import UnjudgedError
+from pipeline.overlays.draw import OverlayLook
+from pipeline.overlays.draw_detections import Detections
+from pipeline.overlays.draw_pictures import Drawing, DrawnPictures, draw_pictures
+from pipeline.records import Box, Floats, PendingResult, Sample
 from pipeline.results.files import ResultsFiles
 from pipeline.results.names import overlay_name, thumbnail_name
 
 log = logging.getLogger(__name__)
 
-_THUMBNAIL_SIDE = 320  # pixels, of the photo and of the overlay beside it
+
+@dataclass(frozen=True)
+class _Pending:
+    """An overlay being drawn."""
+
+    name: str
+    path: str
+    result: PendingResult
 
 
 class OverlayWriter:
-    """Draws overlays in threads. The number of photos in the queue is limited, and so is the memory.
+    """Draws overlays: of photos kept by their decoders in these, of others in threads.
 
-    At its end the log says how much space the pictures take: often several times that of the photos.
+    The number of photos in the queue is limited, and so is the memory. At its end the log says how much space the
+    pictures take: often several times that of the photos.
     """
 
     def __init__(
@@ -44,14 +49,14 @@ class OverlayWriter:
         Args:
             results: folder for the pictures.
             look: style, opacity and colours of the overlays.
-            threads: number of overlays drawn at once.
+            threads: number of overlays drawn at once here.
             waiting: longest queue of photos; at least one for each thread.
             clashing: paths of photos with names indistinguishable from others on some disks.
         """
         self._results = results
         self._look = look
         self._threads = ThreadPoolExecutor(threads)
-        self._queue: deque[Future[int]] = deque()
+        self._queue: deque[_Pending] = deque()
         self._longest_queue = max(threads, waiting)
         self._clashing = clashing
         self._bytes = self._photo_bytes = 0
@@ -83,14 +88,22 @@ class OverlayWriter:
         Returns:
             Name of the overlay relative to OUT, or None.
         """
-        if sample.photo is None:
+        photo, kept = sample.photo, sample.kept
+        if photo is None and kept is None:
             return None
         path = sample.ref.path
         name = name or overlay_name(path, clashes=path in self._clashing)
         while len(self._queue) >= self._longest_queue:
             self._await_oldest()
         self._photo_bytes += sample.ref.file_bytes
-        self._queue.append(self._threads.submit(self._write_pictures, name, sample, attention, box, detections))
+        out = self._results.out if isinstance(self._results.out, Path) else None
+        drawing = Drawing(name, out, attention, box, (sample.width, sample.height), detections, self._look)
+        result: PendingResult
+        if photo is not None:
+            result = self._threads.submit(draw_pictures, photo, drawing)
+        elif kept is not None:
+            result = kept.start(drawing)
+        self._queue.append(_Pending(name, path, result))
         return name
 
     def flush(self) -> None:
@@ -99,33 +112,20 @@ class OverlayWriter:
             self._await_oldest()
 
     def _await_oldest(self) -> None:
-        self._bytes += self._queue.popleft().result()
-
-    def _write_pictures(self, name: str, sample: Sample, attention: Floats, box: Box, detections: Detections) -> int:
-        """Draw and save the overlay and the thumbnail of a photo; return the size of both files in bytes."""
-        photo = sample.photo
-        assert photo is not None, "checked by `submit`"
-        height, width, _ = photo.shape
-        x0, y0, x1, y1 = np.asarray(box, np.float32).tolist()  # as in the table: so a row gives the same picture later
-        box = scale_box((x0, y0, x1, y1), (sample.width, sample.height), (width, height))
-        heat = np.maximum(attention, 0)  # negative values speak against a label
-        picture = draw_overlay(photo, heat, box, self._look)
-        draw_detections(picture, detections, (sample.width, sample.height))
-        overlay = np.asarray(picture)  # (h, w, 3)
-        pictures = encode_png(overlay), _encode_thumbnail(photo, overlay)
-        name = self._results.write_picture(name, pictures[0])
-        self._results.write_picture(thumbnail_name(name), pictures[1])
-        return sum(map(len, pictures))
-
-
-def _encode_thumbnail(photo: Pixels, overlay: Pixels) -> bytes:
-    """Put the photo, left, beside its overlay, right, both scaled down to the side of a thumbnail; return a JPEG."""
-    height, width, _ = photo.shape
-    size = fit_within((width, height), _THUMBNAIL_SIDE)
-    side_by_side = Image.fromarray(np.hstack([downscale(photo, size), downscale(overlay, size)]))
-    jpeg = io.BytesIO()
-    side_by_side.save(jpeg, "JPEG", quality=80)
-    return jpeg.getvalue()
+        pending = self._queue.popleft()
+        try:
+            drawn: DrawnPictures = pending.result.result()
+        except UnjudgedError as error:
+            log.warning("%s: no overlay: %s", pending.path, error)
+            self._results.note_picture(pending.name, None)
+            return
+        self._bytes += drawn.size
+        if drawn.contents is None:
+            self._results.note_picture(pending.name, drawn.name)
+            return
+        overlay, thumbnail = drawn.contents
+        self._results.write_picture(drawn.name, overlay)
+        self._results.write_picture(thumbnail_name(drawn.name), thumbnail)
 
 
 def _format_bytes(size: int) -> str:

@@ -33,6 +33,7 @@ class LoadSpec:
         tiling: how photos are cut into windows; None: not at all.
         draft_up_to: decode larger photos in full, as one cut into windows of this size; None: by `tiling`.
         unpacked: path of a file for the pixels of a photo of several windows.
+        input_size: height and width of the model's input, if all photos have the same.
     """
 
     processor: Any
@@ -43,6 +44,7 @@ class LoadSpec:
     tiling: Tiling | None = None
     draft_up_to: int | None = None
     unpacked: str | None = None
+    input_size: tuple[int, int] | None = None
 
 
 def load_sample(ref: ImageRef, spec: LoadSpec) -> Sample | Failure:

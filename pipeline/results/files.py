@@ -1,6 +1,5 @@
 """What every process of a run may write: parts under names of their own, and pictures. No lock is needed for it."""
 
-import errno
 import io
 import logging
 import os
@@ -10,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.atomic_files import atomic_write_path, cannot_write
-from pipeline.errors import StoreError
-from pipeline.results.names import TABLE, TILES, TMP, part_name, safe_overlay_name
+from pipeline.atomic_files import cannot_write
+from pipeline.results.names import TABLE, TILES, part_name
+from pipeline.results.pictures import place_picture
 from pipeline.results.schema import CATEGORY_COLUMNS, FLOAT_LIST_COLUMNS, SCHEMA
 from pipeline.storage.location import Location
 from pipeline.storage.storage import open_storage
@@ -20,8 +19,6 @@ from pipeline.storage.storage import open_storage
 log = logging.getLogger(__name__)
 
 _ROW_GROUP = 1024
-# Answers of disks with other rules for names: exFAT, SMB, encrypted folders; EPERM and ENOENT of some FUSE drivers.
-_NAME_REFUSED = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.ENOENT, errno.EPERM)
 
 
 class ResultsFiles:
@@ -39,7 +36,7 @@ class ResultsFiles:
         self.source = source
         self.run_id = run_id
         self._storage = open_storage(out)
-        self._renamed: dict[str, str] = {}
+        self._renamed: dict[str, str | None] = {}
 
     def create_part(self, number: int, table: pa.Table, metadata: Mapping[str, str]) -> bool:
         """Commit a table as the part of this number, unless that part is there already.
@@ -76,45 +73,30 @@ class ResultsFiles:
         self._storage.put(f"{TILES}/{part_name(self.run_id, number)}", content)
 
     def write_picture(self, name: str, content: bytes) -> str:
-        """Put a picture in place under OUT. Pictures are not flushed one by one: they can be drawn again.
+        """Put a picture in place under OUT; returns and raises as `place_picture`."""
+        if not isinstance(self.out, Path):
+            self._storage.put(name, content)
+            return name
+        final = place_picture(self.out, name, content)
+        self.note_picture(name, final)
+        return final
 
-        Returns:
-            Its name: another one than requested if the disk refuses that.
+    def note_picture(self, name: str, final: str | None) -> None:
+        """Remember where a picture is, if it is not where it should be; None: there is none."""
+        if final == name:
+            return
+        if final is not None:
+            log.warning("the disk of %s refuses the name %r: the overlay is %s", self.out, name, final)
+        self._renamed[name] = final
 
-        Raises:
-            StoreError: the disk is full or the folder can't be written.
-        """
-        try:
-            self._place_picture(name, content)
-        except StoreError as error:
-            if getattr(error.__cause__, "errno", None) not in _NAME_REFUSED:
-                raise
-            safe = self._renamed[name] = safe_overlay_name(name)
-            self._place_picture(safe, content)
-            log.warning("the disk of %s refuses the name %r: the overlay is %s", self.out, name, safe)
-            return safe
-        return name
-
-    def take_renamed_pictures(self) -> dict[str, str]:
-        """Return the new names of pictures since the last call, by the name refused by the disk."""
+    def take_renamed_pictures(self) -> dict[str, str | None]:
+        """Return the new names of pictures since the last call, by the name of the row; None for a missing one."""
         renamed, self._renamed = self._renamed, {}
         return renamed
 
     def _part_metadata(self, more: Mapping[str, str]) -> dict[bytes, bytes]:
         given = {name.encode(): value.encode() for name, value in more.items()}
         return {**(SCHEMA.metadata or {}), b"input": os.fsencode(self.source), **given}
-
-    def _place_picture(self, name: str, content: bytes) -> None:
-        if not isinstance(self.out, Path):
-            self._storage.put(name, content)
-            return
-        final = self.out / name
-        try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(final.parent, error) from error
-        with atomic_write_path(final, self.out / TMP, durable=False) as temporary:
-            temporary.write_bytes(content)
 
 
 def encode_part(table: pa.Table, metadata: Mapping[bytes, bytes]) -> bytes:

@@ -49,7 +49,7 @@ class SampleReader:
         marked_of = {photo.ref.path: photo for photo in photos}
         spec = self._classifier.load_spec(tiling=self._windows.tiling if self._windows else None)
         # one worker keeps up: the model takes seconds for each photo
-        with PhotoLoader(spec, workers=1) as loader:
+        with PhotoLoader(spec, num_workers=1) as loader:
             for batch in loader.batches([photo.ref for photo in photos], self._predictor.batch_size, self._stop):
                 read, failures = list[MarkedSample](), list(batch.failures)
                 for sample in batch.samples:

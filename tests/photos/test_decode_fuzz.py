@@ -123,7 +123,7 @@ def write_damaged(folder, seed, count):
 def check_folder(folder):
     """Load every file of a folder in worker processes; look into the failures in this process."""
     refs = discover(folder).refs
-    with PhotoLoader(SPEC, workers=2, decode_seconds=30) as loader:
+    with PhotoLoader(SPEC, num_workers=2, decode_seconds=30) as loader:
         batches = list(loader.batches(refs, 50, lambda: False))
     results = [each for batch in batches for each in (*batch.samples, *batch.failures)]
     assert sorted(each.ref.path for each in results) == [ref.path for ref in refs]

@@ -17,7 +17,7 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from pipeline.photos import load_photo as loading
-from pipeline.photos import loader as loaders
+from pipeline.photos import load_tasks
 from pipeline.photos.content import hash_file
 from pipeline.photos.decode import decode
 from pipeline.photos.discover import discover
@@ -355,7 +355,7 @@ def coloured(tmp_path):
 
 
 def batches_of(refs, *, size=8, workers=3, seconds=30.0, stop=lambda: False, spec=SPEC):
-    with PhotoLoader(spec, workers=workers, decode_seconds=seconds) as loader:
+    with PhotoLoader(spec, num_workers=workers, decode_seconds=seconds) as loader:
         yield from loader.batches(refs, size, stop)
 
 
@@ -420,13 +420,13 @@ def test_batches_have_the_same_photos_whoever_decodes(coloured):
 def sabotaged(coloured, monkeypatch, tmp_path):
     """Some files do something else than being decoded: what `deeds` says of their number."""
     deeds = {}
-    real = loaders.load_sample
+    real = load_tasks.load_sample
 
     def load(ref, spec):
         deeds.get(int(ref.path[:2]), lambda: None)()
         return real(ref, spec)
 
-    monkeypatch.setattr(loaders, "load_sample", load)  # workers are forked, so it holds there, too
+    monkeypatch.setattr(load_tasks, "load_sample", load)  # workers are forked, so it holds there, too
     return deeds
 
 
@@ -484,7 +484,7 @@ def new_modules(known, ref):
     load_sample(ref, SPEC)
     return sorted(set(sys.modules) - known)
 
-with PhotoLoader(SPEC, workers=1, decode_seconds=30):
+with PhotoLoader(SPEC, num_workers=1, decode_seconds=30):
     worker = Worker(partial(new_modules, set(sys.modules)))
     for ref in discover(Path(sys.argv[1])).refs:
         print(ref.path, *worker.run(ref, seconds=30))
@@ -523,7 +523,7 @@ downscale, loading.downscale = loading.downscale, with_threads
 torch.set_num_threads(2)
 torch.rand(8, 400, 400).softmax(-1)  # starts the second one
 spec = LoadSpec(ViTImageProcessorPil(size={"height": 32, "width": 32}), None, 64, 10**9)
-with PhotoLoader(spec, workers=1, decode_seconds=20) as loader:
+with PhotoLoader(spec, num_workers=1, decode_seconds=20) as loader:
     for batch in loader.batches(discover(Path(sys.argv[1])).refs, 8, lambda: False):
         print([sample.photo.shape for sample in batch.samples], batch.failures)
         print(torch.get_num_threads())
@@ -623,7 +623,7 @@ def test_workers_end_when_the_main_process_is_killed(coloured, sabotaged):
 
     def main():
         sabotaged[3] = lambda: os._exit(1)  # so one worker is younger than the others
-        loader = PhotoLoader(SPEC, workers=3, decode_seconds=60)
+        loader = PhotoLoader(SPEC, num_workers=3, decode_seconds=60)
         next(loader.batches(coloured, 8, lambda: False))
         sender.send(len(left_behind()))
         threading.Event().wait()
@@ -651,7 +651,7 @@ def test_worker_that_hangs_ends_when_the_main_process_is_killed(coloured, sabota
 
     def main():
         sabotaged[0] = hang
-        for _ in PhotoLoader(SPEC, workers=2, decode_seconds=2).batches(coloured[:1], 1, lambda: False):
+        for _ in PhotoLoader(SPEC, num_workers=2, decode_seconds=2).batches(coloured[:1], 1, lambda: False):
             pass
 
     process = context.Process(target=main)

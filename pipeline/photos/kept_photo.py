@@ -1,0 +1,78 @@
+"""A photo that stays in the worker that decoded it, until it is drawn there or nobody needs it."""
+
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from pipeline.records import ImageRef
+
+
+class PhotoLostError(Exception):
+    """The worker that kept a photo has ended."""
+
+
+class Keeper(Protocol):
+    """The loader, as its photos know it."""
+
+    def finish(self, kept: "KeptPhoto", argument: Any) -> "Future[Any]":
+        """Finish a photo where it is kept; `PhotoLostError` if it is lost."""
+        ...
+
+    def finish_again(self, kept: "KeptPhoto", argument: Any) -> Any:
+        """Decode a lost photo once more, and finish it."""
+        ...
+
+    def drop(self, kept: "KeptPhoto") -> None:
+        """Forget a photo."""
+        ...
+
+
+class KeptPhoto:
+    """One photo; see `pipeline.records.KeptPhoto`.
+
+    Attributes:
+        ref: the file.
+        content_hash: of its bytes.
+        seat: number of its worker.
+        generation: of that worker's process.
+        ticket: its name there.
+    """
+
+    def __init__(
+        self, keeper: Keeper, ref: ImageRef, content_hash: str, seat: int, generation: int, ticket: int
+    ) -> None:  # fmt: skip
+        """Remember the place."""
+        self.ref, self.content_hash = ref, content_hash
+        self.seat, self.generation, self.ticket = seat, generation, ticket
+        self._keeper = keeper
+        self._is_needed = True
+
+    def start(self, argument: Any) -> "PendingFinish":
+        """Begin to finish the photo in its worker, once."""
+        self._is_needed = False
+        return PendingFinish(self._keeper, self, argument)
+
+    def __del__(self) -> None:
+        """Let the worker forget a photo that was never finished."""
+        if self._is_needed:
+            self._keeper.drop(self)
+
+
+class PendingFinish:
+    """The result to come of a photo being finished."""
+
+    def __init__(self, keeper: Keeper, kept: KeptPhoto, argument: Any) -> None:
+        """Begin."""
+        self._keeper, self._kept, self._argument = keeper, kept, argument
+        self._future = keeper.finish(kept, argument)
+
+    def result(self) -> Any:
+        """Wait for the result. A photo lost with its worker is decoded again.
+
+        Raises:
+            UnjudgedError: it can't be decoded again, or has changed since.
+            Exception: of the function called in the worker.
+        """
+        try:
+            return self._future.result()
+        except PhotoLostError:
+            return self._keeper.finish_again(self._kept, self._argument)
