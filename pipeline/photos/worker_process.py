@@ -39,7 +39,7 @@ class WorkerDiedError(Exception):
             want of memory, or a failing disk did.
     """
 
-    def __init__(self, exit_code: int | None, done: int) -> None:
+    def __init__(self, exit_code: int | None, done: int = 0) -> None:
         super().__init__(f"exit code {exit_code}")
         self.exit_code, self.done = exit_code, done
         self.blames_task = exit_code is not None and (exit_code > 0 or -exit_code in _CRASHES)
@@ -52,7 +52,7 @@ class WorkerTimeoutError(Exception):
         done: number of tasks before that one.
     """
 
-    def __init__(self, done: int) -> None:
+    def __init__(self, done: int = 0) -> None:
         super().__init__("out of time")
         self.done = done
 

@@ -129,7 +129,7 @@ def test_time_outs_are_tried_again(tmp_path, start, monkeypatch):
         raise worker_process.WorkerTimeoutError
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker_process.Worker, "run", no_time)
+        patch.setattr(worker_process.Worker, "run_all", no_time)
         assert start().failed == 1
     assert start().ok == 1
 
