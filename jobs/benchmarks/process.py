@@ -39,6 +39,7 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     """Measure the main process with photos of two sizes, and a device of 1 ms a photo with one worker and two."""
     checkpoint = save_checkpoint(replace(VIT_B_16, name="one-layer", layers=1), folder)
     cost = partial(_measure_cost, folder, checkpoint)
+    _time_run(folder, checkpoint, _SMALL, 10, overlays="all")  # imports, and a first look at everything
     small, drawn = cost(_SMALL, (500, 2500), overlays=False), cost(_SMALL, (500, 2500), overlays=True)
     large = cost(_LARGE, (20, 120), overlays=True)
     some = cost(_LARGE, (20, 120), overlays=True, choice="sample:6")

@@ -1,4 +1,4 @@
-"""A model on a CPU as several streams, each with a part of the batch and cores of its own.
+"""A model on a CPU as several streams with cores of their own, which take parts of the batch one by one.
 
 The threads of one operation wait for one another at its end, some hundred times a batch; with photos decoded and
 drawn on the same cores, they all wait for the one thread that lost its core. Streams meet once a batch.
@@ -7,10 +7,11 @@ drawn on the same cores, they all wait for the one thread that lost its core. St
 import copy
 import ctypes
 import sys
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
-from itertools import chain, pairwise
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from pipeline.model.classifier import Classifier
 from pipeline.records import Output, concatenate_outputs
 
 _PHOTOS_PER_STREAM = 2  # at least, in a batch of the usual size
+_PHOTOS_A_PART, _PARTS_A_STREAM = 2, 2  # at least and at most: a core with other work takes fewer parts
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 
 
@@ -46,15 +48,30 @@ class CpuStreams:
         count = len(self._classifiers)
         if len(pixels) < count:
             return self._classifiers[0].predict(pixels, plan, targets)
-        starts = [len(pixels) * index // count for index in range(count + 1)]
-        parts = [slice(*ends) for ends in pairwise(starts)]
+        size = max(_PHOTOS_A_PART, -(-len(pixels) // (_PARTS_A_STREAM * count)))
+        parts = [slice(start, start + size) for start in range(0, len(pixels), size)]
+        outputs: list[Output | None] = [None] * len(parts)
+        waiting = deque(enumerate(parts))
+
+        def work(classifier: Classifier) -> None:
+            while waiting:
+                try:
+                    number, part = waiting.popleft()
+                except IndexError:  # taken by another stream meanwhile
+                    return
+                chosen = None if targets is None else targets[part]
+                try:
+                    outputs[number] = classifier.predict(pixels[part], plan, chosen)
+                except Exception:
+                    waiting.clear()
+                    raise
+
         try:
-            outputs = [
-                self._pool.submit(classifier.predict, pixels[part], plan, None if targets is None else targets[part])
-                for classifier, part in zip(self._classifiers, parts, strict=True)
-            ]
-            wait(outputs)  # all of them: after a failure the next batch would find modules still in use
-            return concatenate_outputs([output.result() for output in outputs])
+            streams = [self._pool.submit(work, classifier) for classifier in self._classifiers]
+            wait(streams)  # all of them: after a failure the next batch would find modules still in use
+            for stream in streams:
+                stream.result()
+            return concatenate_outputs([output for output in outputs if output is not None])
         finally:
             torch.set_num_threads(
                 self._threads
