@@ -138,6 +138,8 @@ class Classifier:
 
     def _normalise_pixels(self, pixels: Tensor) -> Tensor:
         """Convert (B, 3, H, W) uint8 on the host to the network's input on its device."""
+        if self.network.device.type == "cuda":
+            pixels = pixels.pin_memory()  # so that the copy needs no wait of the host
         inputs = pixels.to(self.network.device, non_blocking=True).float()
         return ((inputs - self.mean) * self.scale).to(self.network.dtype)
 

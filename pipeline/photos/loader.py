@@ -59,6 +59,7 @@ class PhotoLoader:
         spec: LoadSpec,
         *,
         num_workers: Literal["auto"] | int = "auto",
+        prefetch_factor: int = 2,
         decode_seconds: float = DECODE_SECONDS,
         finish: Finish | None = None,
     ) -> None:
@@ -67,6 +68,7 @@ class PhotoLoader:
         Args:
             spec: instructions for decoding.
             num_workers: number of processes; auto: one per core.
+            prefetch_factor: batches to decode ahead.
             decode_seconds: time limit for one photo.
             finish: called in a worker with the photo for the overlay and an argument, see `Sample.kept`; None: photos
                 for overlays are part of the samples.
@@ -78,6 +80,7 @@ class PhotoLoader:
         load_decoders()
         self.num_workers = available_cores() if num_workers == "auto" else num_workers
         pool = PixelPool.for_input(spec.input_size) if spec.input_size else None
+        self._prefetch_factor = prefetch_factor
         self._team: WorkerTeam[Task, Any] = WorkerTeam(WorkerFunction(spec, finish, pool), self.num_workers)
         self._messenger = Messenger(self.num_workers, decode_seconds)
         self._files = FileLoader(self._messenger, spec, pool, keeps=finish is not None)
@@ -108,7 +111,7 @@ class PhotoLoader:
         waiting: deque[tuple[int, list[Future[list[Result]]]]] = deque()  # photos of a group, and its tasks
         queue = iter(groups)
         while True:
-            while not waiting or sum(size for size, _ in waiting) < 2 * (waiting[0][0] + self.num_workers):
+            while not waiting or self._is_short(waiting[0][0], sum(size for size, _ in waiting)):
                 if (group := next(queue, None)) is None:
                     break
                 waiting.append((len(group), self._submit_group(group)))
@@ -161,6 +164,10 @@ class PhotoLoader:
             except (WorkerDiedError, WorkerTimeoutError) as error:
                 raise UnjudgedError(f"its windows can't be cut ({error})") from None
             yield from windows
+
+    def _is_short(self, batch: int, ahead: int) -> bool:
+        """Tell whether more photos should be decoded ahead, beside so many; `batch`: size of the next batch."""
+        return ahead < self._prefetch_factor * (batch + self.num_workers)
 
     def _submit_group(self, group: Sequence[ImageRef]) -> list[Future[list[Result]]]:
         """Queue the photos of a group, a few for each task; an object is fetched first, by itself."""
