@@ -77,7 +77,8 @@ class FinetuneConfig(GroupedDataSettings):
     )
     hard_negatives: bool = Field(
         False,
-        description="with --tile: half of the windows without a defect are those that the starting model calls one",
+        description="with --tile: windows without a defect that the starting model calls one come back as good, each "
+        "about once an epoch, up to half of all windows without a defect",
     )
     input_size: _Side = Field(
         "auto", description="side of the model's square input in pixels; divisible by its patch size"

@@ -50,6 +50,7 @@ from pipeline.training.recipe import plain_recipe
 from pipeline.training.result import FinetuneResult
 from pipeline.training.validation import Metrics
 from pipeline.training.windows.decode_windows import WindowDecoder
+from pipeline.training.windows.good_bias import correct_good_bias
 from pipeline.training.windows.hard_negatives import HardNegativeSearch
 from pipeline.training.windows.plan import PhotoWindow, list_whole_photos, plan_windows
 from pipeline.training.work_folder import open_work_folder
@@ -89,7 +90,7 @@ def finetune(config: FinetuneConfig, *, stop: Callable[[], bool] = lambda: False
         announce_start(config, ready)
         training = TrainingLoop(ready.recipe, ready.classifier.model, ready.data, work, stop)
         training.run()
-        folder = _save_model(config, ready, work)
+        folder = _save_model(config, ready, work, training.device)
         measured = _measure_saved_model(ready, folder, training.device, stop)
         result = _summarise(config, ready, training, measured)
         facts = CardFacts(config, start.config, ready, result, training.judged, training.device.describe())
@@ -132,10 +133,12 @@ def _check_readable_photos(dataset: Dataset, splits: dict[str, CachedSplit]) -> 
     check_splits(photos, each_class_judged=not dataset.is_results)
 
 
-def _save_model(config: FinetuneConfig, ready: PreparedTraining, work: Path) -> Path:
+def _save_model(config: FinetuneConfig, ready: PreparedTraining, work: Path, device: TrainingDevice) -> Path:
     """Save the weights of the best validation, not the last, as a complete checkpoint; return its folder."""
     model = ready.classifier.model
     model.load_state_dict(load_file(work / "best.safetensors"))
+    if config.hard_negatives:
+        correct_good_bias(model, ready.data, device)
     folder = work / "model"
     shutil.rmtree(folder, ignore_errors=True)
     dtype = torch.float16 if config.save_dtype == "fp16" else torch.float32

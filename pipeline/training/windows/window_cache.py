@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from zlib import crc32
 
@@ -14,7 +15,7 @@ from pipeline.training.windows.draw import draw_around, draw_clear, shift, touch
 from pipeline.training.windows.photo_store import PhotoStore
 from pipeline.training.windows.plan import PhotoWindow
 
-_HARD_SHARE = 0.5  # of the windows without a defect, if there are hard ones
+_MOST_HARD = 0.5  # of the windows without a defect
 _SHIFT = 1 / 8  # of a side, that a hard window moves at most
 
 
@@ -55,13 +56,19 @@ class WindowCache:
         boxes, size = self.boxes[name], self.store.photos[name].size
         if window.box is not None:
             return name, draw_around(window.box, boxes, size, self.side, rng)
-        if self.hard and rng.random() < _HARD_SHARE:
+        if self.hard and rng.random() < self._hard_share:
             return self._draw_hard(rng)
         clear = draw_clear(boxes, size, self.side, rng)
         # the photo had a place for such a window before, so more tries find one
         while clear is None:
             clear = draw_clear(boxes, size, self.side, rng)
         return name, clear
+
+    @cached_property
+    def _hard_share(self) -> float:
+        """The share of hard ones among the windows without a defect: each about once an epoch, up to a half of all."""
+        clear = sum(window.box is None for window in self.windows)
+        return min(_MOST_HARD, len(self.hard) / clear)
 
     def _draw_hard(self, rng: np.random.Generator) -> tuple[str, PixelBox]:
         name, window = self.hard[int(rng.integers(len(self.hard)))]
