@@ -164,13 +164,19 @@ def _add_masks(photos: Sequence[MarkedPhoto], masks: Path, config: TrustConfig) 
 def _read_csv(config: TrustConfig) -> list[MarkedPhoto]:
     """Read the photos of a CSV. One photo may have several rows, one per box."""
     table = _select_split(config, read_paths(config.data))
-    labels = dict(zip(table["path"], table["label"], strict=True)) if "label" in table else {}
+    labels = _read_labels(table) if "label" in table else {}
     boxes = _read_boxes(config.data, table) if set(CORNERS) & set(table) else {}
     files = dict(zip(table["path"], table["file"], strict=True))
     return [
         MarkedPhoto(ImageRef(path, None, str(file), 0, 0), labels.get(path) or None, boxes.get(path, ()))
         for path, file in files.items()
     ]
+
+
+def _read_labels(table: pd.DataFrame) -> dict[str, str | None]:
+    """Read labels by path; a photo with several kinds of defects has no label of its own."""
+    kinds = {path: set(labels) for path, labels in table.groupby("path", sort=False)["label"]}
+    return {str(path): labels.pop() if len(labels) == 1 else None for path, labels in kinds.items()}
 
 
 def _select_split(config: TrustConfig, table: pd.DataFrame) -> pd.DataFrame:
