@@ -114,7 +114,7 @@ elpv: $(VENV)/.dev ## [BACKBONE=id or folder]: fine-tune and evaluate on ELPV's 
 picture: $(VENV)/.browser ## redraw the README's pictures: a run over the sample images, and an explanation of one
 	rm -rf results/sample_images
 	$(BIN)/vitrollout run sample_images --out results/sample_images --method attention,libragrad
-	$(BIN)/python -m jobs.readme_pictures.picture results/sample_images docs/overlays.png board-1344.png board-6108.png board-9599.png board-6100.png
+	$(BIN)/python -m jobs.readme_pictures.picture results/sample_images docs/overlays.png whole-1.png whole-3.png
 	$(BIN)/python -m jobs.readme_pictures.screenshot results/sample_images/report.html docs/report.png
 	$(BIN)/python -m jobs.readme_pictures.review_page results/sample_images docs/review.png board-6108.png
 	$(BIN)/vitrollout explain sample_images/board-9599.png --out results/explained

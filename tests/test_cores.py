@@ -11,6 +11,7 @@ from pipeline.model import device
 from pipeline.model.device import limit_torch_threads
 from pipeline.photos.loader import PhotoLoader
 from pipeline.training import device as training_device
+from tests.photos.test_loader import SPEC
 
 PERIOD = 100_000
 
@@ -158,5 +159,5 @@ def test_torch_keeps_to_the_quota_and_gets_no_more_threads(
 def test_decoders_keep_to_the_quota(container, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
     monkeypatch.setattr(cores, "_PROCESS", container("0::/\n", V2, {"cgroup": ("v2", 300_000)}))
-    with PhotoLoader(spec=None, num_workers="auto") as loader:  # nothing is decoded
+    with PhotoLoader(SPEC, num_workers="auto") as loader:
         assert loader.num_workers == 3

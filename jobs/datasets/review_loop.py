@@ -177,7 +177,7 @@ def measure_seeds(loop: Loop) -> dict[str, Any]:
     """Compare the boxes proposed for 200 windows with the annotated ones, one a window."""
     windows = pd.read_csv(loop.photos.parent / "labels.csv")
     windows = windows[(windows["split"] == "test") & windows["x0"].notna()].sample(200, random_state=loop.seed)
-    model = pipeline.load_model("bundled", method="libragrad")
+    model = pipeline.load_model("bundled", method="libragrad", tile=None)  # windows, enlarged
     counts, overlaps = [], []
     rows: list[dict[str, Any]] = windows.to_dict("records")  # type: ignore[assignment]
     for row in rows:

@@ -12,7 +12,7 @@ from pipeline.nightly import archives as loop
 from pipeline.nightly.archives import ArchiveNight, nightly, preview_night, worst_exit_code
 from pipeline.nightly.config import read_config
 from pipeline.nightly.metrics_file import write_metrics_file
-from pipeline.photos import loader
+from pipeline.photos import load_tasks
 from pipeline.records import Failure
 from pipeline.report.status import read_status
 from pipeline.results.folder import ResultsFolder
@@ -195,12 +195,12 @@ def test_a_quiet_night_with_old_failures_is_well_and_counts_them(tmp_path, archi
 
 @pytest.mark.parametrize(("most", "codes"), [(0.0, [3, 3]), (0.2, [0, 0]), (0.1, [3, 3])])
 def test_photos_that_fail_every_night_are_counted_against_the_archive(archives, write_config, most, codes, monkeypatch):
-    real = loader.load_sample
+    real = load_tasks.load_sample
 
     def lose_one(ref, spec):
         return Failure(ref, "can't be read: Stale file handle") if "0003" in ref.path else real(ref, spec)
 
-    monkeypatch.setattr(loader, "load_sample", lose_one)  # workers are forked, so it holds there, too
+    monkeypatch.setattr(load_tasks, "load_sample", lose_one)  # workers are forked, so it holds there, too
     config = read_config(write_config(archive("cells", max_failed_share=most)))
     nights = [nightly(config)[0] for _ in range(2)]
     assert [night.exit_code for night in nights] == codes

@@ -200,7 +200,7 @@ def test_a_signal_ends_the_command_with_the_results_so_far(photos, tiny_vit, tmp
 
 
 def test_the_bundled_model_on_real_photos(tmp_path):
-    """Its label-dependent map ranks the patches far better than chance, and points into the boxes."""
+    """Its label-dependent map ranks the patches far better than chance, and points into the boxes of its windows."""
     config = TrustConfig(
         data=ROOT / "sample_images" / "labels.csv", out=tmp_path, methods="libragrad", limit=6, steps=2
     )

@@ -76,11 +76,11 @@ def test_slurm_array_plans_works_and_finishes(slurm, tmp_path):
     assert (done.returncode, done.stdout) == (0, "plan 1, work 2, finish 3\n"), (done.stderr, outputs)
     assert (tmp_path / "bin" / "sbatch.log").read_text().split() == ["plan", "work", "finish"]
     planned = json.loads(outputs["sbatch.plan.out"].splitlines()[-1])
-    assert planned["photos_left"] == 16
+    assert planned["photos_left"] == 20
     work = [json.loads(outputs[f"sbatch.work-{task}.out"].splitlines()[-1]) for task in (1, 2, 3)]
-    assert [job["ok"] for job in work] == [8, 4, 4]
-    assert json.loads(outputs["sbatch.finish.out"].splitlines()[-1])["processed"] == 16
-    assert len(pipeline.read_results(tmp_path / "out")) == 16
+    assert [job["ok"] for job in work] == [8, 8, 4]
+    assert json.loads(outputs["sbatch.finish.out"].splitlines()[-1])["processed"] == 20
+    assert len(pipeline.read_results(tmp_path / "out")) == 20
     assert read_open_runs(tmp_path / "out") == []
 
 

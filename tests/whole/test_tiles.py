@@ -20,7 +20,7 @@ from pipeline.model.predictor import Predictor
 from pipeline.model.tiled_predictor import TiledPredictor
 from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.draw_rows import draw_overlays
-from pipeline.photos import load_photo, loader, windows
+from pipeline.photos import load_photo, load_tasks, windows
 from pipeline.photos.tiling import Tiling
 from pipeline.photos.windows import cut_windows, unpack_photo
 from pipeline.report.write_page import write_report
@@ -254,7 +254,7 @@ def test_a_worker_that_dies_while_cutting_costs_its_photo_alone(model, tmp_path,
             os.kill(os.getpid(), signal.SIGKILL)
         return cut_windows(task, prepare)
 
-    monkeypatch.setattr(loader, "cut_windows", die_at_one_photo)  # workers are forked, so it holds there, too
+    monkeypatch.setattr(load_tasks, "cut_windows", die_at_one_photo)  # workers are forked, so it holds there, too
     table = run(model, photos, tmp_path / "out", tile=64)
     assert table["status"].tolist() == ["ok", "ok", "failed", "ok"]
     assert table.loc["2.png", "error"] == "its windows can't be cut (exit code -9)"

@@ -61,7 +61,7 @@ class Dinov2(torch.nn.Module):
 def test_legrad_equals_torchcams():
     methods = pytest.importorskip("torchcam.methods", reason="pip install '.[bench]'")
     ours = load_classifier(resolve_checkpoint("bundled"), device=torch.device("cpu"), precision="fp32")
-    photos = [Image.open(file).convert("RGB") for file in sorted(SAMPLES.glob("*.png"))[:4]]
+    photos = [Image.open(file).convert("RGB") for file in sorted(SAMPLES.glob("board-*.png"))[:4]]
     rows = [ours.processor(photo, do_rescale=False, do_normalize=False)["pixel_values"][0] for photo in photos]
     pixels = torch.from_numpy(np.stack(rows))
     output = ours.predict(pixels, MapPlan(("legrad",)))
