@@ -41,8 +41,8 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     cost = partial(_measure_cost, folder, checkpoint)
     _time_run(folder, checkpoint, _SMALL, 10, overlays="all")  # imports, and a first look at everything
     small, drawn = cost(_SMALL, (500, 2500), overlays=False), cost(_SMALL, (500, 2500), overlays=True)
-    large = cost(_LARGE, (20, 120), overlays=True)
-    some = cost(_LARGE, (20, 120), overlays=True, choice="sample:6")
+    large = cost(_LARGE, (50, 300), overlays=True)
+    some = cost(_LARGE, (50, 300), overlays=True, choice="sample:15")
     return [
         _figure("300x300 without overlays", small, 0.25),
         _figure("300x300 with overlays", drawn, 0.5),

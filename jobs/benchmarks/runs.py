@@ -44,16 +44,16 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     return [
         Figure(
             "a whole run on 300x300 photos with overlays, ViT-B/16 / bare forward of the same photos",
-            small.ratio("run", "bare"), 1.15, detail=small.format_medians(),
+            small.ratio("run", "bare"), 1.10, detail=small.format_medians(),
         ),
         Figure(
             "the article's loop / ours, 12-megapixel photos, ViT-L/32-384",
-            article.ratio("article", "ours"), 6, at_most=False, detail=article.format_medians(),
+            article.ratio("article", "ours"), 8, at_most=False, detail=article.format_medians(),
         ),
         Figure(
             "`transformers.pipeline` without maps, its best batch size / ours with maps, table and overlays, "
             "12-megapixel photos, ViT-B/16",
-            labels.ratio("pipeline", "ours"), 1, at_most=False, detail=labels.format_medians(),
+            labels.ratio("pipeline", "ours"), 1.7, at_most=False, detail=labels.format_medians(),
         ),
         Figure(
             f"the best peer with maps ({best_peer}) / ours, 12-megapixel photos, ViT-B/16",
