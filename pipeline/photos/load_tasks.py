@@ -116,9 +116,9 @@ class WorkerFunction:
             loaded = load_content(hold_content(task.ref, task.data), spec)
         if isinstance(loaded, Failure):
             return Loaded(loaded)
-        is_kept = task.ticket is not None and loaded.photo is not None
-        if task.ticket is not None and loaded.photo is not None:
-            self._kept[task.ticket] = loaded.photo
+        photo, is_kept = loaded.photo, False
+        if task.ticket is not None and photo is not None:
+            self._kept[task.ticket], photo, is_kept = photo, None, True
         in_place = task.place is not None and self._pool is not None and self._pool.write(task.place, loaded.pixels)
-        photo, pixels = None if is_kept else loaded.photo, _ELSEWHERE if in_place else loaded.pixels
+        pixels = _ELSEWHERE if in_place else loaded.pixels
         return Loaded(replace(loaded, photo=photo, pixels=pixels), in_place, is_kept)

@@ -66,11 +66,13 @@ class PhotoKeeper:
             UnjudgedError: it can't be decoded again, has changed since, or ends every worker.
         """
         for _ in range(_REDRAWS):
-            data = fetch_object(kept.ref) if is_url(kept.ref.file) else None
             try:
+                data = fetch_object(kept.ref) if is_url(kept.ref.file) else None
                 return self._team.submit(partial(self._load_and_finish, kept, data, argument)).result()
             except PhotoLostError:
                 continue
+            except FileNotFoundError:
+                raise UnjudgedError("its object vanished during the run") from None
         raise UnjudgedError("it ends the process that draws it")
 
     def drop(self, kept: KeptPhoto) -> None:
@@ -87,6 +89,8 @@ class PhotoKeeper:
                 here.append(order)
             else:
                 order.future.set_exception(PhotoLostError())
+        if not here:
+            return
         try:
             answers = self._messenger.run(seat, [FinishTask(order.kept.ticket, order.argument) for order in here])
         except Exception as error:
@@ -98,7 +102,10 @@ class PhotoKeeper:
             order.answer(answer)
 
     def _load_and_finish(self, kept: KeptPhoto, data: bytes | None, argument: Any, seat: Seat[Task, Any]) -> Any:
-        order = self._files.order(kept.ref, data)
+        try:
+            order = self._files.order(kept.ref, data)
+        except OSError as error:
+            raise UnjudgedError(f"no temporary file for its pixels: {error.strerror}; set TMPDIR") from None
         self._files.give_back(order.task)
         task = replace(order.task, place=None)
         loaded = self._run_or_lose(seat, task).result

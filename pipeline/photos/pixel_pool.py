@@ -28,7 +28,10 @@ class PixelPool:
             shape: of the pixels in each.
         """
         self._shape, self._bytes = shape, int(np.prod(shape))
-        self._memory = mmap.mmap(-1, max(1, places * self._bytes)) if sys.platform == "linux" else None
+        try:
+            self._memory = mmap.mmap(-1, max(1, places * self._bytes)) if sys.platform == "linux" else None
+        except OSError:  # a limit on memory that is only reserved; pixels travel as they are
+            self._memory = None
         self._free = list(range(places) if self._memory is not None else ())  # the last one used comes next
 
     @classmethod

@@ -73,3 +73,11 @@ def test_samples_keep_their_pixels_however_few_places_there_are(tmp_path, monkey
             del sample, samples
             gc.collect()
         assert len(loader._files._pool._free) == places
+
+
+def test_memory_that_can_not_be_reserved_is_done_without(monkeypatch):
+    def no_memory(*_):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(pixel_pool.mmap, "mmap", no_memory)
+    assert PixelPool(4, SHAPE).take() is None
