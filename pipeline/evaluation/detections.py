@@ -1,6 +1,7 @@
 """Detections against the boxes of photos: defects found, false alarms, average precision, free-response curve."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -70,11 +71,11 @@ def mark_photos(predictions: Sequence[PredictedPhoto]) -> list[MarkedPhoto]:
             continue
         truth = []
         for box in photo.boxes or ():
-            clipped = _clip(box.box, prediction.size)
-            if clipped is None:
+            inside = box.clip(prediction.size)
+            if inside is None:
                 outside.append(f"{photo.name} ({', '.join(f'{corner:g}' for corner in box.box)})")
             else:
-                truth.append(LabelledBox(box.label, clipped))
+                truth.append(inside)
         marked.append(MarkedPhoto(photo.name, prediction.size, tuple(truth), tuple(prediction.detections)))
     if unknown:
         log.warning("%d photos have defects without boxes; they are not among the figures of detections", unknown)
@@ -117,10 +118,10 @@ def measure_detections(
         alarms = sum(int((false[index] >= at).sum()) for index in chosen)
         found = int((scores >= at).sum())
         return {
-            "recall": found / len(scores) if len(scores) else float("nan"),
+            "recall": found / len(scores) if len(scores) else math.nan,
             "false_alarms_per_photo": alarms / len(chosen),
-            "precision": found / (found + alarms) if found + alarms else float("nan"),
-            "f1": 2 * found / (len(scores) + found + alarms) if len(scores) + found + alarms else float("nan"),
+            "precision": found / (found + alarms) if found + alarms else math.nan,
+            "f1": 2 * found / (len(scores) + found + alarms) if len(scores) + found + alarms else math.nan,
             **precision.measure(chosen),
         }
 
@@ -159,9 +160,3 @@ def compute_curve(best: Doubles, false: Doubles, photos: int) -> tuple[tuple[flo
 def _holds_centre(box: Box, other: Box) -> bool:
     x, y = (other[0] + other[2]) / 2, (other[1] + other[3]) / 2
     return box[0] <= x <= box[2] and box[1] <= y <= box[3]
-
-
-def _clip(box: Box, size: tuple[int, int]) -> Box | None:
-    """Clip a box to its photo; None if less than a pixel is left."""
-    x0, y0, x1, y1 = max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(size[0])), min(box[3], float(size[1]))
-    return (x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= 1 else None

@@ -114,7 +114,7 @@ def _choose_box_method(photos: Sequence[LabelledPhoto], model: OpenedModel, tile
     if tile.size is None:
         log.info("the data has boxes, but photos are not cut into windows, so none are found; give --tile for that")
         return None
-    large = [box for box in boxes if max(box.box[2] - box.box[0], box.box[3] - box.box[1]) > tile.size]
+    large = [box for box in boxes if box.longer_side > tile.size]
     if large:
         log.warning(
             "%d of %d boxes are larger than a window of %d pixels: no window shows these defects whole, and they count "

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -143,8 +144,10 @@ def _detection_table(detections: Detections | None) -> str:
     """Format the comparison with boxes; empty without."""
     if detections is None:
         return ""
-    titles = {name: name.replace("_", " ").replace("ap", "average precision at IoU ") for name in detections.metrics}
-    rows = [(titles[name], *_format_estimate(estimate)) for name, estimate in detections.metrics.items()]
+    rows = [
+        (re.sub("^ap", "average precision at IoU ", name.replace("_", " ")), *_format_estimate(estimate))
+        for name, estimate in detections.metrics.items()
+    ]
     intro = (
         f"Defects found, on {detections.photos} photos with {detections.boxes} boxes, by detections with a score of "
         f"{detections.detect_from:g} or more; a defect is found if the centre of a detection lies in its box, or the "

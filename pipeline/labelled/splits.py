@@ -26,6 +26,18 @@ class LabelledBox:
     label: str
     box: Box
 
+    @property
+    def longer_side(self) -> float:
+        """Of width and height, the larger one."""
+        x0, y0, x1, y1 = self.box
+        return max(x1 - x0, y1 - y0)
+
+    def clip(self, size: tuple[int, int]) -> "LabelledBox | None":
+        """Clip it to a photo of this width and height; None if less than a pixel is left."""
+        x0, y0, x1, y1 = self.box
+        x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(size[0])), min(y1, float(size[1]))
+        return LabelledBox(self.label, (x0, y0, x1, y1)) if min(x1 - x0, y1 - y0) >= 1 else None
+
 
 @dataclass(frozen=True)
 class LabelledPhoto:

@@ -43,7 +43,7 @@ def plan_windows(photos: Sequence[LabelledPhoto], side: int) -> list[PhotoWindow
     around = []
     for photo in known:
         for number, box in enumerate(photo.boxes or ()):
-            if max(box.box[2] - box.box[0], box.box[3] - box.box[1]) > side:
+            if box.longer_side > side:
                 large.append(f"{photo.name} ({_describe(box)})")
             else:
                 around.append(_window(photo, number, box.label, _describe(box)))

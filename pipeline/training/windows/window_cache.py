@@ -81,10 +81,9 @@ def fit_boxes(store: PhotoStore, window: PhotoWindow) -> tuple[Box, ...] | str:
     photo = store.photos[window.photo.name]
     clipped: list[Box] = []
     for box in window.photo.boxes or ():
-        x0, y0, x1, y1 = box.box
-        inside = max(x0, 0.0), max(y0, 0.0), min(x1, float(photo.width)), min(y1, float(photo.height))
-        if min(inside[2] - inside[0], inside[3] - inside[1]) < 1:
+        inside = box.clip(photo.size)
+        if inside is None:
             corners = ", ".join(f"{corner:g}" for corner in box.box)
             return f"its box {corners} holds no pixel of its {photo.width} x {photo.height}; boxes are in pixels"
-        clipped.append(inside)
+        clipped.append(inside.box)
     return tuple(clipped)
