@@ -16,14 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.atomic_files import atomic_write_path
-from pipeline.errors import DataError, StoppedError
-from pipeline.labelled.read import labelled_ref
+from pipeline.errors import DataError
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.load_photo import LoadSpec
-from pipeline.photos.loader import PhotoLoader
-from pipeline.progress import Progress
 from pipeline.records import Pixels
+from pipeline.training.decode_photos import decode_photos
 
 log = logging.getLogger(__name__)
 
@@ -132,21 +130,13 @@ def _build_cache(photos: Sequence[LabelledPhoto], processor: Any, file: Path, st
     size = _input_side(processor)
     spec = LoadSpec(processor, draft_shorter_side=2 * size, overlay_size=None, max_pixels=MAX_PIXELS)
     entry_of = {photo.name: entry for entry, photo in enumerate(photos)}
-    refs = [labelled_ref(photo) for photo in photos]
     unreadable = {}
-    with (
-        file.open("wb") as stream,
-        PhotoLoader(spec) as loader,
-        Progress(len(photos), title=f"decoding {file.stem}") as progress,
-    ):
-        for batch in loader.batches(refs, _BATCH_PHOTOS, stop):
+    with file.open("wb") as stream:
+        for batch in decode_photos(photos, spec, file.stem, _BATCH_PHOTOS, stop):
             for sample in batch.samples:
                 stream.seek(entry_of[sample.ref.path] * sample.pixels.size)
                 stream.write(sample.pixels.data)
             unreadable.update({failure.ref.path: failure.reason for failure in batch.failures})
-            progress.advance(len(batch.samples), len(batch.failures))
-    if stop():
-        raise StoppedError("stopped while decoding; run the same command again to go on")
     return PixelCache(file, size, unreadable)
 
 

@@ -11,14 +11,12 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from pipeline.atomic_files import atomic_write_path
-from pipeline.errors import StoppedError, StoreError
-from pipeline.labelled.read import labelled_ref
+from pipeline.errors import StoreError
 from pipeline.labelled.splits import LabelledPhoto
 from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.load_photo import LoadSpec
-from pipeline.photos.loader import PhotoLoader
-from pipeline.progress import Progress
 from pipeline.records import PixelBox, Pixels
+from pipeline.training.decode_photos import decode_photos
 
 log = logging.getLogger(__name__)
 
@@ -91,20 +89,12 @@ def open_store(photos: Sequence[LabelledPhoto], file: Path, processor: Any, stop
         )
     spec = LoadSpec(processor, draft_shorter_side=None, overlay_size=_WHOLE, max_pixels=MAX_PIXELS)
     store = PhotoStore(file, {}, {})
-    refs = [labelled_ref(photo) for photo in photos]
-    with (
-        file.open("wb") as stream,
-        PhotoLoader(spec) as loader,
-        Progress(len(photos), title=f"decoding {file.stem}") as progress,
-    ):
-        for batch in loader.batches(refs, _BATCH_PHOTOS, stop):
+    with file.open("wb") as stream:
+        for batch in decode_photos(photos, spec, file.stem, _BATCH_PHOTOS, stop):
             for sample in batch.samples:
                 assert sample.photo is not None
                 store.photos[sample.ref.path] = _append(sample.photo, stream, file)
             store.unreadable.update({failure.ref.path: failure.reason for failure in batch.failures})
-            progress.advance(len(batch.samples), len(batch.failures))
-    if stop():
-        raise StoppedError("stopped while decoding; run the same command again to go on")
     log.info("decoded %d photos for %s, %d unreadable", len(photos), file.stem, len(store.unreadable))
     with atomic_write_path(description, description.parent) as temporary:  # after the last pixel
         stored = {name: asdict(photo) for name, photo in store.photos.items()}
