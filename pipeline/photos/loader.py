@@ -119,12 +119,13 @@ class PhotoLoader:
                 return
             results: list[Result] = []
             for future in waiting.popleft()[1]:
-                if stop():
-                    return
                 while not wait([future], timeout=0.2).done:
                     if stop():
                         return
-                results += future.result()
+                for result in future.result():
+                    if stop():
+                        return
+                    results.append(result)
             yield Batch(
                 samples=tuple(result for result in results if isinstance(result, Sample)),
                 failures=tuple(result for result in results if isinstance(result, Failure)),

@@ -202,7 +202,7 @@ def test_a_stop_keeps_what_is_drawn_and_another_call_draws_the_rest(tmp_path, st
     save_photos(tmp_path / "photos", 100, size=(20, 20))
     start(overlays="none", batch_size=50)
     asked = iter(range(10**6))
-    stopped = draw(tmp_path / "out", stop=lambda: next(asked) > 5)
+    stopped = draw(tmp_path / "out", stop=lambda: next(asked) > 40)
     assert stopped.interrupted
     assert 0 < stopped.drawn < 100
     assert stopped.drawn == len(overlays(tmp_path / "out"))
