@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # Lowest first: a file or folder of pipeline/ imports from the floors below its own, never from its own floor or above.
 FLOORS = (
-    "errors cores",
+    "errors cores freed_memory",
     "atomic_files folder_lock locale_encoding progress markdown intervals figures records callable_module",
     "storage model_json",
     # people's decisions: every stage may read them

@@ -5,8 +5,6 @@ drawn on the same cores, they all wait for the one thread that lost its core. St
 """
 
 import copy
-import ctypes
-import sys
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -16,13 +14,13 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from pipeline.freed_memory import keep_freed_memory
 from pipeline.maps.passes import MapPlan
 from pipeline.model.classifier import Classifier
 from pipeline.records import Output, concatenate_outputs
 
 _PHOTOS_PER_STREAM = 2  # at least, in a batch of the usual size
 _PHOTOS_A_PART, _PARTS_A_STREAM = 2, 2  # at least and at most: a core with other work takes fewer parts
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 
 
 class CpuStreams:
@@ -84,18 +82,6 @@ def split_over_cores(classifier: Classifier, batch_size: int) -> Classifier | Cp
     if classifier.network.device.type != "cpu" or count < 2:
         return classifier
     return CpuStreams(classifier, count)
-
-
-def keep_freed_memory() -> None:
-    """Make this process keep its freed memory.
-
-    Otherwise glibc returns each layer's buffers to the kernel and faults them back in, zeroed, for the next layer.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if mallopt is not None:
-            mallopt(_TRIM_THRESHOLD, 2**30)
-            mallopt(_MMAP_THRESHOLD, 2**25)  # the largest allowed value
 
 
 def _copy_modules(classifier: Classifier) -> Classifier:

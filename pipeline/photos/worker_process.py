@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
+from pipeline.freed_memory import keep_freed_memory
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -162,6 +164,7 @@ class Worker(Generic[Task, Result]):
 def _serve_tasks(function: Callable[[Task], Result], pipe: Connection, near_end: Connection, done: Any) -> None:
     """Run tasks in the worker until the other end of the pipe is closed, also by the death of the main process."""
     near_end.close()  # the copy from the fork
+    keep_freed_memory()  # every photo needs buffers like those of the last one
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the main one decides
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import get_cosine_schedule_with_warmup
 
 from pipeline.errors import ModelError, StoppedError
-from pipeline.model.cpu_streams import keep_freed_memory
+from pipeline.freed_memory import keep_freed_memory
 from pipeline.progress import Progress
 from pipeline.training.checkpoints import load_newest_checkpoint, save_checkpoint, save_weights
 from pipeline.training.data import PhotoBatch, TrainingData
