@@ -30,7 +30,7 @@ from pipeline.run_model import RunModel
 
 if TYPE_CHECKING:  # torch takes a second to import
     from pipeline.maps.passes import MapPlan
-    from pipeline.model.predictor import Predictor
+    from pipeline.model.predictor import PendingPredictions, Predictor
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ class ShardRunner:
         profiler = Profiler()
         for batch, output in self._predictor.predict_ahead(batches):
             try:
-                finished = self._finish_batch(batch, output.result)
+                finished = self._finish_batch(batch, output)
             except StoppedError:  # in the middle of a large photo, which waits for the next run
                 break
             shard = loading[0]
@@ -229,7 +229,7 @@ class ShardRunner:
         for ref in refs:
             on_photo(ref.path)
             for batch, output in self._predictor.predict_ahead(self._loader.batches([ref], 1, lambda: False)):
-                finished = self._finish_batch(batch, output.result)
+                finished = self._finish_batch(batch, output)
                 self._table.add(finished.rows, finished.windows)
                 profiler.add(finished.rows, taken.failed_before)
         is_ours = self._commit(profiler)
@@ -264,7 +264,7 @@ class ShardRunner:
         batches = self._loader.batches(refs[:SCALE_PHOTOS], self._predictor.photos_a_batch, lambda: False)
         return measure_run_span(one for batch in batches for one in self._predictor.predict_photos(batch.samples))
 
-    def _finish_batch(self, batch: Batch, output: Callable[[], list[Prediction]]) -> _FinishedBatch:
+    def _finish_batch(self, batch: Batch, output: "PendingPredictions") -> _FinishedBatch:
         """Wait for the output of a batch, hand its overlays to their threads, and build its rows."""
         from pipeline.model.predictor import is_device_lost
 

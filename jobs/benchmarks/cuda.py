@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from jobs.benchmarks.forward import build_variants
-from jobs.benchmarks.host import WatchedDevice, run_watched
 from jobs.benchmarks.materials import VIT_B_16, VIT_L_32, VIT_S_14, save_checkpoint
 from jobs.benchmarks.timing import Figure, time_in_turn
+from jobs.benchmarks.watched_device import WatchedDevice, run_watched
 from pipeline.errors import ConfigError
 from pipeline.model.device import Precision, choose_precision
 

@@ -4,20 +4,17 @@ import io
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 from PIL import Image
 
-from jobs.benchmarks.materials import VIT_B_16, VIT_L_32, save_checkpoint, save_linked_photos, save_photos
+from jobs.benchmarks.materials import VIT_B_16, VIT_L_32, save_checkpoint, save_photos
 from jobs.benchmarks.timing import Figure, time_in_turn
-from pipeline.config import RunConfig
+from jobs.benchmarks.watched_device import SimulatedDevice, run_watched
 from pipeline.model import load
 from pipeline.model.checkpoint import resolve_checkpoint
 from pipeline.model.classifier import Classifier
@@ -26,14 +23,12 @@ from pipeline.overlays.draw import OverlayLook
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.discover import discover
 from pipeline.photos.load_photo import load_sample
-from pipeline.records import ImageRef, Output, Prediction, Sample
+from pipeline.records import ImageRef, Prediction, Sample
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.rows import RowBuilder
 from pipeline.results.schema import to_table
-from pipeline.run import run
 
 _LARGE = (4000, 3000)  # 12 megapixels
-_WATCHED_PHOTOS = 1500
 
 
 def measure(folder: Path, rounds: int) -> list[Figure]:
@@ -98,100 +93,3 @@ def _decode_and_encode(file: str) -> None:
         image.load()
         picture = image.resize((1024, 768), Image.Resampling.NEAREST) if image.size != (1024, 768) else image
         picture.save(io.BytesIO(), "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-
-
-@dataclass
-class WatchedDevice:
-    """A classifier with a clock, counting from the end of the first batch.
-
-    Attributes:
-        classifier: the model.
-        photos: number of photos since the first batch.
-        busy: seconds at work on them.
-        started, ended: end of the first batch and of the last one, seconds of `time.perf_counter`.
-    """
-
-    classifier: Any
-    photos: int = 0
-    busy: float = 0.0
-    started: float = 0.0
-    ended: float = 0.0
-
-    @property
-    def waits(self) -> float:
-        """Share of the time without a batch, 0..1."""
-        return 1 - self.busy / (self.ended - self.started)
-
-    @property
-    def rate(self) -> float:
-        """Images per second."""
-        return self.photos / (self.ended - self.started)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.classifier, name)
-
-    def predict(self, pixels: Any, plan: Any, targets: Any = None) -> Any:
-        """Return the classifier's output, timed; arguments as of `Classifier.predict`."""
-        entered = time.perf_counter()
-        output = self.classifier.predict(pixels, plan, targets)
-        self._count_batch(len(pixels), time.perf_counter() - entered)
-        return output
-
-    def _count_batch(self, photos: int, seconds: float) -> None:
-        self.ended = time.perf_counter()
-        if not self.started:  # the first batch also sets things up
-            self.started = self.ended
-        else:
-            self.busy += seconds
-            self.photos += photos
-
-
-@dataclass
-class SimulatedDevice(WatchedDevice):
-    """A device with a fixed time per image and no work for the processor; a run doesn't treat it as a CPU.
-
-    Attributes:
-        seconds_per_image: its time.
-        network: names the device's type.
-    """
-
-    seconds_per_image: float = 0.0
-    network: Any = field(default_factory=lambda: SimpleNamespace(device=SimpleNamespace(type="simulated")))
-
-    def predict(self, pixels: Any, plan: Any, targets: Any = None) -> Any:
-        """Return zero logits and random maps, after the simulated time."""
-        seconds = self.seconds_per_image * len(pixels)
-        time.sleep(seconds)
-        self._count_batch(len(pixels), seconds)
-        attention = np.random.default_rng(0).random((len(pixels), *self.classifier.geometry.grid), dtype=np.float32)
-        return Output(np.zeros((len(pixels), 1000), np.float32), {"rollout": attention})
-
-
-def run_watched(
-    folder: Path, checkpoint: Path, watch: Callable[[Any], WatchedDevice], overlays: bool, **settings: Any
-) -> WatchedDevice:
-    """Run over 1,500 photos of 300x300, with a watched classifier.
-
-    Args:
-        folder: folder for photos and results.
-        checkpoint: the model.
-        watch: turns its classifier into a watched one.
-        overlays: whether to draw overlays.
-        settings: further settings of `RunConfig`.
-    """
-    photos = save_linked_photos(folder / "small", _WATCHED_PHOTOS)
-    load_classifier = load.load_classifier
-    devices: list[WatchedDevice] = []
-
-    def load_watched(*arguments: Any, **options: Any) -> Any:
-        devices.append(watch(load_classifier(*arguments, **options)))
-        return devices[-1]
-
-    places = {"input": photos, "out": folder / f"watched-{time.monotonic_ns()}"}
-    config = RunConfig(
-        **places | settings, model=str(checkpoint), overlay_size=1024 if overlays else None, report=False
-    )
-    with mock.patch.object(load, "load_classifier", load_watched):
-        run(config)
-    (device,) = devices
-    return device

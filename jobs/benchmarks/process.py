@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from jobs.benchmarks.host import SimulatedDevice, WatchedDevice
 from jobs.benchmarks.materials import VIT_B_16, link_photo, save_checkpoint
 from jobs.benchmarks.timing import Figure
+from jobs.benchmarks.watched_device import SimulatedDevice, WatchedDevice
 from pipeline.config import RunConfig
 from pipeline.model import load
 from pipeline.photos.discover import discover

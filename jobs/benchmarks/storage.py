@@ -16,9 +16,9 @@ from pathlib import Path
 from unittest import mock
 from urllib.request import Request, urlopen
 
-from jobs.benchmarks.host import SimulatedDevice, run_watched
 from jobs.benchmarks.materials import VIT_B_16, save_checkpoint, save_linked_photos
 from jobs.benchmarks.timing import Figure, time_in_turn
+from jobs.benchmarks.watched_device import SimulatedDevice, run_watched
 from pipeline.storage.location import Location, ObjectUrl
 from pipeline.storage.storage import open_storage
 

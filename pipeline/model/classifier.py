@@ -1,6 +1,6 @@
 """A batch of uint8 pixels -> logits, attention maps, and the features behind the logits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,10 +15,11 @@ from pipeline.maps.passes import MapPlan
 from pipeline.model.features import join_features, record_head_inputs
 from pipeline.model.input_geometry import InputGeometry
 from pipeline.model.resize_input import stretch_to_input
+from pipeline.model.transfer import PendingOutput, send_pixels
 from pipeline.photos.limits import MAX_PIXELS
 from pipeline.photos.load_photo import LoadSpec
 from pipeline.photos.tiling import Tiling
-from pipeline.records import Floats, Output, Scoring
+from pipeline.records import Output, Scoring
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,18 @@ class Classifier:
     scale: Tensor
 
     def predict(self, pixels: Tensor, plan: MapPlan, targets: Sequence[int] | None = None) -> Output:
-        """Classify a batch and compute its maps: a forward pass, and a backward pass for each gradient method.
+        """Classify a batch and compute its maps; arguments as for `launch`."""
+        return self.launch(pixels, plan, targets)()
+
+    def launch(
+        self, pixels: Tensor, plan: MapPlan, targets: Sequence[int] | None = None
+    ) -> Callable[[], Output]:  # fmt: skip
+        """Begin to classify a batch: a forward pass, and a backward pass for each gradient method.
+
+        A CUDA device computes while the host goes on: only the returned function waits for it. A CPU computes here.
 
         Args:
-            pixels: (B, 3, H, W) uint8, out of the image processor, on the host.
+            pixels: (B, 3, H, W) uint8, out of the image processor, on the host; in pinned memory for a CUDA device.
             plan: the maps to compute.
             targets: B ids of the labels to explain; None: those of the plan, or the most likely label of each image.
         """
@@ -79,12 +88,12 @@ class Classifier:
                 if map_pass.gradient_pass and map_pass.gradient_method:
                     score = ExplainedScore(target_ids, plan.versus, self.scoring)
                     maps[map_pass.gradient_method] = map_pass.gradient_pass.compute_map(output, score)
-        return Output(
-            logits=_to_array(logits),
-            maps={method: _to_array(self.drop_prefix(maps[method])) for method in plan.methods},
-            targets=_single_ids(target_ids) if plan.explains_label else None,
-            features=_to_array(features) if plan.features else None,
-        )
+            return PendingOutput(
+                logits,
+                {method: self.drop_prefix(maps[method]) for method in plan.methods},
+                target_ids if plan.explains_label and target_ids is not None and target_ids.shape[1] == 1 else None,
+                features if plan.features else None,
+            ).wait
 
     @torch.inference_mode()
     def capture(
@@ -134,13 +143,11 @@ class Classifier:
         if targets is None and not plan.target:
             return None
         ids = [plan.target] * photos if targets is None else [(target,) for target in targets]
-        return torch.tensor(ids, device=self.network.device)
+        return torch.tensor(ids).to(self.network.device, non_blocking=True)
 
     def _normalise_pixels(self, pixels: Tensor) -> Tensor:
         """Convert (B, 3, H, W) uint8 on the host to the network's input on its device."""
-        if self.network.device.type == "cuda":
-            pixels = pixels.pin_memory()  # so that the copy needs no wait of the host
-        inputs = pixels.to(self.network.device, non_blocking=True).float()
+        inputs = send_pixels(pixels, self.network.device).float()
         return ((inputs - self.mean) * self.scale).to(self.network.dtype)
 
     def _run_network(self, inputs: Tensor, recorder: AttentionRecorder) -> Tensor:
@@ -150,12 +157,3 @@ class Classifier:
         tokens = self.prefix_tokens + grid_h * grid_w
         check_captures(recorder.shapes, layer_count=len(self.encoder), batch=len(inputs), tokens=tokens)
         return torch.cat([output, -output], dim=1) if self.is_binary else output
-
-
-def _single_ids(target_ids: Tensor | None) -> list[int] | None:
-    """Return the id of each image's label, (B, 1) -> B; None for a group of several classes."""
-    return target_ids[:, 0].tolist() if target_ids is not None and target_ids.shape[1] == 1 else None
-
-
-def _to_array(values: Tensor) -> Floats:
-    return values.float().cpu().numpy()

@@ -6,10 +6,11 @@ drawn on the same cores, they all wait for the one thread that lost its core. St
 
 import copy
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,6 +41,18 @@ class CpuStreams:
         self._pool = ThreadPoolExecutor(
             count, "stream", initializer=torch.set_num_threads, initargs=(threads_per_stream,)
         )
+
+    @property
+    def network(self) -> Any:
+        """The network of the classifier."""
+        return self._classifiers[0].network
+
+    def launch(
+        self, pixels: Tensor, plan: MapPlan, targets: Sequence[int] | None = None
+    ) -> Callable[[], Output]:  # fmt: skip
+        """Classify a batch and compute its maps; return a function that returns the output, as `Classifier.launch`."""
+        output = self.predict(pixels, plan, targets)
+        return lambda: output
 
     def predict(self, pixels: Tensor, plan: MapPlan, targets: Sequence[int] | None = None) -> Output:
         """Classify a batch and compute its maps, as `Classifier.predict`."""

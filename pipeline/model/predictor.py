@@ -15,6 +15,7 @@ from pipeline.maps.passes import MapPlan
 from pipeline.model.classifier import Classifier
 from pipeline.model.cpu_streams import CpuStreams, split_over_cores
 from pipeline.model.targets import Targets
+from pipeline.model.transfer import stack_pixels
 from pipeline.records import Batch, Output, Pixels, Prediction, Sample, concatenate_outputs
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ _OUT_OF_MEMORY = (  # CUDA has a class for it; MPS and the CPU only have a messa
 )
 _NO_OUTPUT = Output(np.empty((0, 0), np.float32), {})
 Change = Callable[[Pixels], Pixels]
+PendingPredictions = Callable[[], list[Prediction]]
 
 
 def keep_pixels(pixels: Pixels) -> Pixels:
@@ -58,6 +60,8 @@ class Predictor:
         """
         self.batch_size = batch_size
         self._classifier = classifier
+        self._device = classifier.network.device
+        self._batches_ahead = 1 if self._device.type == "cpu" else 2
         self._plan = plan
         self._targets = targets or Targets()
 
@@ -66,21 +70,30 @@ class Predictor:
         """Photos to load together."""
         return self.batch_size
 
-    def predict_ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Future[list[Prediction]]]]:
-        """Yield every batch with its output to come: the device works on the next batch during the caller's work."""
-        waiting: deque[tuple[Batch, Future[list[Prediction]]]] = deque()
+    def predict_ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Callable[[], list[Prediction]]]]:
+        """Yield every batch with a function that waits for its output.
+
+        The device works on later batches during the caller's work. A fast one has a further batch in its queue, so that
+        it need not wait for the host between two.
+        """
+        waiting: deque[tuple[Batch, Future[PendingPredictions]]] = deque()
         thread = ThreadPoolExecutor(1)
         try:
             for batch in batches:
-                waiting.append((batch, thread.submit(self.predict_photos, batch.samples)))
-                if len(waiting) == 2:
-                    yield waiting.popleft()
-            yield from waiting
+                waiting.append((batch, thread.submit(self.launch_photos, batch.samples)))
+                if len(waiting) > self._batches_ahead:
+                    yield _with_output(*waiting.popleft())
+            while waiting:
+                yield _with_output(*waiting.popleft())
         finally:
             thread.shutdown(cancel_futures=True)
 
     def predict(self, pixels: Sequence[Pixels], targets: Sequence[int] | None = None) -> Output:
-        """Classify images and compute their maps.
+        """Classify images and compute their maps; arguments and errors as of `launch`."""
+        return self.launch(pixels, targets)()
+
+    def launch(self, pixels: Sequence[Pixels], targets: Sequence[int] | None = None) -> Callable[[], Output]:
+        """Begin to classify images and to compute their maps; return a function that waits for the output.
 
         Args:
             pixels: n of (3, H, W).
@@ -89,14 +102,14 @@ class Predictor:
         Raises:
             VitrolloutError: a single image does not fit in the device's memory.
         """
-        parts: list[Output] = []
+        parts: list[Callable[[], Output]] = []
         done = 0
         while done < len(pixels):
             part = slice(done, done + self.batch_size)
-            stacked = torch.from_numpy(np.stack(pixels[part]))  # (b, 3, H, W)
+            stacked = stack_pixels(pixels[part], self._device)
             out_of_memory = False
             try:
-                parts.append(self._classifier.predict(stacked, self._plan, None if targets is None else targets[part]))
+                parts.append(self._classifier.launch(stacked, self._plan, None if targets is None else targets[part]))
             except RuntimeError as error:
                 out_of_memory = is_out_of_memory(error)
                 if not out_of_memory:
@@ -105,10 +118,14 @@ class Predictor:
                 self._halve_batch(len(stacked))
             else:
                 done += len(stacked)
-        return concatenate_outputs(parts) if parts else _NO_OUTPUT
+        return lambda: concatenate_outputs([part() for part in parts]) if parts else _NO_OUTPUT
 
     def predict_photos(self, samples: Sequence[Sample], change: Change = keep_pixels) -> list[Prediction]:
-        """Classify photos and compute their maps.
+        """Classify photos and compute their maps; arguments and errors as of `launch_photos`."""
+        return self.launch_photos(samples, change)()
+
+    def launch_photos(self, samples: Sequence[Sample], change: Change = keep_pixels) -> PendingPredictions:
+        """Begin to classify photos and to compute their maps; return a function that waits for the predictions.
 
         Args:
             samples: the photos.
@@ -117,8 +134,8 @@ class Predictor:
         Raises:
             VitrolloutError: a single image does not fit in the device's memory.
         """
-        output = self.predict([change(sample.pixels) for sample in samples], self._targets_of(samples))
-        return split_by_photo(samples, output)
+        output = self.launch([change(sample.pixels) for sample in samples], self._targets_of(samples))
+        return lambda: split_by_photo(samples, output())
 
     def _targets_of(self, samples: Sequence[Sample]) -> list[int] | None:
         targets = [target for sample in samples if (target := self._targets.label_for(sample.ref.path)) is not None]
@@ -140,6 +157,10 @@ def build_predictor(
     """Build a predictor on all cores of a CPU, or on a device, with the batch size of the settings."""
     size = find_batch_size(classifier, plan) if batch_size == "auto" else batch_size
     return Predictor(split_over_cores(classifier, size), plan, size, targets)
+
+
+def _with_output(batch: Batch, launched: Future[PendingPredictions]) -> tuple[Batch, PendingPredictions]:
+    return batch, lambda: launched.result()()
 
 
 def split_by_photo(samples: Sequence[Sample], output: Output) -> list[Prediction]:

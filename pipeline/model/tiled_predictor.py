@@ -1,5 +1,6 @@
 """Photos in windows -> one prediction a photo: its windows' maps in one, and the defects found in them."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,7 +18,7 @@ from pipeline.maps.stitch import stitch_maps
 from pipeline.model.classifier import Classifier
 from pipeline.model.cpu_streams import CpuStreams, split_over_cores
 from pipeline.model.detect import LEAST_SCORE, Candidate, merge_candidates
-from pipeline.model.predictor import Change, Predictor, find_batch_size, keep_pixels, split_by_photo
+from pipeline.model.predictor import Change, PendingPredictions, Predictor, find_batch_size, keep_pixels, split_by_photo
 from pipeline.model.targets import Targets
 from pipeline.records import (
     Box,
@@ -113,13 +114,23 @@ class TiledPredictor(Predictor):
         """Photos to load together: few, since one may have thousands of windows."""
         return max(1, self.batch_size // _WINDOWS_A_PHOTO)
 
-    def predict_photos(self, samples: Sequence[Sample], change: Change = keep_pixels) -> list[Prediction]:
-        """Classify photos and compute their maps, and find their defects; arguments and errors as of `Predictor`."""
+    def launch_photos(self, samples: Sequence[Sample], change: Change = keep_pixels) -> PendingPredictions:
+        """Classify photos and compute their maps, and find their defects; arguments and errors as of `Predictor`.
+
+        The device has the next windows in its queue while those before are looked at.
+        """
         collected = [_Collected() for _ in samples]
         windows = self._list_windows(samples, change, collected)
+        launched: deque[tuple[list[_Window], Callable[[], Output]]] = deque()
         while batch := list(islice(windows, self.batch_size)):
-            self._predict_windows(batch, samples, collected)
-        return [self._merge(sample, photo) for sample, photo in zip(samples, collected, strict=True)]
+            targets = self._targets_of([samples[window.photo] for window in batch])
+            launched.append((batch, self.launch([window.pixels for window in batch], targets)))
+            if len(launched) > 1:
+                self._collect(*launched.popleft(), samples, collected)
+        while launched:
+            self._collect(*launched.popleft(), samples, collected)
+        merged = [self._merge(sample, photo) for sample, photo in zip(samples, collected, strict=True)]
+        return lambda: merged
 
     def _list_windows(
         self, samples: Sequence[Sample], change: Change, collected: Sequence[_Collected]
@@ -132,12 +143,12 @@ class TiledPredictor(Predictor):
             except DecodeError as error:
                 collected[number].failure = str(error)
 
-    def _predict_windows(
-        self, batch: Sequence[_Window], samples: Sequence[Sample], collected: Sequence[_Collected]
-    ) -> None:
-        """Run one batch of windows, and look for boxes in those with a defect."""
-        targets = self._targets_of([samples[window.photo] for window in batch])
-        output = self.predict([window.pixels for window in batch], targets)
+    def _collect(
+        self, batch: Sequence[_Window], pending: Callable[[], Output], samples: Sequence[Sample],
+        collected: Sequence[_Collected],
+    ) -> None:  # fmt: skip
+        """Wait for the output of one batch of windows, and look for boxes in those with a defect."""
+        output = pending()
         for index, window in enumerate(batch):
             collected[window.photo].outputs.append(_select(output, index))
         if not self._rules.finds_boxes:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -41,14 +42,17 @@ class Cramped:
         self.batches = []
         self.held = lambda: None  # what the last failed pass has allocated
 
-    def predict(self, pixels, maps, targets=None):
+    def launch(self, pixels, maps, targets=None):
         assert self.held() is None, "the failed pass still holds its tensors"
         self.batches.append(len(pixels))
         if len(pixels) > self.room:
             activations = torch.zeros(8)
             self.held = weakref.ref(activations)
             raise type(self.error)(*self.error.args)  # a new one: it holds its traceback
-        return self.classifier.predict(pixels, maps, targets)
+        return self.classifier.launch(pixels, maps, targets)
+
+    def predict(self, pixels, maps):
+        return self.launch(pixels, maps)()
 
 
 def make_samples(count):
@@ -293,13 +297,13 @@ class Watched:
         self.network, self.geometry, self.classifier = classifier.network, classifier.geometry, classifier
         self.passes, self.at_the_second = 0, threading.Event()
 
-    def predict(self, pixels, maps, targets=None):
+    def launch(self, pixels, maps, targets=None):
         self.passes += 1
         if self.passes == 2:
             self.at_the_second.set()
         if self.passes == 3:
             raise RuntimeError("the cable is out")
-        return self.classifier.predict(pixels, maps, targets)
+        return self.classifier.launch(pixels, maps, targets)
 
 
 def test_device_is_at_the_next_batch_while_one_is_written_down(classifier):
@@ -310,16 +314,16 @@ def test_device_is_at_the_next_batch_while_one_is_written_down(classifier):
     batch, predicted = next(ahead)
     assert batch is batches[0]
     assert_same(
-        predicted.result(),
+        predicted(),
         Predictor(classifier, MAPS, batch_size=2).predict_photos(batch.samples),
     )
     assert watched.at_the_second.wait(60), "nothing is computed until the first batch is done with"
     batch, predicted = next(ahead)
     assert batch is batches[1]
-    assert len(predicted.result()) == 2
+    assert len(predicted()) == 2
     batch, predicted = next(ahead)
     with pytest.raises(RuntimeError, match="the cable is out"):
-        predicted.result()
+        predicted()
     assert next(ahead, None) is None
 
 
@@ -330,3 +334,38 @@ def test_device_goes_no_further_than_the_next_batch_when_nobody_takes_more(class
     next(ahead)
     ahead.close()
     assert watched.passes <= 2
+
+
+class Queue:
+    """A device that computes while the host goes on; it notes what the host does."""
+
+    def __init__(self, classifier):
+        self.network = SimpleNamespace(device=torch.device("meta"))
+        self.classifier, self.events, self.launched = classifier, [], threading.Semaphore(0)
+
+    def launch(self, pixels, maps, targets=None):
+        number = sum(event.startswith("launch") for event in self.events)
+        self.events.append(f"launch {number}")
+        self.launched.release()
+        output = self.classifier.launch(pixels, maps, targets)
+
+        def wait():
+            self.events.append(f"wait {number}")
+            return output()
+
+        return wait
+
+
+def test_a_device_has_a_batch_in_its_queue_when_the_host_waits_for_the_one_before(classifier):
+    samples = make_samples(8)
+    batches = [Batch(tuple(samples[start : start + 2]), ()) for start in range(0, 8, 2)]
+    queue = Queue(classifier)
+    found = []
+    for number, (_, predicted) in enumerate(Predictor(queue, MAPS, batch_size=2).predict_ahead(iter(batches))):
+        for _ in range((3, 1, 0, 0)[number]):  # the batch itself, and two behind it while there are any
+            assert queue.launched.acquire(timeout=60)
+        found += predicted()
+    assert_same(found, Predictor(classifier, MAPS, batch_size=2).predict_photos(samples))
+    assert [event for event in queue.events if event.startswith("wait")] == [f"wait {number}" for number in range(4)]
+    assert queue.events.index("launch 2") < queue.events.index("wait 0")
+    assert queue.events.index("launch 3") < queue.events.index("wait 1")

@@ -270,11 +270,11 @@ def test_a_stop_does_not_wait_for_a_large_photo(model, tmp_path, monkeypatch):
     save_noise(photos / "b.png", (800, 600))  # 432 windows
     batches = []
 
-    def predict(self, pixels, targets=None):
+    def launch(self, pixels, targets=None):
         batches.append(len(pixels))
-        return Predictor.predict(self, pixels, targets)
+        return Predictor.launch(self, pixels, targets)
 
-    monkeypatch.setattr(TiledPredictor, "predict", predict)
+    monkeypatch.setattr(TiledPredictor, "launch", launch)
     config = pipeline.RunConfig(
         input=photos, out=tmp_path / "out", model=str(model), tile=64, batch_size=8, report=False, precision="fp32"
     )

@@ -1,0 +1,132 @@
+"""Devices with a clock: a real one, and one that takes a set time and computes nothing."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+from jobs.benchmarks.materials import save_linked_photos
+from pipeline.config import RunConfig
+from pipeline.model import load
+from pipeline.records import Output
+from pipeline.run import run
+
+_WATCHED_PHOTOS = 1500
+
+
+@dataclass
+class WatchedDevice:
+    """A classifier on a CUDA device with a clock, counting from the end of the first batch.
+
+    Attributes:
+        classifier: the model.
+        photos: number of photos since the first batch.
+        busy: seconds at work on them.
+        started, ended: end of the first batch and of the last one, seconds of `time.perf_counter`.
+    """
+
+    classifier: Any
+    photos: int = 0
+    busy: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def waits(self) -> float:
+        """Share of the time without a batch, 0..1."""
+        return 1 - self.busy / (self.ended - self.started)
+
+    @property
+    def rate(self) -> float:
+        """Images per second."""
+        return self.photos / (self.ended - self.started)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.classifier, name)
+
+    def launch(self, pixels: Any, plan: Any, targets: Any = None) -> Callable[[], Output]:
+        """Begin a batch as the classifier does, with the device's own clock; arguments as of `Classifier.launch`."""
+        began, finished = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        began.record()
+        output = self.classifier.launch(pixels, plan, targets)
+        finished.record()
+
+        def wait() -> Output:
+            waited: Output = output()
+            finished.synchronize()
+            self._count_batch(len(pixels), began.elapsed_time(finished) / 1000, time.perf_counter())
+            return waited
+
+        return wait
+
+    def _count_batch(self, photos: int, seconds: float, ended: float) -> None:
+        self.ended = ended
+        if not self.started:  # the first batch also sets things up
+            self.started = ended
+        else:
+            self.busy += seconds
+            self.photos += photos
+
+
+@dataclass
+class SimulatedDevice(WatchedDevice):
+    """A device with a fixed time per image and no work for the processor; a run doesn't treat it as a CPU.
+
+    Attributes:
+        seconds_per_image: its time.
+        network: names the device's type.
+        free: time at which it has done all batches so far, seconds of `time.perf_counter`.
+    """
+
+    seconds_per_image: float = 0.0
+    network: Any = field(default_factory=lambda: SimpleNamespace(device=SimpleNamespace(type="simulated")))
+    free: float = 0.0
+
+    def launch(self, pixels: Any, plan: Any, targets: Any = None) -> Callable[[], Output]:
+        """Queue a batch; its output, zero logits and random maps, comes after the simulated time."""
+        count, seconds = len(pixels), self.seconds_per_image * len(pixels)
+        ended = self.free = max(self.free, time.perf_counter()) + seconds
+
+        def wait() -> Output:
+            time.sleep(max(0.0, ended - time.perf_counter()))
+            self._count_batch(count, seconds, ended)
+            attention = np.random.default_rng(0).random((count, *self.classifier.geometry.grid), dtype=np.float32)
+            return Output(np.zeros((count, 1000), np.float32), {"rollout": attention})
+
+        return wait
+
+
+def run_watched(
+    folder: Path, checkpoint: Path, watch: Callable[[Any], WatchedDevice], overlays: bool, **settings: Any
+) -> WatchedDevice:
+    """Run over 1,500 photos of 300x300, with a watched classifier.
+
+    Args:
+        folder: folder for photos and results.
+        checkpoint: the model.
+        watch: turns its classifier into a watched one.
+        overlays: whether to draw overlays.
+        settings: further settings of `RunConfig`.
+    """
+    photos = save_linked_photos(folder / "small", _WATCHED_PHOTOS)
+    load_classifier = load.load_classifier
+    devices: list[WatchedDevice] = []
+
+    def load_watched(*arguments: Any, **options: Any) -> Any:
+        devices.append(watch(load_classifier(*arguments, **options)))
+        return devices[-1]
+
+    places = {"input": photos, "out": folder / f"watched-{time.monotonic_ns()}"}
+    config = RunConfig(
+        **places | settings, model=str(checkpoint), overlay_size=1024 if overlays else None, report=False
+    )
+    with mock.patch.object(load, "load_classifier", load_watched):
+        run(config)
+    (device,) = devices
+    return device
