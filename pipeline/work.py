@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import DeviceLostError, StoppedError
+from pipeline.finish_batch import BatchFinisher, FinishedBatch
 from pipeline.model.map_scale import Span, spread_evenly
 from pipeline.overlays.draw import overlay_look
 from pipeline.overlays.draw_pictures import draw_pictures
@@ -17,15 +18,13 @@ from pipeline.overlays.writer import OverlayWriter
 from pipeline.photos.loader import PhotoLoader, in_groups
 from pipeline.planning.plan_schema import refs_of_plan
 from pipeline.progress import Stopwatch
-from pipeline.records import Batch, ImageRef, Prediction
+from pipeline.records import Batch, ImageRef
 from pipeline.report.drift import Profiler
 from pipeline.results.files import ResultsFiles
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.open_run import OpenRun
 from pipeline.results.run_record import PROFILE
-from pipeline.results.schema import Row
 from pipeline.results.table_writer import TableWriter
-from pipeline.results.windows import Window
 from pipeline.run_model import RunModel
 
 if TYPE_CHECKING:  # torch takes a second to import
@@ -49,19 +48,6 @@ class ShardDone:
     ok: int
     failed: int
     is_ours: bool = True
-
-
-@dataclass(frozen=True)
-class _FinishedBatch:
-    """The rows of a batch, and those of the windows that are kept."""
-
-    rows: list[Row]
-    windows: list[Window]
-
-    def count(self) -> tuple[int, int]:
-        """Count the ok and the failed photos."""
-        failed = sum(row.status == "failed" for row in self.rows)
-        return len(self.rows) - failed, failed
 
 
 @dataclass
@@ -146,6 +132,9 @@ class ShardRunner:
             )
             self._resources = resources.pop_all()
         self._table = TableWriter(self._files, before_commit=self._overlays.flush)
+        self._finisher = BatchFinisher(
+            self._rows, self._classifier.geometry, self._overlays, model.overlays, self._sampled, self._clock
+        )
         return self
 
     def _build_predictor(self, plan: "MapPlan") -> "Predictor":
@@ -186,7 +175,6 @@ class ShardRunner:
 
         batches = self._clock.over("photos", self._loader.load_groups(groups(), stop))
         done: ShardDone | None = None
-        profiler = Profiler()
         for batch, output in self._predictor.predict_ahead(batches):
             try:
                 finished = self._finish_batch(batch, output)
@@ -198,21 +186,19 @@ class ShardRunner:
                 self._table.open_part(shard.number)
             with self._clock("table"):
                 self._table.add(finished.rows, finished.windows)
-            profiler.add(finished.rows, shard.failed_before)
-            ok, failed = finished.count()
-            done = replace(done, ok=done.ok + ok, failed=done.failed + failed)
-            self._on_batch(ok, failed)
+            ok = len(finished.rows) - finished.failed
+            done = replace(done, ok=done.ok + ok, failed=done.failed + finished.failed)
+            self._on_batch(ok, finished.failed)
             shard.groups_left -= 1
             if shard.groups_left == 0:
                 loading.popleft()
-                yield replace(done, is_ours=self._commit(profiler))
-                done, profiler = None, Profiler()
+                yield replace(done, is_ours=self._commit(shard))
+                done = None
             elif self._folder and self._table.seconds_open >= self._model.config.part_seconds:
-                self._commit(profiler)
+                self._commit(shard)
                 self._table.open_part(self._folder.take_number())
-                profiler = Profiler()
         if self._folder and done and self._table.rows:
-            self._commit(profiler)
+            self._commit(loading[0])
 
     def run_one_by_one(self, shard: int, broken: Mapping[str, str], on_photo: Callable[[str], None]) -> ShardDone:
         """Work on one shard photo by photo: the last resort for a shard that ends the processes working on it.
@@ -225,15 +211,14 @@ class ShardRunner:
         taken = self._read_shard(shard, 1)
         refs = [replace(ref, problem=broken[ref.path]) if ref.path in broken else ref for ref in taken.refs]
         self._table.open_part(shard)
-        profiler = Profiler()
+        failed = 0
         for ref in refs:
             on_photo(ref.path)
             for batch, output in self._predictor.predict_ahead(self._loader.batches([ref], 1, lambda: False)):
                 finished = self._finish_batch(batch, output)
                 self._table.add(finished.rows, finished.windows)
-                profiler.add(finished.rows, taken.failed_before)
-        is_ours = self._commit(profiler)
-        return ShardDone(shard, len(refs) - profiler.failed, profiler.failed, is_ours)
+                failed += finished.failed
+        return ShardDone(shard, len(refs) - failed, failed, self._commit(taken))
 
     def _read_shard(self, number: int, batch_size: int) -> _Shard:
         plan = self._run.read_shard(number)
@@ -264,8 +249,8 @@ class ShardRunner:
         batches = self._loader.batches(refs[:SCALE_PHOTOS], self._predictor.photos_a_batch, lambda: False)
         return measure_run_span(one for batch in batches for one in self._predictor.predict_photos(batch.samples))
 
-    def _finish_batch(self, batch: Batch, output: "PendingPredictions") -> _FinishedBatch:
-        """Wait for the output of a batch, hand its overlays to their threads, and build its rows."""
+    def _finish_batch(self, batch: Batch, output: "PendingPredictions") -> FinishedBatch:
+        """Wait for the output of a batch, and build its rows."""
         from pipeline.model.predictor import is_device_lost
 
         with self._clock("model"):
@@ -277,29 +262,10 @@ class ShardRunner:
                 raise DeviceLostError(f"device {self._model.opened.device} no longer answers: {error}") from error
         windows = [len(sample.tiles.boxes) for sample in batch.samples if sample.tiles]
         self._most_windows = max(self._most_windows, *windows, 0)
-        failures = [*batch.failures, *filter(None, (prediction.failure for prediction in predictions))]
-        classified = [prediction for prediction in predictions if not prediction.failure]
-        with self._clock("table"):
-            unfamiliar = self._rows.rate_familiarity(classified)
-        with self._clock("overlays"):
-            rows = [self._finish_photo(*photo) for photo in zip(classified, unfamiliar, strict=True)]
-        for failure in failures:
-            log.warning("%s: %s", failure.ref.path, failure.reason, extra={"path": failure.ref.path})
-        rows += [self._rows.build_failed(failure) for failure in failures]
-        return _FinishedBatch(rows, self._rows.build_windows(classified))
+        return self._finisher.finish(batch, predictions)
 
-    def _finish_photo(self, prediction: Prediction, unfamiliar: float | None) -> Row:
-        """Build the row of a photo, and queue its overlay if it gets one."""
-        sample = prediction.sample
-        box = self._classifier.geometry.box_of(sample)
-        row = self._rows.build_ok(prediction, box, None, unfamiliar)
-        sampled = sample.ref.path in self._sampled
-        if not self._model.overlays.wants(row.label, row.score, row.decision, sampled=sampled):
-            return row
-        return replace(
-            row, overlay=self._overlays.submit(sample, prediction.attention, box, detections=row.detections or ())
-        )
-
-    def _commit(self, profiler: Profiler) -> bool:
+    def _commit(self, shard: _Shard) -> bool:
         with self._clock("table"):
+            profiler = Profiler()
+            profiler.add(self._table.gather(), shard.failed_before)
             return self._table.commit({PROFILE: profiler.as_text()})

@@ -33,6 +33,7 @@ FLOORS = (
     "analysis config",
     "planning",
     "run_model finish",
+    "finish_batch",
     "work",
     "engines",
     "prepare",

@@ -26,7 +26,7 @@ from pipeline.photos.load_photo import load_sample
 from pipeline.records import ImageRef, Prediction, Sample
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.rows import RowBuilder
-from pipeline.results.schema import to_table
+from pipeline.results.schema import set_columns
 
 _LARGE = (4000, 3000)  # 12 megapixels
 
@@ -81,7 +81,7 @@ def _build_photo_loop(ref: ImageRef, classifier: Classifier, results: ResultsFol
         with OverlayWriter(results, OverlayLook(), threads=1, waiting=4) as overlays:
             name = overlays.submit(prediction.sample, prediction.attention, box)
             overlays.flush()
-        to_table([rows.build_ok(prediction, box, name)])
+        set_columns(rows.build_ok([prediction], [box], [None]), overlay=[name])
 
     return loop
 

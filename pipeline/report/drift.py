@@ -6,18 +6,18 @@ A camera out of focus shows here before anybody has opened a picture: scores fal
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.decision import OUTCOMES, without_decision
 from pipeline.maps.statistics import concentration
-from pipeline.records import UNFAMILIAR_FROM
+from pipeline.records import UNFAMILIAR_FROM, Doubles
 from pipeline.results.run_record import newest_run_records
-from pipeline.results.schema import Row
 from pipeline.storage.location import Location
 
 LOW_CONFIDENCE = 0.7  # photos with a lower score deserve a look
@@ -62,7 +62,7 @@ class Profile:
 
 
 class Profiler:
-    """Gathers the profile of a run, row by row, in constant memory.
+    """Gathers the profile of a run, part by part, in constant memory.
 
     Mean and standard deviation come from sums of values and of squares: sqrt(E[x^2] - E[x]^2).
 
@@ -83,33 +83,36 @@ class Profiler:
         self._low_confidence = 0
         self._sums: dict[str, Any] = defaultdict(lambda: np.zeros(2))  # of values and of their squares
 
-    def add(self, rows: Iterable[Row], failed_before: Container[str] = frozenset()) -> None:
+    def add(self, rows: pa.Table, failed_before: Collection[str] = frozenset()) -> None:
         """Count rows of the table.
 
         Args:
             rows: of photos not counted before.
             failed_before: paths of photos that failed in an earlier run.
         """
-        for row in rows:
-            self.tried_again += row.path in failed_before
-            if row.label is None or row.score is None or row.attention is None or row.width is None:
-                self.failed += 1
-                self.failed_again += row.path in failed_before
-                continue
-            self.labels[row.label] += 1
-            if row.decision is not None:
-                self.decisions[row.decision] += 1
-            if row.unfamiliar is not None:
-                self.rated += 1
-                self.unfamiliar += row.unfamiliar > UNFAMILIAR_FROM
-            self._low_confidence += row.score < LOW_CONFIDENCE
-            values = {
-                "score": row.score,
-                "megapixels": row.width * (row.height or 0) / 1e6,
-                "map concentration": float(concentration(row.attention)),
-            }
-            for name, value in values.items():
-                self._sums[name] += (value, value**2)
+        ok = rows.filter(rows["label"].is_valid())
+        self.failed += len(rows) - len(ok)
+        if failed_before:
+            paths = set(rows["path"].to_pylist()) & set(failed_before)
+            self.tried_again += len(paths)
+            self.failed_again += len(paths - set(ok["path"].to_pylist()))
+        if len(ok) == 0:
+            return
+        self.labels.update(ok["label"].to_pylist())
+        self.decisions.update(ok["decision"].drop_null().to_pylist())
+        unfamiliar = ok["unfamiliar"].drop_null().to_numpy()  # float32, and so are the limits
+        self.rated += len(unfamiliar)
+        self.unfamiliar += int((unfamiliar > np.float32(UNFAMILIAR_FROM)).sum())
+        scores = ok["score"].to_numpy()
+        self._low_confidence += int((scores < np.float32(LOW_CONFIDENCE)).sum())
+        columns = {
+            "score": scores,
+            "megapixels": ok["width"].to_numpy() * (ok["height"].to_numpy() / 1e6),
+            "map concentration": _concentrations(ok["attention"]),
+        }
+        for name, values in columns.items():
+            exact = values.astype(np.float64)
+            self._sums[name] += (exact.sum(), (exact**2).sum())
 
     def as_text(self) -> str:
         """Return the counts and sums as JSON, for the metadata of a part."""
@@ -150,6 +153,14 @@ class Profiler:
         if self.rated:
             counts[_UNFAMILIAR] = self.unfamiliar
         return Profile(self.photos, averages, {name: count / photos for name, count in counts.items()})
+
+
+def _concentrations(maps: pa.ChunkedArray) -> Doubles:
+    """Return the concentration of each map, in any order: maps of one size together."""
+    by_size = defaultdict(list)
+    for values in maps.to_numpy():
+        by_size[len(values)].append(values)
+    return np.concatenate([np.empty(0), *(concentration(np.stack(same)) for same in by_size.values())])
 
 
 def earlier_profiles(out: Location, fingerprint: str, most: int) -> list[Profile]:

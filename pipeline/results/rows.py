@@ -12,7 +12,7 @@ from pipeline.decision import Decision, Outcome
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.targets import Targets
 from pipeline.records import Box, Failure, Floats, ImageRef, Prediction, Scoring, best_scores
-from pipeline.results.schema import Row, set_columns
+from pipeline.results.schema import SCHEMA, build_table, maps_by_method, set_columns, string_lists
 from pipeline.results.windows import Window, describe_windows
 
 MODEL_SOURCE = "model"  # of a detection, not a person
@@ -58,54 +58,72 @@ class RowBuilder:
         """Return the column unfamiliar of classified photos, all at once: the statistics are read once."""
         return rate_familiarity(self.familiarity, predictions)
 
-    def build_ok(self, prediction: Prediction, box: Box, overlay: str | None, unfamiliar: float | None = None) -> Row:
-        """Build the row of a classified photo."""
-        sample = prediction.sample
-        top, scores = best_scores(prediction.logits, self.scoring)
-        grid_h, grid_w = prediction.attention.shape
-        target, versus = self.targets.name_labels(prediction.target, self.labels)
-        ((defect_score, decision),) = self._judge(prediction.logits[None])
-        notes = [sample.note] if sample.note else []
+    def build_ok(
+        self, predictions: Sequence[Prediction], boxes: Sequence[Box], unfamiliar: Sequence[float | None]
+    ) -> pa.Table:
+        """Build the rows of classified photos, without overlays.
+
+        Args:
+            predictions: n photos.
+            boxes: the part of each photo under its map, in upright pixels.
+            unfamiliar: from `rate_familiarity`.
+        """
+        if not predictions:
+            return SCHEMA.empty_table()
+        logits = np.stack([one.logits for one in predictions])  # (n, C)
+        top, scores = best_scores(logits, self.scoring)  # (n, 5) each
+        judged = self._judge(logits)
+        targets = [self.targets.name_labels(one.target, self.labels) for one in predictions]
+        samples = [one.sample for one in predictions]
+        columns = self._file_columns([(sample.ref, sample.content_hash) for sample in samples])
+        columns |= {
+            "status": ["ok"] * len(predictions),
+            "note": [self._describe(one) for one in predictions],
+            "width": [sample.width for sample in samples],
+            "height": [sample.height for sample in samples],
+            "label": [self.labels[label_id] for label_id in top[:, 0].tolist()],
+            "label_id": top[:, 0],
+            "score": scores[:, 0].astype(np.float32),
+            "top_labels": string_lists([[self.labels[label_id] for label_id in ids] for ids in top.tolist()]),
+            "top_scores": scores,
+            "logits": logits,
+            "attention": [one.attention.ravel() for one in predictions],
+            "more_maps": maps_by_method([one.more_maps for one in predictions]),
+            "target": [target for target, _ in targets],
+            "versus": [versus for _, versus in targets],
+            "grid_h": [one.attention.shape[0] for one in predictions],
+            "grid_w": [one.attention.shape[1] for one in predictions],
+            "map_box": boxes,
+            "defect_score": [score for score, _ in judged],
+            "decision": [outcome for _, outcome in judged],
+            "unfamiliar": unfamiliar,
+            **(self._tile_columns(predictions) if self.tile else {}),
+        }
+        if self.embeddings:
+            columns["embedding"] = [to_embedding(one.features) for one in predictions]
+        return build_table(len(predictions), columns)
+
+    def _describe(self, prediction: Prediction) -> str | None:
+        """Return the column note."""
+        notes = [prediction.sample.note] if prediction.sample.note else []
         if self.scoring == "sigmoid":
             notes.append("scores are sigmoids, one for each label, and need not sum to 1")
         if self.targets.versus_ids == (prediction.target,):
             notes.append("target and versus are the same label, so nothing sets them apart")
-        return Row(
-            **self._file_columns(sample.ref, sample.content_hash),
-            status="ok",
-            note="; ".join(notes) or None,
-            width=sample.width,
-            height=sample.height,
-            label=self.labels[top[0]],
-            label_id=int(top[0]),
-            score=float(scores[0]),
-            top_labels=[self.labels[index] for index in top],
-            top_scores=scores.astype(np.float32),
-            logits=prediction.logits,
-            attention=prediction.attention.ravel(),
-            more_maps=[(method, values.ravel()) for method, values in prediction.more_maps.items()] or None,
-            target=target,
-            versus=versus,
-            grid_h=grid_h,
-            grid_w=grid_w,
-            map_box=box,
-            overlay=overlay,
-            defect_score=defect_score,
-            decision=decision,
-            unfamiliar=unfamiliar,
-            embedding=to_embedding(prediction.features) if self.embeddings else None,
-            **self._tile_columns(prediction),
-        )
+        return "; ".join(notes) or None
 
-    def _tile_columns(self, prediction: Prediction) -> dict[str, Any]:
-        sample, tiled = prediction.sample, prediction.tiled
-        if sample.tiles is None or tiled is None:
-            return {}
+    def _tile_columns(self, predictions: Sequence[Prediction]) -> dict[str, Sequence[Any]]:
+        cut = [(one.sample.tiles, one.tiled) for one in predictions]
         return {
-            "tile": self.tile,
-            "tiles": len(sample.tiles.boxes),
-            "tile_box": None if tiled.deciding is None else sample.tiles.boxes[tiled.deciding],
-            "detections": describe_detections(prediction, self.labels),
+            "tile": [self.tile if tiles and tiled else None for tiles, tiled in cut],
+            "tiles": [len(tiles.boxes) if tiles and tiled else None for tiles, tiled in cut],
+            "tile_box": [
+                tiles.boxes[tiled.deciding] if tiles and tiled and tiled.deciding is not None else None
+                for tiles, tiled in cut
+            ],
+            "detections": [
+                describe_detections(one, self.labels) if one.sample.tiles and one.tiled else None for one in predictions
+            ],
         }
 
     def build_windows(self, predictions: Sequence[Prediction]) -> list[Window]:
@@ -113,9 +131,11 @@ class RowBuilder:
         kept = predictions if self.keep_tiles and self.tile else ()
         return [row for one in kept for row in describe_windows(one, self.labels, self.scoring, self.run_id)]
 
-    def build_failed(self, failure: Failure) -> Row:
-        """Build the row of a file without a prediction, with the reason."""
-        return Row(**self._file_columns(failure.ref, failure.content_hash), status="failed", error=failure.reason)
+    def build_failed(self, failures: Sequence[Failure]) -> pa.Table:
+        """Build the rows of files without a prediction, with the reasons."""
+        columns = self._file_columns([(failure.ref, failure.content_hash) for failure in failures])
+        columns |= {"status": ["failed"] * len(failures), "error": [failure.reason for failure in failures]}
+        return build_table(len(failures), columns)
 
     def judge_again(self, table: pa.Table) -> pa.Table:
         """Put the current decision, and its fingerprint, into rows with the current logits of this model."""
@@ -136,18 +156,18 @@ class RowBuilder:
             return [(None, None)] * len(logits)
         return self.decision.judge(logits, self.labels, self.scoring)
 
-    def _file_columns(self, ref: ImageRef, content_hash: str | None) -> dict[str, Any]:
+    def _file_columns(self, files: Sequence[tuple[ImageRef, str | None]]) -> dict[str, Any]:
+        """Return the columns of files with their content hashes."""
+        same = {"model": self.model, "method": self.method, "run_id": self.run_id}
         return {
-            "path": ref.path,
-            "path_bytes": ref.path_bytes,
-            "content_hash": content_hash,
-            "file_bytes": ref.file_bytes,
-            "mtime": ref.mtime_ns,
-            "model": self.model,
-            "method": self.method,
-            "fingerprint": self.fingerprint_of(ref.path),
-            "run_id": self.run_id,
-            "processed_at": time.time_ns() // 1000,
+            "path": [ref.path for ref, _ in files],
+            "path_bytes": [ref.path_bytes for ref, _ in files],
+            "content_hash": [content_hash for _, content_hash in files],
+            "file_bytes": [ref.file_bytes for ref, _ in files],
+            "mtime": [ref.mtime_ns for ref, _ in files],
+            "fingerprint": [self.fingerprint_of(ref.path) for ref, _ in files],
+            "processed_at": [time.time_ns() // 1000] * len(files),
+            **{name: [value] * len(files) for name, value in same.items()},
         }
 
 

@@ -1,7 +1,8 @@
 """The Arrow schema of the table. Columns are only ever added, nullable, at the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -117,20 +118,54 @@ class Row:
 
 def to_table(rows: Sequence[Row]) -> pa.Table:
     """Convert rows to an Arrow table of `SCHEMA`."""
-    columns = [_to_array([getattr(row, field.name) for row in rows], field) for field in SCHEMA]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    return build_table(len(rows), {field.name: [getattr(row, field.name) for row in rows] for field in SCHEMA})
 
 
-def _to_array(values: Sequence[Any], field: pa.Field) -> pa.Array:
-    """Convert the values of a column; embeddings in one buffer, since `pa.array` takes 1 ms for a list of 768."""
-    if field.name != "embedding":
-        return pa.array(values, type=field.type)
+def build_table(count: int, columns: Mapping[str, Sequence[Any] | pa.Array | None]) -> pa.Table:
+    """Build a table of `SCHEMA`.
+
+    Args:
+        count: of rows.
+        columns: by name, Arrow arrays or values for them; None and others: null.
+    """
+    arrays = [
+        pa.nulls(count, field.type) if (values := columns.get(field.name)) is None else _to_array(values, field)
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _to_array(values: Sequence[Any] | pa.Array, field: pa.Field) -> pa.Array:
+    if isinstance(values, pa.Array):
+        return values
+    return float_lists(values) if field.type == _FLOATS else pa.array(values, type=field.type)
+
+
+def float_lists(rows: Sequence[Sequence[float] | Floats | None]) -> pa.ListArray:
+    """Convert lists of numbers, or None, in one buffer: `pa.array` takes 1 ms for a list of 768."""
     empty = np.empty(0, np.float32)
-    lists = [empty if floats is None else floats for floats in values]
-    offsets = np.cumsum([0, *map(len, lists)], dtype=np.int32)
-    is_null = np.array([floats is None for floats in values], bool)
+    lists = [empty if floats is None else np.asarray(floats, np.float32) for floats in rows]
     flat = pa.array(np.concatenate([empty, *lists]), pa.float32())
-    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=pa.array(is_null))
+    mask = pa.array([floats is None for floats in rows], pa.bool_())
+    return pa.ListArray.from_arrays(_offsets(map(len, lists)), flat, mask=mask)
+
+
+def string_lists(rows: Sequence[Sequence[str]]) -> pa.ListArray:
+    """Convert lists of texts."""
+    return pa.ListArray.from_arrays(_offsets(map(len, rows)), pa.array(chain.from_iterable(rows), pa.string()))
+
+
+def maps_by_method(rows: Sequence[Mapping[str, Floats]]) -> pa.MapArray | None:
+    """Convert maps of further methods, photo by photo; None if there are none."""
+    if not any(rows):
+        return None
+    names = pa.array([name for maps in rows for name in maps], pa.string())
+    values = float_lists([values.ravel() for maps in rows for values in maps.values()])
+    return pa.MapArray.from_arrays(_offsets(map(len, rows)), names, values)
+
+
+def _offsets(lengths: Iterable[int]) -> pa.Array:
+    return pa.array(np.cumsum([0, *lengths]), pa.int32())
 
 
 def set_columns(table: pa.Table, **values: Sequence[object]) -> pa.Table:

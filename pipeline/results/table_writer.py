@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+
+import pyarrow as pa
 
 from pipeline.results.files import ResultsFiles
-from pipeline.results.schema import Row, to_table
+from pipeline.results.schema import SCHEMA, set_columns
 from pipeline.results.windows import Window, encode_windows
 
 
@@ -23,7 +24,7 @@ class TableWriter:
 
         self._files = files
         self._before_commit = before_commit
-        self._rows: list[Row] = []
+        self._batches: list[pa.Table] = []
         self._windows: list[Window] = []
         self._number = 0
         self._opened = time.monotonic()
@@ -41,26 +42,31 @@ class TableWriter:
     @property
     def rows(self) -> int:
         """Rows in the open part."""
-        return len(self._rows)
+        return sum(map(len, self._batches))
 
     def open_part(self, number: int) -> None:
         """Begin the part of this number; rows gathered before, and not committed, are dropped."""
-        self._number, self._rows, self._windows, self._opened = number, [], [], time.monotonic()
+        self._number, self._batches, self._windows, self._opened = number, [], [], time.monotonic()
 
-    def add(self, rows: Sequence[Row], windows: Sequence[Window] = ()) -> None:
+    def add(self, rows: pa.Table, windows: Sequence[Window] = ()) -> None:
         """Add the rows of one batch, and those of its windows."""
-        self._rows += rows
+        self._batches.append(rows)
         self._windows += windows
+
+    def gather(self) -> pa.Table:
+        """Return the rows of the open part in one table."""
+        rows = pa.concat_tables(self._batches or [SCHEMA.empty_table()]).unify_dictionaries().combine_chunks()
+        self._batches = [rows]
+        return rows
 
     def commit(self, metadata: Mapping[str, str]) -> bool:
         """Commit the gathered rows; return False where another worker has done this part."""
         self._before_commit()
+        rows = self.gather()
         if renamed := self._files.take_renamed_pictures():
-            self._rows = [
-                replace(row, overlay=renamed[row.overlay]) if row.overlay in renamed else row for row in self._rows
-            ]
-        rows, self._rows = self._rows, []
+            rows = set_columns(rows, overlay=[renamed.get(name, name) for name in rows["overlay"].to_pylist()])
+        self._batches = []
         windows, self._windows = self._windows, []
         if windows:
             self._files.write_windows(self._number, encode_windows(windows))
-        return self._files.create_part(self._number, to_table(rows), metadata)
+        return self._files.create_part(self._number, rows, metadata)

@@ -10,13 +10,14 @@ from PIL import Image, ImageFilter
 
 import pipeline
 from pipeline.report.drift import Average, Profile, Profiler, drift_warnings, earlier_profiles
+from pipeline.results.schema import to_table
 from tests.helpers.photos import save_photos
 from tests.helpers.tables import make_record, make_row
 
 
 def profile_of(rows):
     profiler = Profiler()
-    profiler.add(rows)
+    profiler.add(to_table(rows))
     return profiler.profile()
 
 
@@ -37,6 +38,12 @@ def test_profile_by_hand():
     shares = np.arange(1, 6) / 15  # of the rows' map, whose first cell is 0
     concentration = 1 + (shares * np.log(shares)).sum() / np.log(6)
     assert found.averages["map concentration"].mean == pytest.approx(concentration)
+
+
+def test_maps_of_several_sizes_count_alike():
+    maps = [np.array(values, np.float32) for values in ([1, 0, 0, 0], [1, 1], [0, 1, 0, 0], [1, 1])]
+    found = profile_of([make_row(f"{number}", attention=values) for number, values in enumerate(maps)])
+    assert found.averages["map concentration"].mean == pytest.approx(0.5)  # all in one cell, or uniform
 
 
 def test_a_usual_night_is_no_news():
@@ -95,7 +102,7 @@ def test_shares_of_unfamiliar_photos_by_hand():
     """Of the photos compared with the training photos and of all; a profile goes through text."""
     rows = [make_row(f"{number}", unfamiliar=value) for number, value in enumerate((0.2, 0.99, 0.9901, 1.0))]
     profiler = Profiler()
-    profiler.add([*rows, make_row("4", status="failed", label=None)])
+    profiler.add(to_table([*rows, make_row("4", status="failed", label=None)]))
     assert (profiler.rated, profiler.unfamiliar) == (4, 2)
     copy = Profiler()
     copy.add_text(profiler.as_text())

@@ -7,14 +7,14 @@ import pytest
 
 from pipeline.decision import add_decision
 from pipeline.model.familiarity import fit_familiarity
-from pipeline.model.targets import Targets
-from pipeline.records import ImageRef, Prediction, Sample
+from pipeline.model.targets import LabelGroup, Targets
+from pipeline.records import Detection, ImageRef, Prediction, Sample, TiledResult, Tiles, best_scores, compute_scores
 from pipeline.results.done_index import read_done_index
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.read import read_results
 from pipeline.results.restamp import restamp, split_touched
 from pipeline.results.rows import RowBuilder
-from pipeline.results.schema import to_table
+from pipeline.results.schema import SCHEMA, to_table
 from tests.helpers.decisions import make_decision
 from tests.helpers.tables import FAILED, make_row, write_run
 
@@ -34,26 +34,80 @@ def predict(logits):
     return Prediction(sample, np.asarray(logits, np.float32), np.ones((2, 2), np.float32))
 
 
+def build(rows, *predictions):
+    """Return the rows of photos as dicts."""
+    count = len(predictions)
+    return rows.build_ok(predictions, [(0, 0, 30, 20)] * count, [None] * count).to_pylist()
+
+
 @pytest.mark.parametrize(
     ("scoring", "expected"),
     [("softmax", [(0.25, "pass"), (0.75, "reject")]), ("sigmoid", [(0.5, "review"), (0.75, "reject")])],
 )
 def test_new_rows_have_the_decision_of_the_model(scoring, expected):
     rows = builder(make_decision(positive=("bad",), pass_below=0.3, reject_from=0.7), scoring)
-    built = [rows.build_ok(predict(logits), (0, 0, 30, 20), None) for logits in QUARTERS]
-    assert [(row.defect_score, row.decision) for row in built] == expected
-    plain = builder(None).build_ok(predict(QUARTERS[0]), (0, 0, 30, 20), None)
-    assert (plain.defect_score, plain.decision) == (None, None)
+    built = build(rows, *map(predict, QUARTERS))
+    assert [(row["defect_score"], row["decision"]) for row in built] == expected
+    (plain,) = build(builder(None), predict(QUARTERS[0]))
+    assert (plain["defect_score"], plain["decision"]) == (None, None)
+
+
+def test_rows_of_a_batch_are_those_of_each_photo_alone():
+    """Photos in windows have maps of their own sizes, and windows of their own number."""
+    random = np.random.default_rng(0)
+    photos = []
+    for number, grid in enumerate([(2, 2), (3, 5), (1, 4)]):
+        photo = predict(random.normal(size=2))
+        boxes = tuple((left, 0, left + 9, 9) for left in range(number + 1))
+        logits = random.normal(size=(len(boxes), 2)).astype(np.float32)
+        found = [Detection((0, 0, 4, 5), 1, 0.75)] * number
+        photos.append(
+            replace(
+                photo,
+                sample=replace(photo.sample, note="first of 3 frames" if number else None, tiles=Tiles(boxes)),
+                attention=random.random(grid, dtype=np.float32),
+                more_maps={"article": random.random(grid, dtype=np.float32)},
+                target=number % 2,
+                tiled=TiledResult(number or None, found, None, logits, None),
+            )
+        )
+    rows = replace(builder(make_decision(positive=("bad",))), tile=9, targets=Targets(versus=LabelGroup((1,))))
+    together = build(rows, *photos)
+    alone = [row for photo in photos for row in build(rows, photo)]
+    for one, other in zip(together, alone, strict=True):
+        assert one | {"processed_at": None} == other | {"processed_at": None}
+    assert [row["tiles"] for row in together] == [1, 2, 3]
+    assert [row["tile_box"] for row in together] == [None, [1, 0, 10, 9], [2, 0, 11, 9]]
+    assert [len(row["detections"]) for row in together] == [0, 1, 2]
+    assert [len(row["attention"]) for row in together] == [4, 15, 4]
+    assert together[1]["more_maps"] == [("article", photos[1].more_maps["article"].ravel().tolist())]
+    assert [row["note"] for row in together] == [
+        None,
+        "first of 3 frames; target and versus are the same label, so nothing sets them apart",
+        "first of 3 frames",
+    ]
+
+
+@pytest.mark.parametrize("scoring", ["softmax", "sigmoid"])
+def test_best_classes_come_in_the_order_of_their_probabilities_then_of_their_ids(scoring):
+    logits = np.random.default_rng(0).integers(-3, 3, (20, 9)).astype(np.float32)  # with ties
+    top, scores = best_scores(logits, scoring)
+    assert top.tolist() == np.argsort(-logits, axis=1, kind="stable")[:, :5].tolist()
+    np.testing.assert_array_equal(scores, np.take_along_axis(compute_scores(logits, scoring), top, axis=1))
+    assert best_scores(logits[0, :2], scoring)[0].tolist() == np.argsort(-logits[0, :2], kind="stable").tolist()
+
+
+def test_no_photos_are_no_rows():
+    assert builder(None).build_ok([], [], []).equals(SCHEMA.empty_table())
+    assert builder(None).build_failed([]).equals(SCHEMA.empty_table())
 
 
 def test_rows_have_no_embedding_unless_asked_for():
     prediction = replace(predict(QUARTERS[0]), features=np.array([0.5, -2, 1e5, -1e30], np.float32))
     plain, asked = (replace(builder(None), embeddings=asked) for asked in (False, True))
     assert (plain.needs_features, asked.needs_features) == (False, True)
-    assert plain.build_ok(prediction, (0, 0, 30, 20), None).embedding is None
-    embedding = asked.build_ok(prediction, (0, 0, 30, 20), None).embedding
-    assert embedding.dtype == np.float32
-    assert embedding.tolist() == [0.5, -2, 65504, -65504], "float16 ends there"
+    assert build(plain, prediction)[0]["embedding"] is None
+    assert build(asked, prediction)[0]["embedding"] == [0.5, -2, 65504, -65504], "float16 ends there"
 
 
 def test_photos_of_a_batch_are_compared_with_the_training_photos():
@@ -65,7 +119,8 @@ def test_photos_of_a_batch_are_compared_with_the_training_photos():
     rated = rows.rate_familiarity(photos)
     expected = familiarity.unfamiliarity(np.stack([photo.features for photo in photos]))
     assert rated == pytest.approx(expected.tolist())
-    assert rows.build_ok(photos[0], (0, 0, 30, 20), None, rated[0]).unfamiliar == rated[0]
+    table = rows.build_ok(photos, [(0, 0, 30, 20)] * 4, rated)
+    assert table["unfamiliar"].to_pylist() == np.array(rated, np.float32).tolist()
     assert rows.rate_familiarity([]) == []
     assert builder(None).rate_familiarity(photos) == [None] * 4
 

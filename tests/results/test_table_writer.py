@@ -6,6 +6,7 @@ import pytest
 from pipeline.results.files import ResultsFiles
 from pipeline.results.folder import ResultsFolder
 from pipeline.results.read import read_results
+from pipeline.results.schema import to_table
 from pipeline.results.table_writer import TableWriter
 from tests.helpers.tables import make_row
 
@@ -18,7 +19,7 @@ def test_writer_commits_a_part_a_shard_after_its_overlays(out, source):
         for number, names in ((4, "abc"), (0, "def"), (7, "gh")):
             table.open_part(number)
             for name in names:
-                table.add([make_row(name, run_id=results.run_id)])
+                table.add(to_table([make_row(name, run_id=results.run_id)]))
             assert table.commit({"profile": f"of {names}"})
         assert order == [0, 1, 2]
         committed = sorted((out / "table").iterdir())
@@ -30,11 +31,11 @@ def test_writer_commits_a_part_a_shard_after_its_overlays(out, source):
 def test_writer_leaves_the_rows_of_another_part_out(out, source):
     with ResultsFolder(out, source) as results:
         table = TableWriter(results, before_commit=lambda: None)
-        table.add([make_row("a", run_id=results.run_id)])
+        table.add(to_table([make_row("a", run_id=results.run_id)]))
         assert table.rows == 1
         table.open_part(1)
         assert table.rows == 0
-        table.add([make_row("b", run_id=results.run_id)])
+        table.add(to_table([make_row("b", run_id=results.run_id)]))
         table.commit({})
         assert read_results(out)["path"].tolist() == ["b"]
 
@@ -47,7 +48,7 @@ def test_a_part_is_committed_once(out, source, holds_lock):
         for files, name, is_first in ((results, "a", True), (late, "b", False)):
             table = TableWriter(files, before_commit=lambda: None)
             table.open_part(3)
-            table.add([make_row(name, run_id=results.run_id)])
+            table.add(to_table([make_row(name, run_id=results.run_id)]))
             assert table.commit({}) is is_first
         assert read_results(out)["path"].tolist() == ["a"]
         assert not list((out / "tmp").iterdir())
