@@ -40,9 +40,9 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     checkpoint = save_checkpoint(replace(VIT_B_16, name="one-layer", layers=1), folder)
     cost = partial(_measure_cost, folder, checkpoint)
     _time_run(folder, checkpoint, _SMALL, 10, overlays="all")  # imports, and a first look at everything
-    small, drawn = cost(_SMALL, (500, 2500), overlays=False), cost(_SMALL, (500, 2500), overlays=True)
-    large = cost(_LARGE, (50, 300), overlays=True)
-    some = cost(_LARGE, (50, 300), overlays=True, choice="sample:15")
+    small, drawn = cost(_SMALL, (500, 2500), overlays="none"), cost(_SMALL, (500, 2500), overlays="all")
+    large = cost(_LARGE, (60, 300), overlays="all")
+    some = cost(_LARGE, (60, 300), overlays="5%")
     return [
         _figure("300x300 without overlays", small, 0.25),
         _figure("300x300 with overlays", drawn, 0.5),
@@ -62,12 +62,20 @@ def _figure(photos: str, cost: _Cost, bar: float) -> Figure:
 
 
 def _measure_cost(
-    folder: Path, checkpoint: Path, size: tuple[int, int], counts: tuple[int, int], *, overlays: bool,
-    choice: str = "all",
+    folder: Path, checkpoint: Path, size: tuple[int, int], counts: tuple[int, int], *, overlays: str
 ) -> _Cost:  # fmt: skip
-    """Measure what a photo costs, by the difference between a run over few photos and one over many."""
+    """Measure what a photo costs, by the difference between a run over few photos and one over many.
+
+    Args:
+        folder, checkpoint: as elsewhere.
+        size: width and height of the photos.
+        counts: of the photos in the two runs.
+        overlays: the setting, or 5% for a sample of that share.
+    """
+    choices = [f"sample:{count // 20}" if overlays == "5%" else overlays for count in counts]
     few, many = (
-        _time_run(folder, checkpoint, size, count, overlays=choice if overlays else "none") for count in counts
+        _time_run(folder, checkpoint, size, count, overlays=choice)
+        for count, choice in zip(counts, choices, strict=True)
     )
     photos = counts[1] - counts[0]
     return _Cost(*(1000 * (more - less) / photos for less, more in zip(few, many, strict=True)))

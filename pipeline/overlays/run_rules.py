@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from pipeline.decision import without_decision
 from pipeline.errors import ConfigError, ModelError
 from pipeline.model.map_scale import Span
@@ -14,25 +12,13 @@ from pipeline.overlays.config import OverlaysConfig
 from pipeline.overlays.draw import OverlayLook
 from pipeline.overlays.scale import Kept, read_kept_span
 from pipeline.photos.limits import DECODE_SECONDS, MAX_PIXELS
-from pipeline.photos.load_photo import LoadSpec
-from pipeline.records import Pixels
+from pipeline.photos.load_photo import LoadSpec, NoModelInput
 from pipeline.results.open_run import read_open_runs
 from pipeline.results.run_record import RunRecord, newest_run_records
 
 log = logging.getLogger(__name__)
 
 _OVERLAY_SIZE = 1024  # after a run without overlays
-
-
-@dataclass(frozen=True)
-class NoModelInput:
-    """Stands in for a model's image processor where photos are decoded for their overlay alone."""
-
-    do_resize: bool = False
-
-    def __call__(self, rgb: Pixels, **_: object) -> dict[str, list[Pixels]]:
-        """Return an input without pixels."""
-        return {"pixel_values": [np.empty((3, 0, 0), np.uint8)]}
 
 
 @dataclass(frozen=True)

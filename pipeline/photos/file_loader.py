@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.photos.content import hash_bytes, hash_unchanged
-from pipeline.photos.kept_photo import Keeper, KeptPhoto
+from pipeline.photos.kept_photo import Keeper, KeptPhoto, PhotoPlace
 from pipeline.photos.load_photo import LoadSpec, keep_unpacked
 from pipeline.photos.load_tasks import Loaded, LoadTask, Task
 from pipeline.photos.messenger import Messenger
@@ -28,18 +28,25 @@ class LoadOrder:
 
 
 class FileLoader:
-    """Loads files."""
+    """Loads files.
 
-    def __init__(self, messenger: Messenger, spec: LoadSpec, pool: PixelPool | None, *, keeps: bool) -> None:
+    Attributes:
+        keep_photos: photos to be finished stay in the workers; False: they are decoded once more.
+    """
+
+    keep_photos = True
+
+    def __init__(self, messenger: Messenger, spec: LoadSpec, pool: PixelPool | None, *, finishes: bool) -> None:
         """Set up.
 
         Args:
             messenger: to the workers.
             spec: instructions for decoding.
             pool: for the model's input; None: it is part of the answers.
-            keeps: photos for overlays stay in the workers.
+            finishes: photos for overlays are finished in the workers, see `PhotoLoader`.
         """
-        self._messenger, self._spec, self._pool, self._keeps = messenger, spec, pool, keeps
+        self._messenger, self._spec, self._pool = messenger, spec, pool
+        self._finishes = finishes and spec.overlay_size is not None
         self._tickets = itertools.count()
 
     def load(
@@ -86,8 +93,18 @@ class FileLoader:
         """Prepare a task; OSError: there is no temporary file for the pixels of its windows."""
         unpacked = UnpackedPhoto() if self._spec.tiling and ref.problem is None else None
         place = self._pool.take() if self._pool and ref.problem is None else None
-        ticket = next(self._tickets) if self._keeps else None
-        return LoadOrder(LoadTask(ref, data, unpacked.path if unpacked else None, ticket, place), unpacked)
+        is_kept = self._finishes and (self.keep_photos or data is not None)  # an object would be fetched once more
+        return LoadOrder(
+            LoadTask(
+                ref, data, unpacked.path if unpacked else None, next(self._tickets) if is_kept else None, place,
+                "input" if self._finishes and not is_kept else "both",
+            ),
+            unpacked,
+        )  # fmt: skip
+
+    def order_overlay(self, ref: ImageRef, data: bytes | None) -> LoadTask:
+        """Prepare a task for a photo that stays in its worker, without the model's input."""
+        return LoadTask(ref, data, ticket=next(self._tickets), wanted="overlay")
 
     def _receive(self, seat: Seat[Task, Any], order: LoadOrder, answer: Loaded, keeper: Keeper) -> Result:
         task, loaded = order.task, answer.result
@@ -98,9 +115,9 @@ class FileLoader:
         changes: dict[str, Any] = {}
         if answer.in_place and self._pool is not None and task.place is not None:
             changes["pixels"] = self._pool.read(task.place)
-        if answer.is_kept and task.ticket is not None:
-            place = seat.number, seat.worker.generation
-            changes["kept"] = KeptPhoto(keeper, task.ref, loaded.content_hash, *place, task.ticket)
+        if self._finishes:
+            place = None if task.ticket is None else PhotoPlace(seat.number, seat.worker.generation, task.ticket)
+            changes["kept"] = KeptPhoto(keeper, task.ref, loaded.content_hash, place)
         return keep_unpacked(replace(loaded, **changes) if changes else loaded, order.unpacked)
 
     def _fail(self, task: LoadTask, reason: str, content_hash: str | None = None) -> Failure:

@@ -1,6 +1,7 @@
 """A photo that stays in the worker that decoded it, until it is drawn there or nobody needs it."""
 
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pipeline.records import ImageRef
@@ -14,16 +15,31 @@ class Keeper(Protocol):
     """The loader, as its photos know it."""
 
     def finish(self, kept: "KeptPhoto", argument: Any) -> "Future[Any]":
-        """Finish a photo where it is kept; `PhotoLostError` if it is lost."""
+        """Finish a photo where it is kept, or decode it once more; `PhotoLostError` if it is lost."""
         ...
 
     def finish_again(self, kept: "KeptPhoto", argument: Any) -> Any:
         """Decode a lost photo once more, and finish it."""
         ...
 
-    def drop(self, kept: "KeptPhoto") -> None:
+    def drop(self, place: "PhotoPlace") -> None:
         """Forget a photo."""
         ...
+
+
+@dataclass(frozen=True)
+class PhotoPlace:
+    """The place of a photo that stays in its worker.
+
+    Attributes:
+        seat: number of the worker.
+        generation: of that worker's process.
+        ticket: name of the photo there.
+    """
+
+    seat: int
+    generation: int
+    ticket: int
 
 
 class KeptPhoto:
@@ -32,29 +48,24 @@ class KeptPhoto:
     Attributes:
         ref: the file.
         content_hash: of its bytes.
-        seat: number of its worker.
-        generation: of that worker's process.
-        ticket: its name there.
+        place: where it is; None: nowhere, so that it is decoded once more if it is to be finished.
     """
 
-    def __init__(
-        self, keeper: Keeper, ref: ImageRef, content_hash: str, seat: int, generation: int, ticket: int
-    ) -> None:  # fmt: skip
+    def __init__(self, keeper: Keeper, ref: ImageRef, content_hash: str, place: PhotoPlace | None) -> None:
         """Remember the place."""
-        self.ref, self.content_hash = ref, content_hash
-        self.seat, self.generation, self.ticket = seat, generation, ticket
+        self.ref, self.content_hash, self.place = ref, content_hash, place
         self._keeper = keeper
-        self._is_needed = True
+        self._is_needed = place is not None
 
     def start(self, argument: Any) -> "PendingFinish":
-        """Begin to finish the photo in its worker, once."""
+        """Begin to finish the photo in a worker, once."""
         self._is_needed = False
         return PendingFinish(self._keeper, self, argument)
 
     def __del__(self) -> None:
         """Let the worker forget a photo that was never finished."""
-        if self._is_needed:
-            self._keeper.drop(self)
+        if self._is_needed and self.place:
+            self._keeper.drop(self.place)
 
 
 class PendingFinish:

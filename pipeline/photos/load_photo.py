@@ -21,6 +21,17 @@ DRAFT_LONGER_SIDE = 1024
 
 
 @dataclass(frozen=True)
+class NoModelInput:
+    """Stands in for a model's image processor where photos are decoded for their overlay alone."""
+
+    do_resize: bool = False
+
+    def __call__(self, rgb: Pixels, **_: object) -> dict[str, list[Pixels]]:
+        """Return an input without pixels."""
+        return {"pixel_values": [np.empty((3, 0, 0), np.uint8)]}
+
+
+@dataclass(frozen=True)
 class LoadSpec:
     """Instructions for decoding a file.
 
@@ -45,6 +56,15 @@ class LoadSpec:
     draft_up_to: int | None = None
     unpacked: str | None = None
     input_size: tuple[int, int] | None = None
+
+    def for_input(self) -> "LoadSpec":
+        """Return the instructions without those for the overlay."""
+        return replace(self, overlay_size=None)
+
+    def for_overlay(self) -> "LoadSpec":
+        """Return the instructions without those for the model's input; the photo for the overlay stays the same."""
+        draft_up_to = self.tiling.size if self.tiling else self.draft_up_to
+        return replace(self, processor=NoModelInput(), tiling=None, draft_up_to=draft_up_to)
 
 
 def load_sample(ref: ImageRef, spec: LoadSpec) -> Sample | Failure:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -29,6 +29,7 @@ class LoadTask:
         unpacked: path of a file for the pixels of a photo of several windows; None if photos are not cut.
         ticket: name of the photo for the overlay, which stays in the worker; None: it is part of the answer.
         place: in the pool, for the model's input; None: it is part of the answer.
+        wanted: the model's input, the photo for the overlay, or both.
     """
 
     ref: ImageRef
@@ -36,6 +37,7 @@ class LoadTask:
     unpacked: str | None = None
     ticket: int | None = None
     place: int | None = None
+    wanted: Literal["both", "input", "overlay"] = "both"
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class WorkerFunction:
 
     def __init__(self, spec: LoadSpec, finish: Finish | None, pool: PixelPool | None) -> None:
         """Set up, in the main process; each worker has a copy."""
-        self._spec, self._finish, self._pool = spec, finish, pool
+        self._specs = {"both": spec, "input": spec.for_input(), "overlay": spec.for_overlay()}
+        self._finish, self._pool = finish, pool
         self._kept: dict[int, Pixels] = {}
 
     def __call__(self, task: Task) -> Any:
@@ -96,7 +99,7 @@ class WorkerFunction:
         if isinstance(task, LoadTask):
             return self._load(task)
         if isinstance(task, CutTask):
-            return cut_windows(task, partial(model_pixels, spec=self._spec))
+            return cut_windows(task, partial(model_pixels, spec=self._specs["both"]))
         if isinstance(task, DropTask):
             for ticket in task.tickets:
                 del self._kept[ticket]
@@ -109,7 +112,9 @@ class WorkerFunction:
             return Finished(None, error)
 
     def _load(self, task: LoadTask) -> Loaded:
-        spec = self._spec if task.unpacked is None else replace(self._spec, unpacked=task.unpacked)
+        spec = self._specs[task.wanted]
+        if task.unpacked is not None:
+            spec = replace(spec, unpacked=task.unpacked)
         if task.data is None:
             loaded = load_sample(task.ref, spec)
         else:

@@ -83,7 +83,7 @@ class PhotoLoader:
         self._prefetch_factor = prefetch_factor
         self._team: WorkerTeam[Task, Any] = WorkerTeam(WorkerFunction(spec, finish, pool), self.num_workers)
         self._messenger = Messenger(self.num_workers, decode_seconds)
-        self._files = FileLoader(self._messenger, spec, pool, keeps=finish is not None)
+        self._files = FileLoader(self._messenger, spec, pool, finishes=finish is not None)
         self._keeper = PhotoKeeper(self._team, self._messenger, self._files)
         self._fetchers = ThreadPoolExecutor(2 * self.num_workers)  # of objects
 
@@ -94,6 +94,18 @@ class PhotoLoader:
         self._fetchers.shutdown(wait=False, cancel_futures=True)
         self._team.close()
         self._fetchers.shutdown()
+
+    @property
+    def keep_photos(self) -> bool:
+        """Whether photos to be finished stay in their workers; else those to come are decoded once more for it.
+
+        That is for the case that few are finished: all others then need no photo for an overlay, and no memory.
+        """
+        return self._files.keep_photos
+
+    @keep_photos.setter
+    def keep_photos(self, value: bool) -> None:
+        self._files.keep_photos = value
 
     def batches(self, refs: Iterable[ImageRef], batch_size: int, stop: Callable[[], bool]) -> Iterator[Batch]:
         """Yield consecutive refs, `batch_size` at a time, until the end or until `stop()` returns true.

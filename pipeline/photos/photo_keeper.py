@@ -1,15 +1,15 @@
-"""The photos that stay in the workers, until they are drawn there."""
+"""The photos drawn in the workers: those that stay there until then, and those decoded once more for it."""
 
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from pipeline.errors import UnjudgedError
 from pipeline.photos.content import fetch_object
 from pipeline.photos.file_loader import FileLoader
-from pipeline.photos.kept_photo import KeptPhoto, PhotoLostError
+from pipeline.photos.kept_photo import KeptPhoto, PhotoLostError, PhotoPlace
 from pipeline.photos.load_tasks import Finished, FinishTask, Task
 from pipeline.photos.messenger import Messenger
 from pipeline.photos.team import Seat, WorkerTeam
@@ -24,7 +24,7 @@ _REDRAWS = 2  # of a photo whose worker died
 class _FinishOrder:
     """A photo to finish where it is kept, and the place of the result."""
 
-    kept: KeptPhoto
+    place: PhotoPlace
     argument: Any
     future: Future[Any]
 
@@ -51,12 +51,14 @@ class PhotoKeeper:
         self._finishing: list[deque[_FinishOrder]] = [deque() for _ in range(team.workers)]
 
     def finish(self, kept: KeptPhoto, argument: Any) -> Future[Any]:
-        """Finish a photo in the worker that keeps it; `PhotoLostError` if that has ended."""
-        order = _FinishOrder(kept, argument, Future())
-        orders = self._finishing[kept.seat]
+        """Finish a photo in the worker that keeps it, or in any; `PhotoLostError` if that has ended."""
+        if kept.place is None:
+            return self._team.submit(partial(self._load_and_finish, kept, None, argument), first=True)
+        order = _FinishOrder(kept.place, argument, Future())
+        orders = self._finishing[kept.place.seat]
         orders.append(order)
         if len(orders) == 1:  # those that follow until its turn comes go with it
-            self._team.submit(self._finish_kept, only=kept.seat)
+            self._team.submit(self._finish_kept, only=kept.place.seat)
         return order.future
 
     def finish_again(self, kept: KeptPhoto, argument: Any) -> Any:
@@ -75,9 +77,9 @@ class PhotoKeeper:
                 raise UnjudgedError("its object vanished during the run") from None
         raise UnjudgedError("it ends the process that draws it")
 
-    def drop(self, kept: KeptPhoto) -> None:
+    def drop(self, place: PhotoPlace) -> None:
         """Let the worker forget a photo."""
-        self._messenger.drop(kept.seat, kept.generation, kept.ticket)
+        self._messenger.drop(place.seat, place.generation, place.ticket)
 
     def _finish_kept(self, seat: Seat[Task, Any]) -> None:
         """Finish the photos that wait for it in one worker."""
@@ -85,14 +87,14 @@ class PhotoKeeper:
         here: list[_FinishOrder] = []
         while waiting:  # until it is empty: later ones have a job of their own
             order = waiting.popleft()
-            if order.kept.generation == seat.worker.generation:
+            if order.place.generation == seat.worker.generation:
                 here.append(order)
             else:
                 order.future.set_exception(PhotoLostError())
         if not here:
             return
         try:
-            answers = self._messenger.run(seat, [FinishTask(order.kept.ticket, order.argument) for order in here])
+            answers = self._messenger.run(seat, [FinishTask(order.place.ticket, order.argument) for order in here])
         except Exception as error:
             is_lost = isinstance(error, WorkerDiedError | WorkerTimeoutError)
             for order in here:
@@ -102,16 +104,13 @@ class PhotoKeeper:
             order.answer(answer)
 
     def _load_and_finish(self, kept: KeptPhoto, data: bytes | None, argument: Any, seat: Seat[Task, Any]) -> Any:
-        try:
-            order = self._files.order(kept.ref, data)
-        except OSError as error:
-            raise UnjudgedError(f"no temporary file for its pixels: {error.strerror}; set TMPDIR") from None
-        self._files.give_back(order.task)
-        task = replace(order.task, place=None)
+        task = self._files.order_overlay(kept.ref, data)
         loaded = self._run_or_lose(seat, task).result
         if isinstance(loaded, Failure):
             raise UnjudgedError(loaded.reason)
         if loaded.content_hash != kept.content_hash:
+            assert task.ticket is not None
+            self.drop(PhotoPlace(seat.number, seat.worker.generation, task.ticket))
             raise UnjudgedError("it has changed meanwhile")
         assert task.ticket is not None
         finished: Finished = self._run_or_lose(seat, FinishTask(task.ticket, argument))

@@ -1,6 +1,7 @@
 """The setting `overlays`: what it can say, and the photos chosen by it."""
 
 import pytest
+from PIL import ExifTags, Image
 
 import pipeline
 from pipeline.errors import ConfigError
@@ -89,6 +90,26 @@ def test_a_run_draws_what_is_below_a_score(tmp_path, start):
     start(overlays=f"below:{limit:.9f}", out=tmp_path / "again")
     assert drawn(tmp_path / "again") == set(scores.index[scores < limit])
     assert 0 < len(drawn(tmp_path / "again")) < 6
+
+
+def test_few_overlays_are_the_same_pictures_as_among_all(tmp_path, start):
+    """With few overlays, photos are decoded once more to be drawn: large ones reduced, turned ones upright."""
+    save_photos(tmp_path / "photos", 40)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for number in (3, 30):
+        with Image.open(tmp_path / "photos" / f"photo-{number:04d}.png") as photo:
+            photo.resize((1600, 1200)).save(tmp_path / "photos" / f"photo-{number:04d}.jpg", exif=exif)
+    start(report=False)
+    scores = pipeline.read_results(tmp_path / "out").set_index("path")["score"]
+    limit = max(scores["photo-0003.jpg"], scores["photo-0030.jpg"]) + 1e-7
+    start(overlays=f"below:{limit:.9f}", out=tmp_path / "again", report=False)
+    few = drawn(tmp_path / "again")
+    assert {"photo-0003.jpg", "photo-0030.jpg"} <= few
+    assert len(few) < 42
+    for picture in (tmp_path / "again" / "overlays").rglob("*.png"):
+        name = picture.relative_to(tmp_path / "again")
+        assert picture.read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
 def test_a_run_draws_labels_and_another_choice_alone_is_no_reason_to_run_again(tmp_path, start):

@@ -60,9 +60,44 @@ def test_each_photo_is_finished_with_its_own_argument_by_the_process_that_decode
     assert 1 <= len(processes) <= 2
 
 
-def test_a_process_that_dies_costs_a_second_decoding(refs, tmp_path):
+def test_photos_that_are_not_kept_are_decoded_once_more(refs):
+    """The model's input is the same with and without, and so is the photo; the worker holds neither in between."""
+
+    def finish(photo, argument):
+        workers = [thing for thing in gc.get_objects() if type(thing) is WorkerFunction]
+        return photo, argument, sum(len(worker._kept) for worker in workers)
+
+    with PhotoLoader(WITH_PHOTO, num_workers=1, finish=finish) as loader:
+        kept = load(loader, refs[:3])
+        loader.keep_photos = False
+        samples = load(loader, refs)
+        for one, other in zip(kept, samples, strict=False):
+            np.testing.assert_array_equal(one.pixels, other.pixels)
+        del kept, one
+        gc.collect()
+        for index in (11, 4, 0):
+            photo, argument, held = samples[index].kept.start(index).result()
+            np.testing.assert_array_equal(photo, load_sample(refs[index], WITH_PHOTO).photo)
+            assert argument == index
+            assert held == 0
+
+
+def test_photos_decoded_once_more_need_no_model_input(refs):
+    function = WorkerFunction(WITH_PHOTO, report, None)
+    loaded = function(LoadTask(refs[0], ticket=0, wanted="overlay"))
+    assert loaded.is_kept
+    assert loaded.result.pixels.size == 0
+    loaded = function(LoadTask(refs[0], wanted="input"))
+    assert not loaded.is_kept
+    assert loaded.result.photo is None
+    np.testing.assert_array_equal(loaded.result.pixels, load_sample(refs[0], WITH_PHOTO).pixels)
+
+
+@pytest.mark.parametrize("keep_photos", [True, False])
+def test_a_process_that_dies_costs_a_second_decoding(refs, tmp_path, keep_photos):
     """That of the photo finished then, and of the others it kept."""
     with PhotoLoader(WITH_PHOTO, num_workers=1, finish=sabotage(tmp_path / "flag")) as loader:
+        loader.keep_photos = keep_photos
         samples = load(loader, refs)
         results = [sample.kept.start("end" if index == 3 else index) for index, sample in enumerate(samples)]
         for index, (ref, result) in enumerate(zip(refs, results, strict=True)):
@@ -71,8 +106,10 @@ def test_a_process_that_dies_costs_a_second_decoding(refs, tmp_path):
             assert argument == ("end" if index == 3 else index)
 
 
-def test_a_photo_that_ends_every_process_is_named_and_costs_no_other(refs):
+@pytest.mark.parametrize("keep_photos", [True, False])
+def test_a_photo_that_ends_every_process_is_named_and_costs_no_other(refs, keep_photos):
     with PhotoLoader(WITH_PHOTO, num_workers=2, finish=sabotage(None)) as loader:
+        loader.keep_photos = keep_photos
         bad, *others = load(loader, refs)
         results = [sample.kept.start(index) for index, sample in enumerate(others)]
         with pytest.raises(UnjudgedError, match="it ends the process that draws it"):
@@ -80,8 +117,10 @@ def test_a_photo_that_ends_every_process_is_named_and_costs_no_other(refs):
         assert [result.result()[2] for result in results] == list(range(11))
 
 
-def test_a_lost_photo_that_has_changed_is_not_taken_for_the_old_one(refs, tmp_path):
+@pytest.mark.parametrize("keep_photos", [True, False])
+def test_a_lost_photo_that_has_changed_is_not_taken_for_the_old_one(refs, tmp_path, keep_photos):
     with PhotoLoader(WITH_PHOTO, num_workers=1, finish=sabotage(tmp_path / "flag")) as loader:
+        loader.keep_photos = keep_photos
         first, second, *_ = load(loader, refs)
         save_photos(tmp_path / "others", 1, size=(50, 50))
         os.replace(tmp_path / "others" / os.listdir(tmp_path / "others")[0], refs[0].file)
