@@ -10,10 +10,11 @@ from pipeline.model.input_geometry import InputGeometry
 from pipeline.overlays.choice import OverlayChoice
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.progress import Stopwatch
-from pipeline.records import Batch, Box, Prediction
+from pipeline.records import Batch, Box, ImageRef, Prediction
 from pipeline.results.rows import RowBuilder, describe_detections
 from pipeline.results.schema import set_columns
 from pipeline.results.windows import Window
+from pipeline.storage.location import is_url
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +53,12 @@ class BatchFinisher:
     photos: int = 0
     drawn: int = 0
 
-    @property
-    def draws_many(self) -> bool:
-        """Whether so many photos get an overlay that it pays to keep all of them until it is drawn."""
-        return self.choice.kind == "all" or self.drawn > _WORTH_KEEPING * self.photos
+    def keeps(self, ref: ImageRef) -> bool:
+        """Tell whether it pays to keep a photo for its overlay, before the model has seen it."""
+        if self.choice.kind == "sample":
+            return ref.path in self.sampled
+        is_object = is_url(ref.file)  # it would be fetched once more
+        return self.choice.kind == "all" or is_object or self.drawn > _WORTH_KEEPING * self.photos
 
     def finish(self, batch: Batch, predictions: Sequence[Prediction]) -> FinishedBatch:
         """Build the rows of a batch, and queue the overlays of the photos that get one."""
@@ -70,7 +73,7 @@ class BatchFinisher:
                 rows = set_columns(rows, overlay=self._queue_overlays(classified, boxes, rows))
         for failure in failures:
             log.warning("%s: %s", failure.ref.path, failure.reason, extra={"path": failure.ref.path})
-        with self.clock("table"):
+        if failures:
             rows = pa.concat_tables([rows, self.rows.build_failed(failures)])
         return FinishedBatch(rows, len(failures), self.rows.build_windows(classified))
 

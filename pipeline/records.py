@@ -73,10 +73,10 @@ class PendingResult(Protocol):
 
 
 class KeptPhoto(Protocol):
-    """A photo in the process that decoded it."""
+    """A photo for an overlay, in the process that decoded it or to be decoded once more."""
 
     def start(self, argument: Any) -> PendingResult:
-        """Begin to finish it there, once, by the function given to the loader."""
+        """Begin to finish it, once, by the function given to the loader."""
         ...
 
 
@@ -105,7 +105,7 @@ class Sample:
         pixels: (3, H, W), the model's input before rescale and normalise; empty for a photo of several windows.
         photo: (h, w, 3), upright, for the overlay; None if no overlay is drawn.
         tiles: its windows; None if photos are not cut.
-        kept: the photo for the overlay, if it stays where it was decoded; `photo` is None then.
+        kept: the photo for the overlay, if the loader's workers finish it; `photo` is None then.
     """
 
     ref: ImageRef

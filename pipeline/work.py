@@ -120,7 +120,6 @@ class ShardRunner:
                     spec, num_workers=config.workers, decode_seconds=config.decode_seconds, finish=draw_pictures
                 )
             )
-            self._loader.keep_photos = model.overlays.kind == "all"  # until the share of drawn photos is known
             self._predictor = self._build_predictor(map_plan)
             self._overlays = resources.enter_context(
                 OverlayWriter(
@@ -136,6 +135,7 @@ class ShardRunner:
         self._finisher = BatchFinisher(
             self._rows, self._classifier.geometry, self._overlays, model.overlays, self._sampled, self._clock
         )
+        self._loader.choose_kept(self._finisher.keeps)
         return self
 
     def _build_predictor(self, plan: "MapPlan") -> "Predictor":
@@ -263,9 +263,7 @@ class ShardRunner:
                 raise DeviceLostError(f"device {self._model.opened.device} no longer answers: {error}") from error
         windows = [len(sample.tiles.boxes) for sample in batch.samples if sample.tiles]
         self._most_windows = max(self._most_windows, *windows, 0)
-        finished = self._finisher.finish(batch, predictions)
-        self._loader.keep_photos = self._finisher.draws_many
-        return finished
+        return self._finisher.finish(batch, predictions)
 
     def _commit(self, shard: _Shard) -> bool:
         with self._clock("table"):

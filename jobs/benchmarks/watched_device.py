@@ -22,30 +22,30 @@ _WATCHED_PHOTOS = 1500
 
 @dataclass
 class WatchedDevice:
-    """A classifier on a CUDA device with a clock, counting from the end of the first batch.
+    """A classifier on a CUDA device, whose own clock counts from the end of the first batch.
 
     Attributes:
         classifier: the model.
         photos: number of photos since the first batch.
-        busy: seconds at work on them.
-        started, ended: end of the first batch and of the last one, seconds of `time.perf_counter`.
+        busy: seconds at work on them; gaps between the operations of a batch count.
+        elapsed: seconds from the end of the first batch to that of the last one.
     """
 
     classifier: Any
     photos: int = 0
     busy: float = 0.0
-    started: float = 0.0
-    ended: float = 0.0
+    elapsed: float = 0.0
+    _first_end: Any = None
 
     @property
     def waits(self) -> float:
         """Share of the time without a batch, 0..1."""
-        return 1 - self.busy / (self.ended - self.started)
+        return 1 - self.busy / self.elapsed
 
     @property
     def rate(self) -> float:
         """Images per second."""
-        return self.photos / (self.ended - self.started)
+        return self.photos / self.elapsed
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.classifier, name)
@@ -53,25 +53,23 @@ class WatchedDevice:
     def launch(self, pixels: Any, plan: Any, targets: Any = None) -> Callable[[], Output]:
         """Begin a batch as the classifier does, with the device's own clock; arguments as of `Classifier.launch`."""
         began, finished = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        began.record()
+        computing = torch.cuda.current_stream(self.classifier.network.device)
+        began.record(computing)
         output = self.classifier.launch(pixels, plan, targets)
-        finished.record()
+        finished.record(computing)
 
         def wait() -> Output:
             waited: Output = output()
             finished.synchronize()
-            self._count_batch(len(pixels), began.elapsed_time(finished) / 1000, time.perf_counter())
+            if self._first_end is None:  # the first batch also sets things up
+                self._first_end = finished
+            else:
+                self.photos += len(pixels)
+                self.busy += began.elapsed_time(finished) / 1000
+                self.elapsed = self._first_end.elapsed_time(finished) / 1000
             return waited
 
         return wait
-
-    def _count_batch(self, photos: int, seconds: float, ended: float) -> None:
-        self.ended = ended
-        if not self.started:  # the first batch also sets things up
-            self.started = ended
-        else:
-            self.busy += seconds
-            self.photos += photos
 
 
 @dataclass
@@ -92,10 +90,15 @@ class SimulatedDevice(WatchedDevice):
         """Queue a batch; its output, zero logits and random maps, comes after the simulated time."""
         count, seconds = len(pixels), self.seconds_per_image * len(pixels)
         ended = self.free = max(self.free, time.perf_counter()) + seconds
+        if self._first_end is None:
+            self._first_end = ended
+        else:
+            self.photos += count
+            self.busy += seconds
+            self.elapsed = ended - self._first_end
 
         def wait() -> Output:
             time.sleep(max(0.0, ended - time.perf_counter()))
-            self._count_batch(count, seconds, ended)
             attention = np.random.default_rng(0).random((count, *self.classifier.geometry.grid), dtype=np.float32)
             return Output(np.zeros((count, 1000), np.float32), {"rollout": attention})
 

@@ -43,7 +43,9 @@ class ExplainedScore:
         targets = self.targets.repeat(len(logits) // len(self.targets), 1)  # (n * B, K)
         scores = self._combine(logits.gather(1, targets))  # (n * B,)
         if self.versus:
-            scores = scores - self._combine(logits[:, list(self.versus)])
+            # not by a list of ids: the host would wait until the device has it
+            against = torch.stack([logits[:, label_id] for label_id in self.versus], dim=1)
+            scores = scores - self._combine(against)
         return scores.sum()
 
     def _combine(self, logits: Tensor) -> Tensor:

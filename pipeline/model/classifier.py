@@ -143,7 +143,8 @@ class Classifier:
         if targets is None and not plan.target:
             return None
         ids = [plan.target] * photos if targets is None else [(target,) for target in targets]
-        return torch.tensor(ids).to(self.network.device, non_blocking=True)
+        device = self.network.device
+        return torch.tensor(ids, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
     def _normalise_pixels(self, pixels: Tensor) -> Tensor:
         """Convert (B, 3, H, W) uint8 on the host to the network's input on its device."""

@@ -70,7 +70,7 @@ class Predictor:
         """Photos to load together."""
         return self.batch_size
 
-    def predict_ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Callable[[], list[Prediction]]]]:
+    def predict_ahead(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, PendingPredictions]]:
         """Yield every batch with a function that waits for its output.
 
         The device works on later batches during the caller's work. A fast one has a further batch in its queue, so that
@@ -106,18 +106,18 @@ class Predictor:
         done = 0
         while done < len(pixels):
             part = slice(done, done + self.batch_size)
-            stacked = stack_pixels(pixels[part], self._device)
             out_of_memory = False
             try:
+                stacked = stack_pixels(pixels[part], self._device)
                 parts.append(self._classifier.launch(stacked, self._plan, None if targets is None else targets[part]))
             except RuntimeError as error:
                 out_of_memory = is_out_of_memory(error)
                 if not out_of_memory:
                     raise
             if out_of_memory:  # only here, after the handler: the error holds on to the tensors of the failed pass
-                self._halve_batch(len(stacked))
+                self._halve_batch(len(pixels[part]))
             else:
-                done += len(stacked)
+                done += len(pixels[part])
         return lambda: concatenate_outputs([part() for part in parts]) if parts else _NO_OUTPUT
 
     def predict_photos(self, samples: Sequence[Sample], change: Change = keep_pixels) -> list[Prediction]:

@@ -107,6 +107,7 @@ class TiledPredictor(Predictor):
         if rules.finds_boxes and self._box_method not in plan.methods:
             plan = replace(plan, methods=(*plan.methods, self._box_method))
         super().__init__(classifier, plan, batch_size, targets)
+        self._batches_ahead = 1  # the device has windows of the same photos in its queue
         self._cut, self._rules = cut, rules
 
     @property

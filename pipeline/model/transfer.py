@@ -83,5 +83,5 @@ def _copy_to_host(values: Tensor) -> "tuple[Tensor, torch.cuda.Event | None]":
     host = values.to("cpu", non_blocking=True)  # into pinned memory
     # a spinning host would take a core from the decoders
     copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-    copied.record()
+    copied.record(torch.cuda.current_stream(values.device))  # each thread begins with the first device as its own
     return host, copied

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+import numpy as np
+
 from pipeline.decision import Outcome
 from pipeline.labelled.good_labels import is_good_label
 from pipeline.model.targets import find_label
@@ -44,7 +46,9 @@ class OverlayChoice:
             return sampled
         if self.kind == "failed":
             return decision != _PASS if decision else not is_good_label(label)
-        return score < self.score if self.kind == "below" else label in self.labels
+        if self.kind == "below":
+            return bool(np.float32(score) < np.float32(self.score))  # as the table holds it, and as `--where` compares
+        return label in self.labels
 
     def resolve_labels(self, class_names: Sequence[str]) -> "OverlayChoice":
         """Replace the labels as typed by the names of the model's classes.

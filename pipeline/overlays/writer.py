@@ -29,7 +29,7 @@ class _Pending:
 
 
 class OverlayWriter:
-    """Draws overlays: of photos kept by their decoders in these, of others in threads.
+    """Draws overlays: in the decoders of the photos, or of photos that are here in threads.
 
     The number of photos in the queue is limited, and so is the memory. At its end the log says how much space the
     pictures take: often several times that of the photos.

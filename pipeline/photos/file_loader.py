@@ -1,7 +1,7 @@
 """Files -> samples and failures, with one worker. A file that ends its worker costs no other."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,10 +31,10 @@ class FileLoader:
     """Loads files.
 
     Attributes:
-        keep_photos: photos to be finished stay in the workers; False: they are decoded once more.
+        keeps: tells which photos to be finished stay in the workers; others are decoded once more.
     """
 
-    keep_photos = True
+    keeps: Callable[[ImageRef], bool]
 
     def __init__(self, messenger: Messenger, spec: LoadSpec, pool: PixelPool | None, *, finishes: bool) -> None:
         """Set up.
@@ -47,6 +47,7 @@ class FileLoader:
         """
         self._messenger, self._spec, self._pool = messenger, spec, pool
         self._finishes = finishes and spec.overlay_size is not None
+        self.keeps = lambda ref: True
         self._tickets = itertools.count()
 
     def load(
@@ -64,7 +65,7 @@ class FileLoader:
         orders: dict[int, LoadOrder] = {}
         for number, ref in enumerate(refs):
             try:
-                orders[number] = self.order(ref, data)
+                orders[number] = self._order(ref, data)
             except OSError as error:
                 results[number] = Failure(ref, f"no temporary file for its pixels: {error.strerror}; set TMPDIR")
         suspects: set[int] = set()
@@ -89,11 +90,11 @@ class FileLoader:
                 }
         return [results[number] for number in range(len(refs))]
 
-    def order(self, ref: ImageRef, data: bytes | None) -> LoadOrder:
+    def _order(self, ref: ImageRef, data: bytes | None) -> LoadOrder:
         """Prepare a task; OSError: there is no temporary file for the pixels of its windows."""
         unpacked = UnpackedPhoto() if self._spec.tiling and ref.problem is None else None
         place = self._pool.take() if self._pool and ref.problem is None else None
-        is_kept = self._finishes and (self.keep_photos or data is not None)  # an object would be fetched once more
+        is_kept = self._finishes and self.keeps(ref)
         return LoadOrder(
             LoadTask(
                 ref, data, unpacked.path if unpacked else None, next(self._tickets) if is_kept else None, place,
@@ -109,19 +110,21 @@ class FileLoader:
     def _receive(self, seat: Seat[Task, Any], order: LoadOrder, answer: Loaded, keeper: Keeper) -> Result:
         task, loaded = order.task, answer.result
         if not answer.in_place:
-            self.give_back(task)
+            self._give_back(task)
         if isinstance(loaded, Failure):
             return loaded
         changes: dict[str, Any] = {}
         if answer.in_place and self._pool is not None and task.place is not None:
             changes["pixels"] = self._pool.read(task.place)
         if self._finishes:
-            place = None if task.ticket is None else PhotoPlace(seat.number, seat.worker.generation, task.ticket)
+            place = None
+            if answer.is_kept and task.ticket is not None:
+                place = PhotoPlace(seat.number, seat.worker.generation, task.ticket)
             changes["kept"] = KeptPhoto(keeper, task.ref, loaded.content_hash, place)
         return keep_unpacked(replace(loaded, **changes) if changes else loaded, order.unpacked)
 
     def _fail(self, task: LoadTask, reason: str, content_hash: str | None = None) -> Failure:
-        self.give_back(task)
+        self._give_back(task)
         return Failure(task.ref, reason, content_hash)
 
     def _blame(self, task: LoadTask, error: WorkerDiedError) -> Failure:
@@ -130,7 +133,7 @@ class FileLoader:
         content_hash = hash_unchanged(task.ref) if task.data is None else hash_bytes(task.data)
         return self._fail(task, f"the decoder crashed ({error})", content_hash)
 
-    def give_back(self, task: LoadTask) -> None:
+    def _give_back(self, task: LoadTask) -> None:
         """Free the place of a task that needs none."""
         if self._pool is not None and task.place is not None:
             self._pool.give_back(task.place)

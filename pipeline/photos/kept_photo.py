@@ -55,17 +55,17 @@ class KeptPhoto:
         """Remember the place."""
         self.ref, self.content_hash, self.place = ref, content_hash, place
         self._keeper = keeper
-        self._is_needed = place is not None
+        self._place_to_free = place
 
     def start(self, argument: Any) -> "PendingFinish":
         """Begin to finish the photo in a worker, once."""
-        self._is_needed = False
+        self._place_to_free = None
         return PendingFinish(self._keeper, self, argument)
 
     def __del__(self) -> None:
         """Let the worker forget a photo that was never finished."""
-        if self._is_needed and self.place:
-            self._keeper.drop(self.place)
+        if self._place_to_free:
+            self._keeper.drop(self._place_to_free)
 
 
 class PendingFinish:

@@ -27,7 +27,7 @@ class LoadTask:
         ref: the file.
         data: the bytes of an object fetched before; None: read the file.
         unpacked: path of a file for the pixels of a photo of several windows; None if photos are not cut.
-        ticket: name of the photo for the overlay, which stays in the worker; None: it is part of the answer.
+        ticket: name of the photo for the overlay, which stays in the worker; None: it is part of the answer, if wanted.
         place: in the pool, for the model's input; None: it is part of the answer.
         wanted: the model's input, the photo for the overlay, or both.
     """

@@ -1,12 +1,13 @@
 """Refs -> batches of decoded photos. The decoders run in worker processes, so their crashes cost one photo each.
 
     a group of refs -> tasks of a few photos -> workers -> pixels in shared memory -> a batch, in the order of the refs
-                                                  | a photo for an overlay stays where it was decoded
-    finish(photo, map ...) ---------------------> until it is drawn there
+                                                  | a photo for an overlay stays where it was decoded,
+    finish(photo, map ...) ---------------------> until it is drawn there, or is decoded once more
 
 torch's DataLoader has no place for the last step: its workers answer with batches alone, so photos or pictures would
-pass through the main process. It also gives up as a whole if a worker dies, and its batches in flight have to fit into
-/dev/shm. docs/performance.md has the figures of both.
+pass through the main process, for 0.23 ms a photo of 300x300 instead of 0.05. It also gives up as a whole if a worker
+dies, and its batches in flight have to fit into /dev/shm: 154 MB for batches of 256 photos, where a container has 64.
+docs/performance.md has the figures of both. Batches are stacked in pinned memory by `pipeline.model.transfer`.
 """
 
 from collections import deque
@@ -95,17 +96,12 @@ class PhotoLoader:
         self._team.close()
         self._fetchers.shutdown()
 
-    @property
-    def keep_photos(self) -> bool:
-        """Whether photos to be finished stay in their workers; else those to come are decoded once more for it.
+    def choose_kept(self, keeps: Callable[[ImageRef], bool]) -> None:
+        """Tell which photos to be finished stay in their workers: all, or where few are finished, those likely to be.
 
-        That is for the case that few are finished: all others then need no photo for an overlay, and no memory.
+        The others are decoded once more if they are finished, and need no photo for an overlay and no memory if not.
         """
-        return self._files.keep_photos
-
-    @keep_photos.setter
-    def keep_photos(self, value: bool) -> None:
-        self._files.keep_photos = value
+        self._files.keeps = keeps
 
     def batches(self, refs: Iterable[ImageRef], batch_size: int, stop: Callable[[], bool]) -> Iterator[Batch]:
         """Yield consecutive refs, `batch_size` at a time, until the end or until `stop()` returns true.

@@ -37,7 +37,7 @@ class _FinishOrder:
 
 
 class PhotoKeeper:
-    """Finishes photos where they are kept; see `pipeline.photos.kept_photo.Keeper`."""
+    """Finishes photos where they are kept, or decodes them once more; see `pipeline.photos.kept_photo.Keeper`."""
 
     def __init__(self, team: WorkerTeam[Task, Any], messenger: Messenger, files: FileLoader) -> None:
         """Set up.

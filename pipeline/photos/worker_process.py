@@ -26,6 +26,8 @@ _CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" el
 # Not SIGBUS: a mapped file can't be read, or has been cut short meanwhile.
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS)
 
+_KEPT_BYTES = 2**27  # the buffers of a photo of some 24 megapixels: the next one needs as much
+
 # Held while a process starts or ends. Two processes forked at once would hold each other's pipe open and survive a
 # killed main process; and multiprocessing loses exit codes if two threads wait for processes at once.
 _one_at_a_time = threading.Lock()
@@ -164,7 +166,7 @@ class Worker(Generic[Task, Result]):
 def _serve_tasks(function: Callable[[Task], Result], pipe: Connection, near_end: Connection, done: Any) -> None:
     """Run tasks in the worker until the other end of the pipe is closed, also by the death of the main process."""
     near_end.close()  # the copy from the fork
-    keep_freed_memory()  # every photo needs buffers like those of the last one
+    keep_freed_memory(_KEPT_BYTES)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the main one decides
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)

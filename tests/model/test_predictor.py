@@ -357,15 +357,21 @@ class Queue:
 
 
 def test_a_device_has_a_batch_in_its_queue_when_the_host_waits_for_the_one_before(classifier):
-    samples = make_samples(8)
-    batches = [Batch(tuple(samples[start : start + 2]), ()) for start in range(0, 8, 2)]
-    queue = Queue(classifier)
-    found = []
-    for number, (_, predicted) in enumerate(Predictor(queue, MAPS, batch_size=2).predict_ahead(iter(batches))):
-        for _ in range((3, 1, 0, 0)[number]):  # the batch itself, and two behind it while there are any
+    samples = make_samples(10)
+    batches = [Batch(tuple(samples[start : start + 2]), ()) for start in range(0, 10, 2)]
+    queue, found, taken = Queue(classifier), [], []
+
+    def take():
+        for number, batch in enumerate(batches):
+            taken.append(number)
+            yield batch
+
+    for number, (_, predicted) in enumerate(Predictor(queue, MAPS, batch_size=2).predict_ahead(take())):
+        assert len(taken) == min(number + 3, 5), "the batch itself and two behind it, and no more"
+        for _ in range((3, 1, 1, 0, 0)[number]):
             assert queue.launched.acquire(timeout=60)
         found += predicted()
     assert_same(found, Predictor(classifier, MAPS, batch_size=2).predict_photos(samples))
-    assert [event for event in queue.events if event.startswith("wait")] == [f"wait {number}" for number in range(4)]
-    assert queue.events.index("launch 2") < queue.events.index("wait 0")
-    assert queue.events.index("launch 3") < queue.events.index("wait 1")
+    assert [event for event in queue.events if event.startswith("wait")] == [f"wait {number}" for number in range(5)]
+    for number in range(3):
+        assert queue.events.index(f"launch {number + 2}") < queue.events.index(f"wait {number}")

@@ -69,7 +69,7 @@ def test_photos_that_are_not_kept_are_decoded_once_more(refs):
 
     with PhotoLoader(WITH_PHOTO, num_workers=1, finish=finish) as loader:
         kept = load(loader, refs[:3])
-        loader.keep_photos = False
+        loader.choose_kept(lambda ref: False)
         samples = load(loader, refs)
         for one, other in zip(kept, samples, strict=False):
             np.testing.assert_array_equal(one.pixels, other.pixels)
@@ -97,7 +97,7 @@ def test_photos_decoded_once_more_need_no_model_input(refs):
 def test_a_process_that_dies_costs_a_second_decoding(refs, tmp_path, keep_photos):
     """That of the photo finished then, and of the others it kept."""
     with PhotoLoader(WITH_PHOTO, num_workers=1, finish=sabotage(tmp_path / "flag")) as loader:
-        loader.keep_photos = keep_photos
+        loader.choose_kept(lambda ref: keep_photos)
         samples = load(loader, refs)
         results = [sample.kept.start("end" if index == 3 else index) for index, sample in enumerate(samples)]
         for index, (ref, result) in enumerate(zip(refs, results, strict=True)):
@@ -109,7 +109,7 @@ def test_a_process_that_dies_costs_a_second_decoding(refs, tmp_path, keep_photos
 @pytest.mark.parametrize("keep_photos", [True, False])
 def test_a_photo_that_ends_every_process_is_named_and_costs_no_other(refs, keep_photos):
     with PhotoLoader(WITH_PHOTO, num_workers=2, finish=sabotage(None)) as loader:
-        loader.keep_photos = keep_photos
+        loader.choose_kept(lambda ref: keep_photos)
         bad, *others = load(loader, refs)
         results = [sample.kept.start(index) for index, sample in enumerate(others)]
         with pytest.raises(UnjudgedError, match="it ends the process that draws it"):
@@ -120,7 +120,7 @@ def test_a_photo_that_ends_every_process_is_named_and_costs_no_other(refs, keep_
 @pytest.mark.parametrize("keep_photos", [True, False])
 def test_a_lost_photo_that_has_changed_is_not_taken_for_the_old_one(refs, tmp_path, keep_photos):
     with PhotoLoader(WITH_PHOTO, num_workers=1, finish=sabotage(tmp_path / "flag")) as loader:
-        loader.keep_photos = keep_photos
+        loader.choose_kept(lambda ref: keep_photos)
         first, second, *_ = load(loader, refs)
         save_photos(tmp_path / "others", 1, size=(50, 50))
         os.replace(tmp_path / "others" / os.listdir(tmp_path / "others")[0], refs[0].file)

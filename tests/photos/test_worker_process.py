@@ -53,6 +53,19 @@ def test_what_one_photo_frees_is_there_for_the_next(worker):
     assert max(later) < first / 2
 
 
+def resident_bytes_after(blocks):
+    pieces = [np.ones(2**24, np.uint8) for _ in range(blocks)]  # as Pillow holds a large photo
+    del pieces
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc")
+def test_what_a_huge_photo_frees_does_not_stay(worker):
+    small = run(worker, resident_bytes_after, 1)
+    assert run(worker, resident_bytes_after, 40) < small + 2**28, "640 MB were freed"
+
+
 def test_tasks_run_in_one_other_process(worker):
     processes = {run(worker, os.getpid) for _ in range(3)}
     assert len(processes) == 1
