@@ -42,7 +42,7 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     _time_run(folder, checkpoint, _SMALL, 10, overlays="all")  # imports, and a first look at everything
     small, drawn = cost(_SMALL, (500, 2500), overlays="none"), cost(_SMALL, (500, 2500), overlays="all")
     large = cost(_LARGE, (60, 300), overlays="all")
-    some = cost(_LARGE, (60, 300), overlays="5%")
+    some = cost(_LARGE, (60, 300), overlays="below:0.8")  # one in twenty, see `SimulatedDevice`
     return [
         _figure("300x300 without overlays", small, 0.25),
         _figure("300x300 with overlays", drawn, 0.5),
@@ -64,19 +64,8 @@ def _figure(photos: str, cost: _Cost, bar: float) -> Figure:
 def _measure_cost(
     folder: Path, checkpoint: Path, size: tuple[int, int], counts: tuple[int, int], *, overlays: str
 ) -> _Cost:  # fmt: skip
-    """Measure what a photo costs, by the difference between a run over few photos and one over many.
-
-    Args:
-        folder, checkpoint: as elsewhere.
-        size: width and height of the photos.
-        counts: of the photos in the two runs.
-        overlays: the setting, or 5% for a sample of that share.
-    """
-    choices = [f"sample:{count // 20}" if overlays == "5%" else overlays for count in counts]
-    few, many = (
-        _time_run(folder, checkpoint, size, count, overlays=choice)
-        for count, choice in zip(counts, choices, strict=True)
-    )
+    """Measure what a photo costs, by the difference between a run over few photos and one over many."""
+    few, many = (_time_run(folder, checkpoint, size, count, overlays=overlays) for count in counts)
     photos = counts[1] - counts[0]
     return _Cost(*(1000 * (more - less) / photos for less, more in zip(few, many, strict=True)))
 

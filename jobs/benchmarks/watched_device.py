@@ -80,14 +80,19 @@ class SimulatedDevice(WatchedDevice):
         seconds_per_image: its time.
         network: names the device's type.
         free: time at which it has done all batches so far, seconds of `time.perf_counter`.
+        launched: number of photos so far; every twentieth has no sure label.
     """
 
     seconds_per_image: float = 0.0
     network: Any = field(default_factory=lambda: SimpleNamespace(device=SimpleNamespace(type="simulated")))
     free: float = 0.0
+    launched: int = 0
 
     def launch(self, pixels: Any, plan: Any, targets: Any = None) -> Callable[[], Output]:
-        """Queue a batch; its output, zero logits and random maps, comes after the simulated time."""
+        """Queue a batch; its output, the first label and random maps, comes after the simulated time."""
+        logits = np.zeros((len(pixels), 1000), np.float32)
+        logits[:, 0] = np.where(np.arange(self.launched, self.launched + len(pixels)) % 20, 20, 0)
+        self.launched += len(pixels)
         count, seconds = len(pixels), self.seconds_per_image * len(pixels)
         ended = self.free = max(self.free, time.perf_counter()) + seconds
         if self._first_end is None:
@@ -100,7 +105,7 @@ class SimulatedDevice(WatchedDevice):
         def wait() -> Output:
             time.sleep(max(0.0, ended - time.perf_counter()))
             attention = np.random.default_rng(0).random((count, *self.classifier.geometry.grid), dtype=np.float32)
-            return Output(np.zeros((count, 1000), np.float32), {"rollout": attention})
+            return Output(logits, {"rollout": attention})
 
         return wait
 
