@@ -11,7 +11,7 @@ from pipeline.overlays.choice import OverlayChoice
 from pipeline.overlays.writer import OverlayWriter
 from pipeline.progress import Stopwatch
 from pipeline.records import Batch, Box, ImageRef, Prediction
-from pipeline.results.rows import RowBuilder, describe_detections
+from pipeline.results.rows import RowBuilder
 from pipeline.results.schema import set_columns
 from pipeline.results.windows import Window
 from pipeline.storage.location import is_url
@@ -82,12 +82,11 @@ class BatchFinisher:
     ) -> list[str | None]:
         """Return the names of the overlays of n photos, None for photos without one."""
         names = []
-        judged = zip(*(rows[name].to_pylist() for name in ("label", "score", "decision")), strict=True)
-        for prediction, box, row in zip(predictions, boxes, judged, strict=True):
+        columns = (rows[name].to_pylist() for name in ("label", "score", "decision", "detections"))
+        for prediction, box, *judged, detections in zip(predictions, boxes, *columns, strict=True):
             sample = prediction.sample
-            if self.choice.wants(*row, sampled=sample.ref.path in self.sampled):
-                detections = describe_detections(prediction, self.rows.labels)
-                names.append(self.overlays.submit(sample, prediction.attention, box, detections=detections))
+            if self.choice.wants(*judged, sampled=sample.ref.path in self.sampled):
+                names.append(self.overlays.submit(sample, prediction.attention, box, detections=detections or ()))
             else:
                 names.append(None)
         self.photos += len(names)

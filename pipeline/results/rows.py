@@ -12,7 +12,7 @@ from pipeline.decision import Decision, Outcome
 from pipeline.model.familiarity import Familiarity
 from pipeline.model.targets import Targets
 from pipeline.records import Box, Failure, Floats, ImageRef, Prediction, Scoring, best_scores
-from pipeline.results.schema import SCHEMA, build_table, maps_by_method, set_columns, string_lists
+from pipeline.results.schema import SCHEMA, build_table, maps_by_method, set_columns
 from pipeline.results.windows import Window, describe_windows
 
 MODEL_SOURCE = "model"  # of a detection, not a person
@@ -84,7 +84,7 @@ class RowBuilder:
             "label": [self.labels[label_id] for label_id in top[:, 0].tolist()],
             "label_id": top[:, 0],
             "score": scores[:, 0].astype(np.float32),
-            "top_labels": string_lists([[self.labels[label_id] for label_id in ids] for ids in top.tolist()]),
+            "top_labels": [[self.labels[label_id] for label_id in ids] for ids in top.tolist()],
             "top_scores": scores,
             "logits": logits,
             "attention": [one.attention.ravel() for one in predictions],
@@ -112,19 +112,18 @@ class RowBuilder:
             notes.append("target and versus are the same label, so nothing sets them apart")
         return "; ".join(notes) or None
 
-    def _tile_columns(self, predictions: Sequence[Prediction]) -> dict[str, Sequence[Any]]:
-        cut = [(one.sample.tiles, one.tiled) for one in predictions]
-        return {
-            "tile": [self.tile if tiles and tiled else None for tiles, tiled in cut],
-            "tiles": [len(tiles.boxes) if tiles and tiled else None for tiles, tiled in cut],
-            "tile_box": [
-                tiles.boxes[tiled.deciding] if tiles and tiled and tiled.deciding is not None else None
-                for tiles, tiled in cut
-            ],
-            "detections": [
-                describe_detections(one, self.labels) if one.sample.tiles and one.tiled else None for one in predictions
-            ],
-        }
+    def _tile_columns(self, predictions: Sequence[Prediction]) -> dict[str, list[Any]]:
+        """Return the columns of photos in windows."""
+        columns: dict[str, list[Any]] = {"tile": [], "tiles": [], "tile_box": [], "detections": []}
+        for one in predictions:
+            tiles, tiled = one.sample.tiles, one.tiled
+            assert tiles is not None, "all photos of a run are cut into windows, or none"
+            assert tiled is not None
+            columns["tile"].append(self.tile)
+            columns["tiles"].append(len(tiles.boxes))
+            columns["tile_box"].append(None if tiled.deciding is None else tiles.boxes[tiled.deciding])
+            columns["detections"].append(describe_detections(one, self.labels))
+        return columns
 
     def build_windows(self, predictions: Sequence[Prediction]) -> list[Window]:
         """Build the rows of the windows of classified photos; none if they are not kept."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -148,11 +147,6 @@ def _float_lists(rows: Sequence[Sequence[float] | Floats | None]) -> pa.ListArra
     flat = pa.array(np.concatenate([empty, *lists]), pa.float32())
     mask = pa.array([floats is None for floats in rows], pa.bool_())
     return pa.ListArray.from_arrays(_offsets(map(len, lists)), flat, mask=mask)
-
-
-def string_lists(rows: Sequence[Sequence[str]]) -> pa.ListArray:
-    """Convert lists of texts."""
-    return pa.ListArray.from_arrays(_offsets(map(len, rows)), pa.array(chain.from_iterable(rows), pa.string()))
 
 
 def maps_by_method(rows: Sequence[Mapping[str, Floats]]) -> pa.MapArray | None:
